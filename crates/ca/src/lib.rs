@@ -1,0 +1,1 @@
+//! The certification authority: who asks, what may they have, sign, record

@@ -1,0 +1,1 @@
+//! The HTTP edge: sockets, protocols, the gate
