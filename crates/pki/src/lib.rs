@@ -1,1 +1,20 @@
-//! X.509 for Muster: bytes in, bytes out
+//! X.509 for Muster: bytes in, bytes out.
+//!
+//! What a certificate, a request, a CRL or a key *is*, and nothing about who may have one: that is the `ca` crate.
+//! Enter at [`csr::Csr`] (what somebody asks for), [`cert::Template`] (what will be signed), [`crl::CrlTemplate`],
+//! [`key::PublicKey`] and [`key::PrivateKey`].
+//!
+//! Absent on purpose: files, sockets, `async`, the clock and randomness. Time comes in as
+//! [`jiff::Timestamp`], random bytes as arguments; a signature is made by whoever holds the key.
+
+pub mod cert;
+pub mod crl;
+pub mod csr;
+mod error;
+pub mod jose;
+pub mod key;
+pub mod name;
+pub mod pem;
+pub mod time;
+
+pub use error::Error;
