@@ -11,7 +11,6 @@ use zip::{CompressionMethod, DateTime, ZipWriter};
 use crate::cert::Certificate;
 use crate::explain::words;
 use crate::name::San;
-use crate::pem;
 use crate::snippet::{self, Facts, Snippet};
 pub use crate::snippet::{BadName, Use};
 
@@ -240,7 +239,7 @@ fn facts(parts: &Parts, leaf: &Certificate) -> Result<Facts, Error> {
     let sans = leaf.sans();
     let dns = sans.iter().filter_map(|san| if let San::Dns(name) = san { Some(name.as_str()) } else { None });
     let addresses = sans.iter().filter_map(|san| if let San::Ip(address) = san { Some(*address) } else { None });
-    let facts = Facts::new(&parts.name, parts.kind)?.with_sans(dns, addresses)?;
+    let facts = Facts::new(&parts.name, parts.kind)?.with_sans(dns, addresses);
     match &parts.broker {
         Some((host, port)) => Ok(facts.with_broker(host, *port)?),
         None => Ok(facts),

@@ -7,14 +7,18 @@
 //! Absent on purpose: files, sockets, `async`, the clock and randomness. Time comes in as
 //! [`jiff::Timestamp`], random bytes as arguments; a signature is made by whoever holds the key.
 
+pub mod bundle;
 pub mod cert;
 pub mod crl;
 pub mod csr;
 mod error;
+pub mod explain;
 pub mod jose;
 pub mod key;
 pub mod name;
+pub mod p12;
 pub mod pem;
+pub mod snippet;
 pub mod time;
 
 pub use error::Error;

@@ -47,7 +47,7 @@ impl std::fmt::Display for Use {
 
 /// A name that cannot stand in a configuration file or a command line.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} cannot be written into configuration: names have 1 to 253 letters, digits and - . _ : @ * = , ~")]
+#[error("{0:?} cannot be written into configuration: names have 1 to 253 letters, digits and - . _ : @ = ,")]
 pub struct BadName(String);
 
 /// Broker port of MQTT over TLS (IANA `secure-mqtt`).
@@ -73,7 +73,7 @@ impl Facts {
     /// For the certificate with this common name.
     ///
     /// # Errors
-    /// Refuses names with other characters than letters, digits and `-._:@*=,~`.
+    /// Refuses names with other characters than letters, digits and `-._:@=,`.
     pub fn new(name: &str, kind: Use) -> Result<Self, BadName> {
         Ok(Self {
             name: checked(name)?,
@@ -85,21 +85,20 @@ impl Facts {
         })
     }
 
-    /// The names and addresses in the certificate (`dNSName`, `iPAddress`), in its order.
-    ///
-    /// # Errors
-    /// As [`Facts::new`].
+    /// The names and addresses in the certificate (`dNSName`, `iPAddress`), in its order. Those that nobody can connect to,
+    /// such as `*.ak-sg.com`, are passed over.
     pub fn with_sans<'a>(
         mut self,
         dns_names: impl IntoIterator<Item = &'a str>,
         ip_addresses: impl IntoIterator<Item = IpAddr>,
-    ) -> Result<Self, BadName> {
-        self.dns_names = dns_names.into_iter().map(checked).collect::<Result<_, _>>()?;
+    ) -> Self {
+        self.dns_names = dns_names.into_iter().filter_map(|name| checked(name).ok()).collect();
         self.ip_addresses = ip_addresses.into_iter().collect();
-        Ok(self)
+        self
     }
 
-    /// The broker that a client connects to, or the name and port under which clients reach this server.
+    /// The broker that a client (or a broker that bridges) connects to, or the name and port under which clients reach this
+    /// server.
     ///
     /// # Errors
     /// As [`Facts::new`].
@@ -127,8 +126,7 @@ impl Facts {
         if !self.kind.listens() || self.kind.connects() {
             return UNKNOWN_BROKER.to_owned();
         }
-        let dns = self.dns_names.iter().find(|name| !name.starts_with('*')).cloned();
-        dns.or_else(|| self.ip_addresses.first().map(IpAddr::to_string)).unwrap_or_else(|| self.name.clone())
+        self.dns_names.first().cloned().or_else(|| self.ip_addresses.first().map(IpAddr::to_string)).unwrap_or_else(|| self.name.clone())
     }
 
     fn fill(&self, template: &str) -> String {
@@ -137,6 +135,9 @@ impl Facts {
         let value = |word: &str| match word {
             "NAME" => self.name.clone(),
             "PORT" => self.broker_port.to_string(),
+            // The port of a broker that bridges is its own; the one that was named belongs to the broker above it.
+            "LISTEN" if self.kind == Use::Broker => MQTTS_PORT.to_string(),
+            "LISTEN" => self.broker_port.to_string(),
             "BROKER" => broker.clone(),
             "BROKER_NOTE" if broker == UNKNOWN_BROKER => {
                 format!("\n# CHANGE THIS: {UNKNOWN_BROKER} stands for your broker's name.")
@@ -154,8 +155,8 @@ impl Facts {
 }
 
 fn checked(name: &str) -> Result<String, BadName> {
-    let allowed = |letter: char| letter.is_alphanumeric() || "-._:@*=,~".contains(letter);
-    let sound = (1..=253).contains(&name.len()) && name.chars().all(allowed) && !name.starts_with(['-', '.', '~']);
+    let allowed = |letter: char| letter.is_alphanumeric() || "-._:@=,".contains(letter);
+    let sound = (1..=253).contains(&name.len()) && name.chars().all(allowed) && !name.starts_with(['-', '.']);
     if sound { Ok(name.to_owned()) } else { Err(BadName(name.chars().take(64).collect())) }
 }
 
@@ -245,7 +246,7 @@ mod tests {
 
     fn server() -> Facts {
         let facts = Facts::new("mqtt.ak-sg.com", Use::Server).unwrap();
-        facts.with_sans(["mqtt.ak-sg.com", "emqx.local"], ["10.0.80.50".parse().unwrap()]).unwrap()
+        facts.with_sans(["*.ak-sg.com", "mqtt.ak-sg.com"], ["10.0.80.50".parse().unwrap()])
     }
 
     #[test]
