@@ -34,7 +34,10 @@ pub struct Parts {
 
 impl std::fmt::Debug for Parts {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Parts").field("name", &self.name).field("kind", &self.kind).finish_non_exhaustive()
+        f.debug_struct("Parts")
+            .field("name", &self.name)
+            .field("kind", &self.kind)
+            .finish_non_exhaustive()
     }
 }
 
@@ -91,7 +94,9 @@ impl Bundle {
         let chain = Certificate::all_from_pem(&parts.chain_pem)?;
         let cas = Certificate::all_from_pem(&parts.ca_pem)?;
         let [leaf, _issuing, ..] = chain.as_slice() else {
-            return Err(Error::Incomplete("the chain must hold the certificate and the CA that issued it"));
+            return Err(Error::Incomplete(
+                "the chain must hold the certificate and the CA that issued it",
+            ));
         };
         let root = cas.first().filter(|ca| ca.verify_issued_by(ca.key()).is_ok());
         let root = root.ok_or(Error::Incomplete("the CA file must begin with the root"))?;
@@ -99,7 +104,12 @@ impl Bundle {
             return Err(Error::Incomplete("the certificate is for another name"));
         }
         let facts = facts(&parts, leaf)?;
-        Ok(Self { facts, leaf: leaf.clone(), root: root.clone(), parts })
+        Ok(Self {
+            facts,
+            leaf: leaf.clone(),
+            root: root.clone(),
+            parts,
+        })
     }
 
     /// What the archive is to be called: `NAME-certs.zip`.
@@ -115,13 +125,24 @@ impl Bundle {
     /// `ca.crt`, `NAME.crt`, `NAME.key` (if the key is there) and `README.txt`.
     pub fn files(&self) -> Vec<File> {
         let name = &self.parts.name;
-        let file = |name: String, text: &str, secret| File { name, bytes: Zeroizing::new(text.as_bytes().to_vec()), secret };
-        let key = self.parts.key_pem.as_ref().map(|pem| file(format!("{name}.key"), pem, true));
-        [file("ca.crt".to_owned(), &self.parts.ca_pem, false), file(format!("{name}.crt"), &self.parts.chain_pem, false)]
-            .into_iter()
-            .chain(key)
-            .chain([file("README.txt".to_owned(), &self.readme(), false)])
-            .collect()
+        let file = |name: String, text: &str, secret| File {
+            name,
+            bytes: Zeroizing::new(text.as_bytes().to_vec()),
+            secret,
+        };
+        let key = self
+            .parts
+            .key_pem
+            .as_ref()
+            .map(|pem| file(format!("{name}.key"), pem, true));
+        [
+            file("ca.crt".to_owned(), &self.parts.ca_pem, false),
+            file(format!("{name}.crt"), &self.parts.chain_pem, false),
+        ]
+        .into_iter()
+        .chain(key)
+        .chain([file("README.txt".to_owned(), &self.readme(), false)])
+        .collect()
     }
 
     /// The files as a ZIP archive, in a folder called `NAME`. `modified` becomes their date; with the same one the same
@@ -139,8 +160,13 @@ impl Bundle {
             .last_modified_time(zip_time(modified));
         for file in &files {
             let mode = if file.secret { 0o600 } else { 0o644 };
-            archive.start_file(format!("{}/{}", self.parts.name, file.name), options.unix_permissions(mode))?;
-            archive.write_all(&file.bytes).map_err(zip::result::ZipError::from)?;
+            archive.start_file(
+                format!("{}/{}", self.parts.name, file.name),
+                options.unix_permissions(mode),
+            )?;
+            archive
+                .write_all(&file.bytes)
+                .map_err(zip::result::ZipError::from)?;
         }
         Ok(Zeroizing::new(archive.finish()?.into_inner()))
     }
@@ -165,8 +191,15 @@ impl Bundle {
             writeln!(out, "Good for     {}", words::clean(&sans.join(", ")))?;
         }
         writeln!(out, "Serial       {}", words::hex(self.leaf.serial()))?;
-        writeln!(out, "CA           SHA-256 {}", words::hex(&self.root.fingerprint()))?;
-        writeln!(out, "             The same must come out of: muster ca fingerprint\n")?;
+        writeln!(
+            out,
+            "CA           SHA-256 {}",
+            words::hex(&self.root.fingerprint())
+        )?;
+        writeln!(
+            out,
+            "             The same must come out of: muster ca fingerprint\n"
+        )?;
         self.write_files(out)?;
         self.write_places(out)?;
         self.write_configuration(out)?;
@@ -176,27 +209,51 @@ impl Bundle {
     fn write_files(&self, out: &mut String) -> std::fmt::Result {
         let name = &self.parts.name;
         heading(out, "The files")?;
-        writeln!(out, "ca.crt        The CA: the root, then the issuing CA. By it one knows whom to trust. Not secret.")?;
+        writeln!(
+            out,
+            "ca.crt        The CA: the root, then the issuing CA. By it one knows whom to trust. Not secret."
+        )?;
         writeln!(out, "{name}.crt")?;
-        writeln!(out, "              The certificate, then the issuing CA. It is shown to everybody. Not secret.")?;
+        writeln!(
+            out,
+            "              The certificate, then the issuing CA. It is shown to everybody. Not secret."
+        )?;
         if self.parts.key_pem.is_some() {
             writeln!(out, "{name}.key")?;
-            writeln!(out, "              The private key. Whoever has it is {name}: carry it over protected ways only, never by")?;
-            writeln!(out, "              mail, and delete this copy once it is in place. The server did not keep one.")?;
+            writeln!(
+                out,
+                "              The private key. Whoever has it is {name}: carry it over protected ways only, never by"
+            )?;
+            writeln!(
+                out,
+                "              mail, and delete this copy once it is in place. The server did not keep one."
+            )?;
         } else {
-            writeln!(out, "              The private key is not here: it was made by its owner and never left.")?;
+            writeln!(
+                out,
+                "              The private key is not here: it was made by its owner and never left."
+            )?;
         }
         writeln!(out)
     }
 
     fn write_places(&self, out: &mut String) -> std::fmt::Result {
         heading(out, "Where they go")?;
-        writeln!(out, "The key must be readable by the broker's own user, which is not root, and by nobody else.\n")?;
+        writeln!(
+            out,
+            "The key must be readable by the broker's own user, which is not root, and by nobody else.\n"
+        )?;
         writeln!(out, "Mosquitto:\n")?;
         self.write_install(out, "/etc/mosquitto/certs", "mosquitto")?;
         if self.parts.kind != Use::Client {
-            writeln!(out, "    sudo install -o mosquitto -g mosquitto -m 0640 muster.acl /etc/mosquitto/   # made from below")?;
-            writeln!(out, "    sudo muster ca crl --out /etc/mosquitto/certs/crl.pem     # renewed before it runs out\n")?;
+            writeln!(
+                out,
+                "    sudo install -o mosquitto -g mosquitto -m 0640 muster.acl /etc/mosquitto/   # made from below"
+            )?;
+            writeln!(
+                out,
+                "    sudo muster ca crl --out /etc/mosquitto/certs/crl.pem     # renewed before it runs out\n"
+            )?;
             writeln!(out, "EMQX:\n")?;
             self.write_install(out, "/etc/emqx/certs", "emqx")?;
         }
@@ -206,8 +263,14 @@ impl Bundle {
     fn write_install(&self, out: &mut String, folder: &str, group: &str) -> std::fmt::Result {
         let name = &self.parts.name;
         writeln!(out, "    sudo install -d -o root -g {group} -m 0750 {folder}")?;
-        writeln!(out, "    sudo install -o root -g {group} -m 0644 ca.crt {name}.crt {folder}/")?;
-        writeln!(out, "    sudo install -o root -g {group} -m 0640 {name}.key {folder}/")
+        writeln!(
+            out,
+            "    sudo install -o root -g {group} -m 0644 ca.crt {name}.crt {folder}/"
+        )?;
+        writeln!(
+            out,
+            "    sudo install -o root -g {group} -m 0640 {name}.key {folder}/"
+        )
     }
 
     fn write_configuration(&self, out: &mut String) -> std::fmt::Result {
@@ -227,7 +290,10 @@ impl Bundle {
         heading(out, "Later")?;
         writeln!(out, "Before {} renew it:", words::date(self.leaf.not_after()))?;
         writeln!(out, "    muster cert renew {name}")?;
-        writeln!(out, "If the key may have got into other hands, shut {name} out at once:")?;
+        writeln!(
+            out,
+            "If the key may have got into other hands, shut {name} out at once:"
+        )?;
         writeln!(out, "    muster device revoke {name} --reason key-compromise")?;
         writeln!(out, "What is in a file, and whether it holds, in plain words:")?;
         writeln!(out, "    muster cert inspect {name}.crt")?;
@@ -237,8 +303,20 @@ impl Bundle {
 
 fn facts(parts: &Parts, leaf: &Certificate) -> Result<Facts, Error> {
     let sans = leaf.sans();
-    let dns = sans.iter().filter_map(|san| if let San::Dns(name) = san { Some(name.as_str()) } else { None });
-    let addresses = sans.iter().filter_map(|san| if let San::Ip(address) = san { Some(*address) } else { None });
+    let dns = sans.iter().filter_map(|san| {
+        if let San::Dns(name) = san {
+            Some(name.as_str())
+        } else {
+            None
+        }
+    });
+    let addresses = sans.iter().filter_map(|san| {
+        if let San::Ip(address) = san {
+            Some(*address)
+        } else {
+            None
+        }
+    });
     let facts = Facts::new(&parts.name, parts.kind)?.with_sans(dns, addresses);
     match &parts.broker {
         Some((host, port)) => Ok(facts.with_broker(host, *port)?),
@@ -247,7 +325,10 @@ fn facts(parts: &Parts, leaf: &Certificate) -> Result<Facts, Error> {
 }
 
 fn issuer(leaf: &Certificate) -> String {
-    let name = leaf.issuer().ok().and_then(|der| crate::name::from_der(&der).ok());
+    let name = leaf
+        .issuer()
+        .ok()
+        .and_then(|der| crate::name::from_der(&der).ok());
     name.map(|name| words::short_name(&name)).unwrap_or_default()
 }
 
@@ -255,7 +336,9 @@ fn purpose(kind: Use) -> &'static str {
     match kind {
         Use::Client => "identify itself to a broker",
         Use::Server => "identify itself to its clients as the broker it is",
-        Use::Broker => "identify itself to its clients as the broker it is, and to another broker as a client",
+        Use::Broker => {
+            "identify itself to its clients as the broker it is, and to another broker as a client"
+        }
     }
 }
 

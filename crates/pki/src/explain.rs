@@ -6,8 +6,9 @@
 //!
 //! Every text taken from a file is cleaned of control characters first, so that a hostile name cannot drive a terminal.
 
-mod chain;
 mod certificate;
+mod chain;
+mod checks;
 mod crl;
 mod facts;
 mod host;
@@ -16,17 +17,20 @@ mod known;
 mod lint;
 mod read;
 mod request;
+mod revocation;
 mod show;
+mod verdict;
 mod verify;
 pub(crate) mod words;
 
 use jiff::Timestamp;
 
 pub use self::facts::{
-    AlternativeName, CertificateFacts, CrlFacts, Explained, Finding, KeyFacts, PrivateKeyFacts, RequestFacts, Serial, Severity,
-    Standing, UnreadableFacts,
+    AlternativeName, CertificateFacts, CrlFacts, Explained, Finding, KeyFacts, PrivateKeyFacts, RequestFacts,
+    Serial, Severity, Standing, UnreadableFacts,
 };
-pub use self::verify::{Outcome, Purpose, Step, Verdict, VerifyInput, verify};
+pub use self::verdict::{Outcome, Step, Verdict};
+pub use self::verify::{Purpose, VerifyInput, verify};
 
 /// The most certificates (or other objects) that one input may hold.
 pub const MAX_OBJECTS: usize = 64;
@@ -39,7 +43,9 @@ pub const MAX_CRL: usize = 32 << 20;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// Over [`MAX_INPUT`], or [`MAX_CRL`] for a CRL.
-    #[error("the input has {0} bytes, which is more than any certificate file needs (1 MiB; 32 MiB for a CRL)")]
+    #[error(
+        "the input has {0} bytes, which is more than any certificate file needs (1 MiB; 32 MiB for a CRL)"
+    )]
     TooLarge(usize),
     /// Over [`MAX_OBJECTS`].
     #[error("the input holds more than {MAX_OBJECTS} certificates or other objects")]
@@ -74,5 +80,10 @@ fn explain(block: &read::Block, now: Timestamp) -> Explained {
         read::PKCS8 | read::SEC1 | read::PKCS1 | read::ENCRYPTED => return key::explain(&block.label, der),
         _ => Err("it is of a kind that is not explained here".to_owned()),
     };
-    explained.unwrap_or_else(|why| Explained::Unreadable(UnreadableFacts { label: words::clean(&block.label), why: words::clean(&why) }))
+    explained.unwrap_or_else(|why| {
+        Explained::Unreadable(UnreadableFacts {
+            label: words::clean(&block.label),
+            why: words::clean(&why),
+        })
+    })
 }

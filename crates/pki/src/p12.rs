@@ -48,7 +48,9 @@ pub struct Pfx<'a> {
 
 impl std::fmt::Debug for Pfx<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Pfx").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("Pfx")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }
 
@@ -83,13 +85,24 @@ pub fn pfx(input: &Pfx<'_>) -> Result<Zeroizing<Vec<u8>>, Error> {
     let cert_bags = cert_bags(input, &marks)?;
     let safe = vec![
         data(&vec![key_bag].to_der().map_err(|_| Error::Encode("key"))?)?,
-        encrypted_data(&cert_bags.to_der().map_err(|_| Error::Encode("certificates"))?, input.password, &cert_salt, cert_iv)?,
+        encrypted_data(
+            &cert_bags.to_der().map_err(|_| Error::Encode("certificates"))?,
+            input.password,
+            &cert_salt,
+            cert_iv,
+        )?,
     ];
     let auth_safe = safe.to_der().map_err(|_| Error::Encode("contents"))?;
     let mac_data = mac(&auth_safe, input.password, &mac_salt)?;
 
-    let file = PfxDer { version: 3, auth_safe: data(&auth_safe)?, mac_data };
-    file.to_der().map(Zeroizing::new).map_err(|_| Error::Encode("file"))
+    let file = PfxDer {
+        version: 3,
+        auth_safe: data(&auth_safe)?,
+        mac_data,
+    };
+    file.to_der()
+        .map(Zeroizing::new)
+        .map_err(|_| Error::Encode("file"))
 }
 
 fn check(input: &Pfx<'_>) -> Result<(), Error> {
@@ -120,7 +133,10 @@ fn marks(input: &Pfx<'_>) -> Result<Attributes, Error> {
     let name = BmpString::from_utf8(input.name).map_err(|_| Error::Encode("name"))?;
     let key_id = digest::digest(&digest::SHA256, input.leaf);
     let key_id = OctetString::new(key_id.as_ref()).map_err(|_| Error::Encode("key id"))?;
-    let marks = vec![attribute(FRIENDLY_NAME, &name)?, attribute(LOCAL_KEY_ID, &key_id)?];
+    let marks = vec![
+        attribute(FRIENDLY_NAME, &name)?,
+        attribute(LOCAL_KEY_ID, &key_id)?,
+    ];
     SetOfVec::try_from(marks).map_err(|_| Error::Encode("attributes"))
 }
 
@@ -134,31 +150,57 @@ fn key_bag(input: &Pfx<'_>, marks: Attributes, salt: &[u8], iv: [u8; SALT_LEN]) 
     let (algorithm, encrypted) = encrypt(input.key_pkcs8, input.password, salt, iv)?;
     let encrypted = OctetString::new(encrypted).map_err(|_| Error::Encode("key"))?;
     let shrouded = ShroudedKey { algorithm, encrypted };
-    Ok(SafeBag { bag_id: KEY_BAG, value: any(&shrouded, "key")?, attributes: Some(marks) })
+    Ok(SafeBag {
+        bag_id: KEY_BAG,
+        value: any(&shrouded, "key")?,
+        attributes: Some(marks),
+    })
 }
 
 fn cert_bags(input: &Pfx<'_>, marks: &Attributes) -> Result<Vec<SafeBag>, Error> {
     let bag = |(index, der): (usize, &[u8])| {
         let value = OctetString::new(der).map_err(|_| Error::Certificate(index + 1))?;
-        let cert = CertBag { cert_id: X509_CERTIFICATE, value };
+        let cert = CertBag {
+            cert_id: X509_CERTIFICATE,
+            value,
+        };
         // Only the leaf carries the marks: a CA with them would be taken for the certificate of the key.
         let attributes = (index == 0).then(|| marks.clone());
-        Ok(SafeBag { bag_id: CERT_BAG, value: any(&cert, "certificate")?, attributes })
+        Ok(SafeBag {
+            bag_id: CERT_BAG,
+            value: any(&cert, "certificate")?,
+            attributes,
+        })
     };
     certificates(input).enumerate().map(bag).collect()
 }
 
 fn data(bytes: &[u8]) -> Result<ContentInfo, Error> {
     let octets = OctetString::new(bytes).map_err(|_| Error::Encode("contents"))?;
-    Ok(ContentInfo { content_type: ID_DATA, content: any(&octets, "contents")? })
+    Ok(ContentInfo {
+        content_type: ID_DATA,
+        content: any(&octets, "contents")?,
+    })
 }
 
-fn encrypted_data(plain: &[u8], password: &str, salt: &[u8], iv: [u8; SALT_LEN]) -> Result<ContentInfo, Error> {
+fn encrypted_data(
+    plain: &[u8],
+    password: &str,
+    salt: &[u8],
+    iv: [u8; SALT_LEN],
+) -> Result<ContentInfo, Error> {
     let (algorithm, encrypted) = encrypt(plain, password, salt, iv)?;
     let encrypted = OctetString::new(encrypted).map_err(|_| Error::Encode("certificates"))?;
-    let content = EncryptedContent { content_type: ID_DATA, algorithm, encrypted: Some(encrypted) };
+    let content = EncryptedContent {
+        content_type: ID_DATA,
+        algorithm,
+        encrypted: Some(encrypted),
+    };
     let body = EncryptedData { version: 0, content };
-    Ok(ContentInfo { content_type: ID_ENCRYPTED_DATA, content: any(&body, "certificates")? })
+    Ok(ContentInfo {
+        content_type: ID_ENCRYPTED_DATA,
+        content: any(&body, "certificates")?,
+    })
 }
 
 /// PBES2 takes the password as UTF-8, unlike the MAC.
@@ -168,10 +210,19 @@ fn encrypt(
     salt: &[u8],
     iv: [u8; SALT_LEN],
 ) -> Result<(AlgorithmIdentifierOwned, Vec<u8>), Error> {
-    let parameters = Parameters::generate_pbkdf2_sha256_aes256cbc(ITERATIONS, salt, iv).map_err(|_| Error::Encode("salt"))?;
-    let encrypted = parameters.encrypt(password, plain).map_err(|_| Error::Encode("contents"))?;
+    let parameters = Parameters::generate_pbkdf2_sha256_aes256cbc(ITERATIONS, salt, iv)
+        .map_err(|_| Error::Encode("salt"))?;
+    let encrypted = parameters
+        .encrypt(password, plain)
+        .map_err(|_| Error::Encode("contents"))?;
     let parameters = Any::encode_from(&parameters).map_err(|_| Error::Encode("salt"))?;
-    Ok((AlgorithmIdentifierOwned { oid: pkcs8::pkcs5::pbes2::PBES2_OID, parameters: Some(parameters) }, encrypted))
+    Ok((
+        AlgorithmIdentifierOwned {
+            oid: pkcs8::pkcs5::pbes2::PBES2_OID,
+            parameters: Some(parameters),
+        },
+        encrypted,
+    ))
 }
 
 fn mac(auth_safe: &[u8], password: &str, salt: &[u8; SALT_LEN]) -> Result<MacData, Error> {
@@ -180,7 +231,10 @@ fn mac(auth_safe: &[u8], password: &str, salt: &[u8; SALT_LEN]) -> Result<MacDat
     let null = Any::encode_from(&Null).map_err(|_| Error::Encode("checksum"))?;
     Ok(MacData {
         mac: DigestInfo {
-            algorithm: AlgorithmIdentifierOwned { oid: ID_SHA_256, parameters: Some(null) },
+            algorithm: AlgorithmIdentifierOwned {
+                oid: ID_SHA_256,
+                parameters: Some(null),
+            },
             digest: OctetString::new(tag.as_ref()).map_err(|_| Error::Encode("checksum"))?,
         },
         salt: OctetString::new(salt.as_slice()).map_err(|_| Error::Encode("salt"))?,
@@ -302,6 +356,9 @@ mod tests {
     #[test]
     fn the_mac_key_is_what_others_derive() {
         let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-        assert_eq!(hex(mac_key("smeg", b"saltsalt", 1000).as_ref()), "da71aff70403cc04264dd495c85f2c25daff681aa754eaf91f0102be8c69910f");
+        assert_eq!(
+            hex(mac_key("smeg", b"saltsalt", 1000).as_ref()),
+            "da71aff70403cc04264dd495c85f2c25daff681aa754eaf91f0102be8c69910f"
+        );
     }
 }

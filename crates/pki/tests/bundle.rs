@@ -23,7 +23,11 @@ fn parts(lab: &Lab, id: &str, name: &str, kind: Use) -> Parts {
 }
 
 fn text(bundle: &Bundle, file: &str) -> String {
-    let file = bundle.files().into_iter().find(|found| found.name == file).unwrap();
+    let file = bundle
+        .files()
+        .into_iter()
+        .find(|found| found.name == file)
+        .unwrap();
     String::from_utf8(file.bytes.to_vec()).unwrap()
 }
 
@@ -42,13 +46,25 @@ fn the_archive_has_what_users_expect() {
         .map(|index| {
             let file = archive.by_index(index).unwrap();
             assert_eq!(file.last_modified().unwrap().to_string(), "2026-11-21 04:00:02");
-            (file.name().unwrap().into_owned(), file.unix_mode().unwrap() & 0o777)
+            (
+                file.name().unwrap().into_owned(),
+                file.unix_mode().unwrap() & 0o777,
+            )
         })
         .collect();
-    let want = [("ca.crt", 0o644), ("site-001.crt", 0o644), ("site-001.key", 0o600), ("README.txt", 0o644)];
+    let want = [
+        ("ca.crt", 0o644),
+        ("site-001.crt", 0o644),
+        ("site-001.key", 0o600),
+        ("README.txt", 0o644),
+    ];
     assert_eq!(found, want.map(|(name, mode)| (format!("site-001/{name}"), mode)));
     let mut chain = String::new();
-    archive.by_name("site-001/site-001.crt").unwrap().read_to_string(&mut chain).unwrap();
+    archive
+        .by_name("site-001/site-001.crt")
+        .unwrap()
+        .read_to_string(&mut chain)
+        .unwrap();
     assert_eq!(chain, lab.join(&["site.crt", "ca.crt"]));
     for odd in [Timestamp::MIN, Timestamp::UNIX_EPOCH, Timestamp::MAX] {
         bundle.zip(odd).unwrap();
@@ -60,9 +76,18 @@ fn the_letter_names_dates_files_and_the_ca() {
     let Some(lab) = Lab::with_cas() else { return };
     lab.issue("site", "site-001", "ca", CLIENT);
     lab.issue("mqtt", "mqtt.ak-sg.com", "ca", SERVER);
-    let site = text(&Bundle::new(parts(&lab, "site", "site-001", Use::Client)).unwrap(), "README.txt");
+    let site = text(
+        &Bundle::new(parts(&lab, "site", "site-001", Use::Client)).unwrap(),
+        "README.txt",
+    );
     let fingerprint = lab.openssl("x509 -in root.crt -noout -fingerprint -sha256");
-    let fingerprint = fingerprint.trim().split('=').next_back().unwrap().replace(':', "").to_lowercase();
+    let fingerprint = fingerprint
+        .trim()
+        .split('=')
+        .next_back()
+        .unwrap()
+        .replace(':', "")
+        .to_lowercase();
     for want in [
         "It lets site-001 identify itself to a broker.",
         &format!("SHA-256 {fingerprint}\n"),
@@ -74,8 +99,16 @@ fn the_letter_names_dates_files_and_the_ca() {
         assert!(site.contains(want), "{want:?} is not in:\n{site}");
     }
     assert!(!site.contains("PRIVATE KEY") && site.lines().all(|line| line.trim_end() == line));
-    let server = text(&Bundle::new(parts(&lab, "mqtt", "mqtt.ak-sg.com", Use::Server)).unwrap(), "README.txt");
-    for want in ["listeners.ssl.default", "server mqtt.ak-sg.com 10.0.80.50:8883 check", "listener 8883\n", "Good for     mqtt.ak-sg.com"] {
+    let server = text(
+        &Bundle::new(parts(&lab, "mqtt", "mqtt.ak-sg.com", Use::Server)).unwrap(),
+        "README.txt",
+    );
+    for want in [
+        "listeners.ssl.default",
+        "server mqtt.ak-sg.com 10.0.80.50:8883 check",
+        "listener 8883\n",
+        "Good for     mqtt.ak-sg.com",
+    ] {
         assert!(server.contains(want), "{want:?} is not in:\n{server}");
     }
     let mut without = parts(&lab, "site", "site-001", Use::Client);
@@ -91,13 +124,32 @@ fn parts_that_do_not_fit_are_refused() {
     lab.issue("site", "site-001", "ca", CLIENT);
     let good = parts(&lab, "site", "site-001", Use::Client);
     for name in ["../site-001", "a/b", "..", "a\0b", "a\nb", ""] {
-        assert!(Bundle::new(Parts { name: name.to_owned(), ..good.clone() }).is_err(), "{name:?}");
+        assert!(
+            Bundle::new(Parts {
+                name: name.to_owned(),
+                ..good.clone()
+            })
+            .is_err(),
+            "{name:?}"
+        );
     }
     let incomplete = |parts: Parts| assert!(matches!(Bundle::new(parts), Err(Error::Incomplete(_))));
-    incomplete(Parts { name: "site-002".to_owned(), ..good.clone() });
-    incomplete(Parts { chain_pem: lab.read("site.crt"), ..good.clone() });
-    incomplete(Parts { ca_pem: lab.read("ca.crt"), ..good.clone() });
-    incomplete(Parts { ca_pem: String::new(), ..good.clone() });
+    incomplete(Parts {
+        name: "site-002".to_owned(),
+        ..good.clone()
+    });
+    incomplete(Parts {
+        chain_pem: lab.read("site.crt"),
+        ..good.clone()
+    });
+    incomplete(Parts {
+        ca_pem: lab.read("ca.crt"),
+        ..good.clone()
+    });
+    incomplete(Parts {
+        ca_pem: String::new(),
+        ..good.clone()
+    });
     assert!(!format!("{good:?}").contains("PRIVATE"));
 }
 
@@ -109,17 +161,35 @@ fn openssl_reads_the_pkcs12_file_back() {
         lab.openssl(&format!("{args} -outform DER -out der"));
         std::fs::read(lab.path("der")).unwrap()
     };
-    let (leaf, ca, root) = (der("x509 -in site.crt"), der("x509 -in ca.crt"), der("x509 -in root.crt"));
+    let (leaf, ca, root) = (
+        der("x509 -in site.crt"),
+        der("x509 -in ca.crt"),
+        der("x509 -in root.crt"),
+    );
     let key = der("pkcs8 -topk8 -nocrypt -in site.key");
     let chain: [&[u8]; 2] = [&ca, &root];
     let seed: [u8; SEED_LEN] = std::array::from_fn(|index| index as u8);
-    let input = Pfx { name: "site-001", key_pkcs8: &key, leaf: &leaf, chain: &chain, password: "pässwörd", seed: &seed };
+    let input = Pfx {
+        name: "site-001",
+        key_pkcs8: &key,
+        leaf: &leaf,
+        chain: &chain,
+        password: "pässwörd",
+        seed: &seed,
+    };
     lab.write("site.p12", pfx(&input).unwrap().as_slice());
 
     let info = lab.try_openssl("pkcs12 -in site.p12 -passin pass:pässwörd -info -noout");
     let info = String::from_utf8(info.stderr).unwrap();
-    for want in ["MAC: sha256, Iteration 100000", "PBES2, PBKDF2, AES-256-CBC, Iteration 100000, PRF hmacWithSHA256"] {
-        assert_eq!(info.matches(want).count(), if want.starts_with("MAC") { 1 } else { 2 }, "{info}");
+    for want in [
+        "MAC: sha256, Iteration 100000",
+        "PBES2, PBKDF2, AES-256-CBC, Iteration 100000, PRF hmacWithSHA256",
+    ] {
+        assert_eq!(
+            info.matches(want).count(),
+            if want.starts_with("MAC") { 1 } else { 2 },
+            "{info}"
+        );
     }
     let all = lab.openssl("pkcs12 -in site.p12 -passin pass:pässwörd -nodes");
     assert_eq!(all.matches("BEGIN CERTIFICATE").count(), 3);
@@ -129,11 +199,39 @@ fn openssl_reads_the_pkcs12_file_back() {
     assert_eq!(der("pkcs8 -topk8 -nocrypt -in back.pem"), key);
     let own = lab.openssl("pkcs12 -in site.p12 -passin pass:pässwörd -clcerts -nokeys");
     assert!(own.contains(lab.read("site.crt").trim()));
-    assert!(!lab.try_openssl("pkcs12 -in site.p12 -passin pass:wrong -noout").status.success());
+    assert!(
+        !lab.try_openssl("pkcs12 -in site.p12 -passin pass:wrong -noout")
+            .status
+            .success()
+    );
 
-    assert_eq!(pfx(&Pfx { password: "", ..input }), Err(p12::Error::EmptyPassword));
-    assert_eq!(pfx(&Pfx { key_pkcs8: &leaf, ..input }), Err(p12::Error::Key));
-    assert_eq!(pfx(&Pfx { chain: &[&key], ..input }), Err(p12::Error::Certificate(2)));
-    assert_eq!(pfx(&Pfx { name: "\u{1f600}", ..input }), Err(p12::Error::Encode("name")));
+    assert_eq!(
+        pfx(&Pfx {
+            password: "",
+            ..input
+        }),
+        Err(p12::Error::EmptyPassword)
+    );
+    assert_eq!(
+        pfx(&Pfx {
+            key_pkcs8: &leaf,
+            ..input
+        }),
+        Err(p12::Error::Key)
+    );
+    assert_eq!(
+        pfx(&Pfx {
+            chain: &[&key],
+            ..input
+        }),
+        Err(p12::Error::Certificate(2))
+    );
+    assert_eq!(
+        pfx(&Pfx {
+            name: "\u{1f600}",
+            ..input
+        }),
+        Err(p12::Error::Encode("name"))
+    );
     assert!(!format!("{input:?}").contains("pässwörd"));
 }

@@ -22,7 +22,15 @@ struct Ask<'a> {
 
 impl<'a> Ask<'a> {
     fn of(lab: &'a Lab, chain: &'a [&'a str]) -> Self {
-        Self { lab, chain, anchors: &["root.crt"], crls: &[], purpose: None, host: None, now: lab.now() }
+        Self {
+            lab,
+            chain,
+            anchors: &["root.crt"],
+            crls: &[],
+            purpose: None,
+            host: None,
+            now: lab.now(),
+        }
     }
 
     fn verdict(&self) -> Verdict {
@@ -49,7 +57,11 @@ impl<'a> Ask<'a> {
     #[track_caller]
     fn fails(&self, check: &str, words: &str) -> Verdict {
         let verdict = self.verdict();
-        let failed = verdict.steps.iter().find(|step| step.outcome == Outcome::Failed).unwrap();
+        let failed = verdict
+            .steps
+            .iter()
+            .find(|step| step.outcome == Outcome::Failed)
+            .unwrap();
         assert_eq!(failed.check, check, "{verdict}");
         assert!(!verdict.ok && verdict.sentence.contains(words), "{verdict}");
         assert!(verdict.fix.is_some());
@@ -83,7 +95,11 @@ fn a_good_chain_is_told_step_by_step() {
     ask.crls = &[];
     assert!(ask.holds().sentence.ends_with("Revocation was not checked."));
     ask.crls = &["ca.crl"];
-    assert!(ask.holds().sentence.ends_with("The CAs above it were not checked for revocation."));
+    assert!(
+        ask.holds()
+            .sentence
+            .ends_with("The CAs above it were not checked for revocation.")
+    );
     // The issuing CA may also come from the CA file, as it does in ca.crt.
     ask.chain = &["mqtt.crt"];
     ask.anchors = &["root.crt", "ca.crt"];
@@ -107,7 +123,10 @@ fn every_accepted_algorithm_is_checked() {
         lab.certify("leaf", "site-001", id, CLIENT, hash);
         let chain = lab.read("leaf.crt");
         let anchors = lab.read(&format!("{id}.crt"));
-        let Explained::Certificate(facts) = &inspect(chain.as_bytes(), Timestamp::UNIX_EPOCH).unwrap()[0] else { panic!() };
+        let Explained::Certificate(facts) = &inspect(chain.as_bytes(), Timestamp::UNIX_EPOCH).unwrap()[0]
+        else {
+            panic!()
+        };
         let verdict = verify(&VerifyInput {
             leaf_chain: chain.as_bytes(),
             trust_anchors: anchors.as_bytes(),
@@ -141,12 +160,23 @@ fn a_break_in_the_chain_is_named() {
     lab.issue("foreign", "site-001", "stranger", CLIENT);
 
     let mut ask = Ask::of(&lab, &["site.crt"]);
-    let verdict = ask.fails("issuer", "'AK-SG IoT CA issuing CA 1', whose certificate is neither sent along nor among");
-    assert!(verdict.fix.unwrap().contains("append its certificate after that of site-001"));
+    let verdict = ask.fails(
+        "issuer",
+        "'AK-SG IoT CA issuing CA 1', whose certificate is neither sent along nor among",
+    );
+    assert!(
+        verdict
+            .fix
+            .unwrap()
+            .contains("append its certificate after that of site-001")
+    );
     ask.chain = &["foreign.crt"];
     ask.fails("issuer", "'Somebody else', whose certificate is neither");
     ask.chain = &["foreign.crt", "stranger.crt"];
-    ask.fails("root", "the root 'Somebody else', which is not among the trusted ones");
+    ask.fails(
+        "root",
+        "the root 'Somebody else', which is not among the trusted ones",
+    );
     ask.chain = &["site.crt", "ca.crt"];
     ask.anchors = &["other.crt"];
     ask.fails("issuer", "another CA of the same name");
@@ -176,7 +206,13 @@ fn a_changed_certificate_is_noticed() {
     der[name + 7] = b'2';
     ask.leaf_chain = &der;
     let verdict = verify(&ask);
-    assert!(!verdict.ok && verdict.sentence.contains("site-002 names 'AK-SG IoT CA issuing CA 1'"), "{verdict}");
+    assert!(
+        !verdict.ok
+            && verdict
+                .sentence
+                .contains("site-002 names 'AK-SG IoT CA issuing CA 1'"),
+        "{verdict}"
+    );
 }
 
 #[test]
@@ -185,7 +221,13 @@ fn an_unordered_chain_is_understood_and_blamed() {
     lab.issue("site", "site-001", "ca", CLIENT);
     let verdict = Ask::of(&lab, &["root.crt", "ca.crt", "site.crt", "site.crt"]).holds();
     assert_eq!(verdict.name.as_deref(), Some("site-001"));
-    assert!(verdict.steps.iter().any(|step| step.check == "order" && step.outcome == Outcome::Warning), "{verdict}");
+    assert!(
+        verdict
+            .steps
+            .iter()
+            .any(|step| step.check == "order" && step.outcome == Outcome::Warning),
+        "{verdict}"
+    );
 }
 
 #[test]
@@ -193,7 +235,8 @@ fn who_may_issue_is_checked() {
     let Some(lab) = Lab::with_cas() else { return };
     lab.issue("site", "site-001", "ca", CLIENT);
     lab.issue("forged", "site-002", "site", CLIENT);
-    Ask::of(&lab, &["forged.crt", "site.crt", "ca.crt"]).fails("ca", "site-001 issued a certificate, but is no CA");
+    Ask::of(&lab, &["forged.crt", "site.crt", "ca.crt"])
+        .fails("ca", "site-001 issued a certificate, but is no CA");
     lab.issue("sub", "CA below", "ca", ISSUING_CA);
     lab.issue("deep", "site-003", "sub", CLIENT);
     Ask::of(&lab, &["deep.crt", "sub.crt", "ca.crt"]).fails("ca", "allows fewer levels of CAs");
@@ -206,13 +249,22 @@ fn purpose_and_host_are_checked() {
     lab.issue("bare", "broker.ak-sg.com", "ca", "keyUsage=digitalSignature\n");
     let mut ask = Ask::of(&lab, &["mqtt.crt", "ca.crt"]);
     ask.purpose = Some(Purpose::Client);
-    ask.fails("purpose", "may not identify itself as a client; it may identify itself as a server");
+    ask.fails(
+        "purpose",
+        "may not identify itself as a client; it may identify itself as a server",
+    );
     ask.purpose = None;
     for host in ["mqtt.ak-sg.com", "a.fleet.ak-sg.com", "10.0.80.50"] {
         ask.host = Some(host);
         ask.holds();
     }
-    for host in ["10.0.80.51", "fleet.ak-sg.com", "a.b.fleet.ak-sg.com", "ak-sg.com", ""] {
+    for host in [
+        "10.0.80.51",
+        "fleet.ak-sg.com",
+        "a.b.fleet.ak-sg.com",
+        "ak-sg.com",
+        "",
+    ] {
         ask.host = Some(host);
         ask.fails("host", "only for mqtt.ak-sg.com, *.fleet.ak-sg.com, 10.0.80.50");
     }
@@ -221,7 +273,12 @@ fn purpose_and_host_are_checked() {
     ask.fails("host", "stands only in its common name");
     ask.host = None;
     ask.purpose = Some(Purpose::Client);
-    assert!(ask.holds().steps.iter().any(|step| step.check == "purpose" && step.outcome == Outcome::Warning));
+    assert!(
+        ask.holds()
+            .steps
+            .iter()
+            .any(|step| step.check == "purpose" && step.outcome == Outcome::Warning)
+    );
 }
 
 #[test]
@@ -236,11 +293,19 @@ fn revocation_is_checked() {
     ask.crls = &["root.crl", "ca.crl"];
     ask.fails("crl", "because somebody else may hold its key");
     ask.chain = &["held.crt", "ca.crt"];
-    assert!(ask.fails("crl", "(suspended)").fix.unwrap().contains("muster device resume site-002"));
+    assert!(
+        ask.fails("crl", "(suspended)")
+            .fix
+            .unwrap()
+            .contains("muster device resume site-002")
+    );
     ask.chain = &["good.crt", "ca.crt"];
     ask.holds();
     ask.crls = &["root.crl"];
-    ask.fails("crl", "There is no revocation list of 'AK-SG IoT CA issuing CA 1'");
+    ask.fails(
+        "crl",
+        "There is no revocation list of 'AK-SG IoT CA issuing CA 1'",
+    );
     ask.crls = &["ca.crl"];
     ask.now = lab.now() + SignedDuration::from_hours(24 * 8);
     ask.fails("crl", "ran out on ");
@@ -272,9 +337,19 @@ fn files_are_explained() {
     );
     let explained = inspect(all.as_bytes(), lab.now()).unwrap();
     let text: String = explained.iter().map(|object| format!("{object}\n")).collect();
-    let serial = lab.openssl("x509 -in mqtt.crt -noout -serial").trim().replace("serial=", "").to_lowercase();
+    let serial = lab
+        .openssl("x509 -in mqtt.crt -noout -serial")
+        .trim()
+        .replace("serial=", "")
+        .to_lowercase();
     let fingerprint = lab.openssl("x509 -in mqtt.crt -noout -fingerprint -sha256");
-    let fingerprint = fingerprint.trim().split('=').next_back().unwrap().replace(':', "").to_lowercase();
+    let fingerprint = fingerprint
+        .trim()
+        .split('=')
+        .next_back()
+        .unwrap()
+        .replace(':', "")
+        .to_lowercase();
     for want in [
         "Certificate of mqtt.ak-sg.com\n",
         "issued by    AK-SG IoT CA issuing CA 1\n",
@@ -306,7 +381,10 @@ fn files_are_explained() {
     let json = serde_json::to_value(&explained).unwrap();
     assert_eq!(json[0]["kind"], "certificate");
     assert_eq!(json[0]["cn"], "mqtt.ak-sg.com");
-    assert_eq!(json[0]["not_after"].as_str().unwrap().len(), "2026-11-21T04:00:00Z".len());
+    assert_eq!(
+        json[0]["not_after"].as_str().unwrap().len(),
+        "2026-11-21T04:00:00Z".len()
+    );
 }
 
 #[test]
@@ -317,9 +395,20 @@ fn a_key_beside_another_keys_certificate_is_noticed() {
     assert_eq!(finding.severity, Severity::Error);
     assert!(finding.text.contains("belongs to none of the certificates"));
     // A private key never shows in any form.
-    let shown = format!("{} {:?} {}", explained[1], explained[1], serde_json::to_string(&explained[1]).unwrap());
+    let shown = format!(
+        "{} {:?} {}",
+        explained[1],
+        explained[1],
+        serde_json::to_string(&explained[1]).unwrap()
+    );
     let secret = lab.openssl("pkey -in ca.key -noout -text").to_lowercase();
-    let secret: String = secret.split("pub:").next().unwrap().chars().filter(char::is_ascii_hexdigit).collect();
+    let secret: String = secret
+        .split("pub:")
+        .next()
+        .unwrap()
+        .chars()
+        .filter(char::is_ascii_hexdigit)
+        .collect();
     assert!(!shown.contains(&secret[secret.len() - 32..]));
 }
 
@@ -328,11 +417,23 @@ fn mistakes_are_found() {
     let Some(lab) = Lab::with_cas() else { return };
     let has = |id: &str, words: &str| {
         let explained = inspect(lab.read(&format!("{id}.crt")).as_bytes(), lab.now()).unwrap();
-        assert!(explained[0].findings().iter().any(|finding| finding.text.contains(words)), "{words}: {}", explained[0]);
+        assert!(
+            explained[0]
+                .findings()
+                .iter()
+                .any(|finding| finding.text.contains(words)),
+            "{words}: {}",
+            explained[0]
+        );
     };
     lab.issue("san", "mqtt", "ca", "extendedKeyUsage=serverAuth\n");
     has("san", "has no alternative name");
-    lab.issue("ipdns", "mqtt", "ca", "extendedKeyUsage=serverAuth\nsubjectAltName=DNS:10.0.80.50\n");
+    lab.issue(
+        "ipdns",
+        "mqtt",
+        "ca",
+        "extendedKeyUsage=serverAuth\nsubjectAltName=DNS:10.0.80.50\n",
+    );
     has("ipdns", "holds the address 10.0.80.50 as a DNS name");
     lab.issue("wild", "a#b", "ca", CLIENT);
     has("wild", "could match topics of others");
@@ -353,11 +454,27 @@ fn garbage_is_refused_politely() {
     let now = Timestamp::UNIX_EPOCH;
     assert_eq!(inspect(b"", now), Err(Error::Nothing));
     assert_eq!(inspect(b"hello\0\xff", now), Err(Error::Nothing));
-    assert_eq!(inspect(&vec![b'-'; MAX_INPUT + 1], now), Err(Error::TooLarge(MAX_INPUT + 1)));
+    assert_eq!(
+        inspect(&vec![b'-'; MAX_INPUT + 1], now),
+        Err(Error::TooLarge(MAX_INPUT + 1))
+    );
     let many = "-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n".repeat(65);
     assert_eq!(inspect(many.as_bytes(), now), Err(Error::TooMany));
-    for bytes in [&b""[..], b"-----BEGIN ", b"-----BEGIN CERTIFICATE-----", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END", many.as_bytes()] {
-        let input = VerifyInput { leaf_chain: bytes, trust_anchors: bytes, crls: &[bytes], purpose: None, host: Some("x"), now };
+    for bytes in [
+        &b""[..],
+        b"-----BEGIN ",
+        b"-----BEGIN CERTIFICATE-----",
+        b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END",
+        many.as_bytes(),
+    ] {
+        let input = VerifyInput {
+            leaf_chain: bytes,
+            trust_anchors: bytes,
+            crls: &[bytes],
+            purpose: None,
+            host: Some("x"),
+            now,
+        };
         let verdict = verify(&input);
         assert!(!verdict.ok && verdict.fix.is_some(), "{verdict}");
         assert_eq!(verdict.steps.len(), 1);

@@ -1,5 +1,6 @@
 //! One certificate: read for explaining and for verifying.
 
+use der::asn1::BitString;
 use der::{Decode, Encode};
 use jiff::Timestamp;
 use x509_cert::Certificate;
@@ -31,7 +32,11 @@ impl Cert {
     pub(super) fn from_der(der: &[u8]) -> Result<Self, String> {
         let parsed = Certificate::from_der(der).map_err(|why| format!("it is no certificate ({why})"))?;
         let known = Known::read(parsed.tbs_certificate().extensions().map_or(&[], Vec::as_slice));
-        Ok(Self { der: der.to_vec(), parsed, known })
+        Ok(Self {
+            der: der.to_vec(),
+            parsed,
+            known,
+        })
     }
 
     pub(super) fn subject(&self) -> &Name {
@@ -81,8 +86,13 @@ impl Cert {
         if self.parsed.tbs_certificate().signature() != self.parsed.signature_algorithm() {
             return Err(BadSignature::Wrong);
         }
-        let signature = self.parsed.signature().raw_bytes();
-        check_signature(&self.der, self.parsed.signature_algorithm().oid, signature, issuer.spki())
+        let signature = self.parsed.signature();
+        check_signature(
+            &self.der,
+            self.parsed.signature_algorithm().oid,
+            signature,
+            issuer.spki(),
+        )
     }
 }
 
@@ -90,14 +100,18 @@ impl Cert {
 pub(super) fn check_signature(
     der: &[u8],
     algorithm: const_oid::ObjectIdentifier,
-    signature: &[u8],
+    signature: &BitString,
     signer: &SubjectPublicKeyInfoOwned,
 ) -> Result<(), BadSignature> {
     let unsupported = |why: crate::Error| BadSignature::Unsupported(why.to_string());
     let algorithm = SignatureAlgorithm::from_oid(algorithm).map_err(unsupported)?;
     let signer = PublicKey::from_info(signer.clone()).map_err(unsupported)?;
     let signed = crate::csr::first_element(der).ok_or(BadSignature::Wrong)?;
-    signer.verify(algorithm, signed, signature).map_err(|_| BadSignature::Wrong)
+    // Bits that do not count would let a certificate have several encodings, and so several fingerprints.
+    let signature = signature.as_bytes().ok_or(BadSignature::Wrong)?;
+    signer
+        .verify(algorithm, signed, signature)
+        .map_err(|_| BadSignature::Wrong)
 }
 
 pub(super) fn explain(der: &[u8], now: Timestamp) -> Result<Explained, String> {
@@ -138,5 +152,7 @@ pub(super) fn common_name(name: &Name) -> Option<String> {
 }
 
 pub(super) fn key_fingerprint(spki: &SubjectPublicKeyInfoOwned) -> String {
-    spki.to_der().map(|der| words::hex(&sha256(&der))).unwrap_or_default()
+    spki.to_der()
+        .map(|der| words::hex(&sha256(&der)))
+        .unwrap_or_default()
 }

@@ -47,7 +47,10 @@ impl Pool {
                 certs.push(cert);
             }
         }
-        Self { certs, anchors: anchor_ders }
+        Self {
+            certs,
+            anchors: anchor_ders,
+        }
     }
 
     pub(super) fn certs(&self) -> &[Cert] {
@@ -60,10 +63,26 @@ impl Pool {
 
     /// The path from the certificate at this index.
     pub(super) fn path_from(&self, leaf: usize) -> Path<'_> {
-        let mut search = Search { pool: self, path: vec![leaf], best: Vec::new(), why: Break::IssuerMissing, checks: 0 };
+        let mut search = Search {
+            pool: self,
+            path: vec![leaf],
+            best: Vec::new(),
+            why: Break::IssuerMissing,
+            checks: 0,
+        };
         let found = search.reaches_root();
-        let (indices, broken) = if found { (search.path, None) } else { (search.best, Some(search.why)) };
-        Path { certs: indices.into_iter().filter_map(|index| self.certs.get(index)).collect(), broken }
+        let (indices, broken) = if found {
+            (search.path, None)
+        } else {
+            (search.best, Some(search.why))
+        };
+        Path {
+            certs: indices
+                .into_iter()
+                .filter_map(|index| self.certs.get(index))
+                .collect(),
+            broken,
+        }
     }
 }
 
@@ -79,14 +98,20 @@ impl Search<'_> {
     /// Depth first: several certificates may bear the issuer's name (a renewed CA, a cross-certificate).
     fn reaches_root(&mut self) -> bool {
         let pool = self.pool;
-        let Some(last) = self.path.last().and_then(|index| pool.certs.get(*index)) else { return false };
+        let Some(last) = self.path.last().and_then(|index| pool.certs.get(*index)) else {
+            return false;
+        };
         if last.is_self_issued() && last.signed_by(last).is_ok() {
             return pool.is_anchor(last) || self.give_up(Break::UntrustedRoot);
         }
         if self.path.len() >= MAX_DEPTH {
             return self.give_up(Break::TooComplex);
         }
-        let mut why = if pool.is_anchor(last) { Break::AnchorIsNoRoot } else { Break::IssuerMissing };
+        let mut why = if pool.is_anchor(last) {
+            Break::AnchorIsNoRoot
+        } else {
+            Break::IssuerMissing
+        };
         for (index, candidate) in pool.certs.iter().enumerate() {
             if candidate.subject() != last.issuer() || self.path.contains(&index) {
                 continue;

@@ -57,15 +57,27 @@ pub struct Finding {
 
 impl Finding {
     pub(super) fn error(text: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self { severity: Severity::Error, text: text.into(), fix: Some(fix.into()) }
+        Self {
+            severity: Severity::Error,
+            text: text.into(),
+            fix: Some(fix.into()),
+        }
     }
 
     pub(super) fn warning(text: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self { severity: Severity::Warning, text: text.into(), fix: Some(fix.into()) }
+        Self {
+            severity: Severity::Warning,
+            text: text.into(),
+            fix: Some(fix.into()),
+        }
     }
 
     pub(super) fn note(text: impl Into<String>) -> Self {
-        Self { severity: Severity::Note, text: text.into(), fix: None }
+        Self {
+            severity: Severity::Note,
+            text: text.into(),
+            fix: None,
+        }
     }
 }
 
@@ -80,9 +92,15 @@ pub struct Serial {
 
 impl Serial {
     pub(super) fn new(bytes: &[u8]) -> Self {
-        let start = bytes.iter().position(|byte| *byte != 0).unwrap_or(bytes.len().saturating_sub(1));
+        let start = bytes
+            .iter()
+            .position(|byte| *byte != 0)
+            .unwrap_or(bytes.len().saturating_sub(1));
         let significant = &bytes[start..];
-        Self { hex: super::words::hex(significant), decimal: super::words::decimal(significant) }
+        Self {
+            hex: super::words::hex(significant),
+            decimal: super::words::decimal(significant),
+        }
     }
 }
 

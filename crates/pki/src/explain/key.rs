@@ -15,7 +15,10 @@ use crate::key::PrivateKey;
 /// What can be said of any public key, accepted or not.
 pub(super) fn facts(spki: &SubjectPublicKeyInfoOwned) -> KeyFacts {
     let oid = spki.algorithm.oid;
-    let plain = |algorithm: &str, bits| KeyFacts { algorithm: algorithm.to_owned(), bits };
+    let plain = |algorithm: &str, bits| KeyFacts {
+        algorithm: algorithm.to_owned(),
+        bits,
+    };
     match oid {
         ID_EC_PUBLIC_KEY => match curve(spki) {
             Some(SECP_256_R_1) => plain("ECDSA P-256", Some(256)),
@@ -31,7 +34,10 @@ pub(super) fn facts(spki: &SubjectPublicKeyInfoOwned) -> KeyFacts {
 }
 
 fn curve(spki: &SubjectPublicKeyInfoOwned) -> Option<ObjectIdentifier> {
-    spki.algorithm.parameters.as_ref().and_then(|parameters| parameters.decode_as().ok())
+    spki.algorithm
+        .parameters
+        .as_ref()
+        .and_then(|parameters| parameters.decode_as().ok())
 }
 
 /// RFC 8017, appendix A.1.1.
@@ -117,8 +123,12 @@ pub(super) fn match_certificates(explained: &mut [Explained]) {
         return;
     }
     for object in explained {
-        let Explained::PrivateKey(facts) = object else { continue };
-        let Some(own) = &facts.public_key_sha256 else { continue };
+        let Explained::PrivateKey(facts) = object else {
+            continue;
+        };
+        let Some(own) = &facts.public_key_sha256 else {
+            continue;
+        };
         let finding = match certificates.iter().find(|(key, _)| key == own) {
             Some((_, name)) => Finding::note(format!("It belongs to the certificate of {name}.")),
             None => Finding::error(
@@ -132,7 +142,10 @@ pub(super) fn match_certificates(explained: &mut [Explained]) {
 
 fn owner(object: &Explained) -> Option<(String, String)> {
     if let Explained::Certificate(facts) = object {
-        Some((facts.public_key_sha256.clone(), facts.cn.clone().unwrap_or_else(|| facts.subject.clone())))
+        Some((
+            facts.public_key_sha256.clone(),
+            facts.cn.clone().unwrap_or_else(|| facts.subject.clone()),
+        ))
     } else {
         None
     }

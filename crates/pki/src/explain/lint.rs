@@ -19,7 +19,11 @@ pub(super) fn certificate(cert: &Cert, now: Timestamp) -> Vec<Finding> {
         .into_iter()
         .chain(strength(cert))
         .chain(extensions(cert))
-        .chain(if cert.known.is_ca() { authority(cert) } else { leaf(cert) })
+        .chain(if cert.known.is_ca() {
+            authority(cert)
+        } else {
+            leaf(cert)
+        })
         .collect();
     findings.sort_by_key(|finding| finding.severity);
     findings
@@ -32,15 +36,27 @@ fn dates(cert: &Cert, now: Timestamp) -> Option<Finding> {
     }
     match cert.standing(now) {
         Standing::Expired => Some(Finding::error(
-            format!("It expired on {} ({}).", words::date(to), words::distance(now, to)),
+            format!(
+                "It expired on {} ({}).",
+                words::date(to),
+                words::distance(now, to)
+            ),
             format!("Renew it: {}", renew(cert)),
         )),
         Standing::NotYetValid => Some(Finding::error(
-            format!("It is not valid before {} ({}).", words::moment(from), words::distance(now, from)),
+            format!(
+                "It is not valid before {} ({}).",
+                words::moment(from),
+                words::distance(now, from)
+            ),
             "Compare this machine's clock and the CA's with the right time.",
         )),
         Standing::Valid if is_near_its_end(cert, now) => Some(Finding::warning(
-            format!("It ends soon: on {} ({}).", words::date(to), words::distance(now, to)),
+            format!(
+                "It ends soon: on {} ({}).",
+                words::date(to),
+                words::distance(now, to)
+            ),
             format!("Renew it: {}", renew(cert)),
         )),
         Standing::Valid => None,
@@ -54,7 +70,11 @@ fn is_near_its_end(cert: &Cert, now: Timestamp) -> bool {
 }
 
 fn renew(cert: &Cert) -> String {
-    if cert.known.is_ca() { "muster ca rollover".to_owned() } else { format!("muster cert renew {}", cert.who()) }
+    if cert.known.is_ca() {
+        "muster ca rollover".to_owned()
+    } else {
+        format!("muster cert renew {}", cert.who())
+    }
 }
 
 fn strength(cert: &Cert) -> Vec<Finding> {
@@ -91,7 +111,10 @@ fn extensions(cert: &Cert) -> Vec<Finding> {
     }
     for oid in &cert.known.strange {
         findings.push(Finding::error(
-            format!("It has a critical extension that TLS programs do not know, and so must refuse: {}.", words::object(*oid)),
+            format!(
+                "It has a critical extension that TLS programs do not know, and so must refuse: {}.",
+                words::object(*oid)
+            ),
             "Issue it without, or not critical.",
         ));
     }
@@ -101,8 +124,16 @@ fn extensions(cert: &Cert) -> Vec<Finding> {
             "Issue it with the key identifier alone.",
         ));
     }
-    let pointers = [&cert.known.crl_urls, &cert.known.ocsp_urls, &cert.known.issuer_urls];
-    if pointers.into_iter().flatten().any(|url| url.contains("//localhost") || url.contains("//127.")) {
+    let pointers = [
+        &cert.known.crl_urls,
+        &cert.known.ocsp_urls,
+        &cert.known.issuer_urls,
+    ];
+    if pointers
+        .into_iter()
+        .flatten()
+        .any(|url| url.contains("//localhost") || url.contains("//127."))
+    {
         findings.push(Finding::warning(
             "It points to addresses on this very machine, which others cannot reach.",
             "Set public_url and issue it anew.",
@@ -115,7 +146,10 @@ fn authority(cert: &Cert) -> Vec<Finding> {
     let mut findings = Vec::new();
     let usage = cert.known.usage;
     if !usage.as_ref().is_none_or(KeyUsage::key_cert_sign) {
-        findings.push(Finding::error("It is a CA's, but its key usage does not allow signing certificates.", "Issue it anew."));
+        findings.push(Finding::error(
+            "It is a CA's, but its key usage does not allow signing certificates.",
+            "Issue it anew.",
+        ));
     }
     if !usage.as_ref().is_none_or(KeyUsage::crl_sign) {
         findings.push(Finding::warning(
@@ -124,7 +158,10 @@ fn authority(cert: &Cert) -> Vec<Finding> {
         ));
     }
     if cert.known.name_constraints {
-        findings.push(Finding::warning("It has name constraints, which programs built on Mbed TLS cannot read.", "Issue it without."));
+        findings.push(Finding::warning(
+            "It has name constraints, which programs built on Mbed TLS cannot read.",
+            "Issue it without.",
+        ));
     }
     findings
 }
@@ -145,11 +182,16 @@ fn leaf(cert: &Cert) -> Vec<Finding> {
         ));
     }
     if !known.usage.as_ref().is_none_or(KeyUsage::digital_signature) {
-        findings.push(Finding::error("Its key usage does not allow signing, which every TLS handshake needs.", "Issue it anew."));
+        findings.push(Finding::error(
+            "Its key usage does not allow signing, which every TLS handshake needs.",
+            "Issue it anew.",
+        ));
     }
     let encipherment = known.usage.as_ref().is_some_and(KeyUsage::key_encipherment);
     if encipherment && cert.spki().algorithm.oid == ID_EC_PUBLIC_KEY {
-        findings.push(Finding::note("Its key usage has keyEncipherment, which means nothing for an EC key (RFC 8813)."));
+        findings.push(Finding::note(
+            "Its key usage has keyEncipherment, which means nothing for an EC key (RFC 8813).",
+        ));
     }
     findings
 }
@@ -160,7 +202,10 @@ fn server_names(cert: &Cert) -> Option<Finding> {
     let has_address = names.iter().any(|name| matches!(name, GeneralName::IpAddress(_)));
     if let Some(address) = dns.iter().find(|name| host::parse_address(name).is_some()) {
         return Some(Finding::error(
-            format!("It holds the address {} as a DNS name, where no program looks for it.", words::clean(address)),
+            format!(
+                "It holds the address {} as a DNS name, where no program looks for it.",
+                words::clean(address)
+            ),
             "Issue it anew with the address as an IP alternative name.",
         ));
     }
@@ -172,13 +217,20 @@ fn server_names(cert: &Cert) -> Option<Finding> {
         )),
         (true, false) => Some(Finding::error(
             "It is a server's, but has no alternative name: clients compare the host with those alone, never with the common name.",
-            format!("Issue it anew: muster cert issue {} --kind server --san NAME,ADDRESS", cert.who()),
+            format!(
+                "Issue it anew: muster cert issue {} --kind server --san NAME,ADDRESS",
+                cert.who()
+            ),
         )),
     }
 }
 
 fn dns_name(name: &GeneralName) -> Option<&str> {
-    if let GeneralName::DnsName(text) = name { Some(text.as_str()) } else { None }
+    if let GeneralName::DnsName(text) = name {
+        Some(text.as_str())
+    } else {
+        None
+    }
 }
 
 fn client_name(cert: &Cert) -> Option<Finding> {

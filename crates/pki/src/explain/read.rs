@@ -53,18 +53,30 @@ pub(super) fn blocks(bytes: &[u8]) -> Result<Vec<Block>, Error> {
     if found.is_empty() {
         found.extend(whole(bytes));
     }
-    if found.is_empty() { Err(Error::Nothing) } else { Ok(found) }
+    if found.is_empty() {
+        Err(Error::Nothing)
+    } else {
+        Ok(found)
+    }
 }
 
 /// The certificates among the objects, DER; a torn one is left out.
 pub(super) fn certificates(bytes: &[u8]) -> Result<Vec<Vec<u8>>, Error> {
     let is_certificate = |block: &Block| [CERTIFICATE, OLD_CERTIFICATE].contains(&block.label.as_str());
-    Ok(blocks(bytes)?.into_iter().filter(is_certificate).map(|block| block.der.to_vec()).collect())
+    Ok(blocks(bytes)?
+        .into_iter()
+        .filter(is_certificate)
+        .map(|block| block.der.to_vec())
+        .collect())
 }
 
 /// The CRLs among the objects, DER.
 pub(super) fn crls(bytes: &[u8]) -> Result<Vec<Vec<u8>>, Error> {
-    Ok(blocks(bytes)?.into_iter().filter(|block| block.label == CRL).map(|block| block.der.to_vec()).collect())
+    Ok(blocks(bytes)?
+        .into_iter()
+        .filter(|block| block.label == CRL)
+        .map(|block| block.der.to_vec())
+        .collect())
 }
 
 fn begins_with_crl(bytes: &[u8]) -> bool {
@@ -77,7 +89,11 @@ fn begins_with_crl(bytes: &[u8]) -> bool {
 /// The next PEM block and what follows it. A block without an end takes everything up to the next one.
 fn next_block(bytes: &[u8]) -> Option<(Block, &[u8])> {
     let after_begin = &bytes[find(bytes, BEGIN)? + BEGIN.len()..];
-    let label_end = find(&after_begin[..after_begin.len().min(MAX_LABEL + DASHES.len())], DASHES).unwrap_or(0);
+    let label_end = find(
+        &after_begin[..after_begin.len().min(MAX_LABEL + DASHES.len())],
+        DASHES,
+    )
+    .unwrap_or(0);
     let label = String::from_utf8_lossy(&after_begin[..label_end]).into_owned();
     let body = &after_begin[(label_end + DASHES.len()).min(after_begin.len())..];
     let body_end = find(body, DASHES).unwrap_or(body.len());
@@ -109,7 +125,10 @@ fn whole(der: &[u8]) -> Option<Block> {
     } else {
         return None;
     };
-    Some(Block { label: label.to_owned(), der: Zeroizing::new(der.to_vec()) })
+    Some(Block {
+        label: label.to_owned(),
+        der: Zeroizing::new(der.to_vec()),
+    })
 }
 
 fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {

@@ -1,9 +1,9 @@
 //! One certificate request.
 
+use const_oid::AssociatedOid;
 use der::Decode;
 use x509_cert::ext::Extension;
 use x509_cert::request::{CertReq, ExtensionReq};
-use const_oid::AssociatedOid;
 
 use super::certificate::{self, BadSignature, check_signature};
 use super::facts::{Explained, Finding, RequestFacts};
@@ -14,7 +14,12 @@ use crate::key::PublicKey;
 pub(super) fn explain(der: &[u8]) -> Result<Explained, String> {
     let request = CertReq::from_der(der).map_err(|why| format!("it is no certificate request ({why})"))?;
     let known = Known::read(&wishes(&request));
-    let signature = check_signature(der, request.algorithm.oid, request.signature.raw_bytes(), &request.info.public_key);
+    let signature = check_signature(
+        der,
+        request.algorithm.oid,
+        &request.signature,
+        &request.info.public_key,
+    );
     Ok(Explained::Request(Box::new(RequestFacts {
         subject: words::name(&request.info.subject),
         cn: certificate::common_name(&request.info.subject),
@@ -29,7 +34,11 @@ pub(super) fn explain(der: &[u8]) -> Result<Explained, String> {
 }
 
 fn wishes(request: &CertReq) -> Vec<Extension> {
-    let attribute = request.info.attributes.iter().find(|attribute| attribute.oid == ExtensionReq::OID);
+    let attribute = request
+        .info
+        .attributes
+        .iter()
+        .find(|attribute| attribute.oid == ExtensionReq::OID);
     let value = attribute.and_then(|attribute| attribute.values.iter().next());
     value.and_then(|value| value.decode_as().ok()).unwrap_or_default()
 }
@@ -37,20 +46,38 @@ fn wishes(request: &CertReq) -> Vec<Extension> {
 fn findings(request: &CertReq, known: &Known, signature: &Result<(), BadSignature>) -> Vec<Finding> {
     let mut findings = Vec::new();
     if let Err(why) = PublicKey::from_info(request.info.public_key.clone()) {
-        findings.push(Finding::error(format!("Its key is not accepted: {why}."), "Make a P-256 key and a new request."));
+        findings.push(Finding::error(
+            format!("Its key is not accepted: {why}."),
+            "Make a P-256 key and a new request.",
+        ));
     } else if let Err(why) = signature {
         let text = match why {
-            BadSignature::Unsupported(why) => format!("Its signature cannot be checked: {}.", words::clean(why)),
-            BadSignature::Wrong => "Its signature is wrong: it was changed, or made with another key.".to_owned(),
+            BadSignature::Unsupported(why) => {
+                format!("Its signature cannot be checked: {}.", words::clean(why))
+            }
+            BadSignature::Wrong => {
+                "Its signature is wrong: it was changed, or made with another key.".to_owned()
+            }
         };
-        findings.push(Finding::error(text, "Make the request anew with the device's own key."));
+        findings.push(Finding::error(
+            text,
+            "Make the request anew with the device's own key.",
+        ));
     }
     if known.is_ca() {
-        findings.push(Finding::warning("It asks to become a CA, which no device is granted.", "Leave out CA:TRUE."));
+        findings.push(Finding::warning(
+            "It asks to become a CA, which no device is granted.",
+            "Leave out CA:TRUE.",
+        ));
     }
     if request.info.subject.is_empty() && known.names.is_empty() {
-        findings.push(Finding::warning("It asks for no name at all.", "Give it a common name."));
+        findings.push(Finding::warning(
+            "It asks for no name at all.",
+            "Give it a common name.",
+        ));
     }
-    findings.push(Finding::note("What it asks for are wishes: the CA decides by the profile what the certificate will hold."));
+    findings.push(Finding::note(
+        "What it asks for are wishes: the CA decides by the profile what the certificate will hold.",
+    ));
     findings
 }

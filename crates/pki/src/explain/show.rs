@@ -3,10 +3,10 @@
 use std::fmt::{Display, Formatter, Result};
 
 use super::facts::{
-    AlternativeName, CertificateFacts, CrlFacts, Explained, Finding, KeyFacts, PrivateKeyFacts, RequestFacts, Serial, Severity,
-    Standing, UnreadableFacts,
+    AlternativeName, CertificateFacts, CrlFacts, Explained, Finding, KeyFacts, PrivateKeyFacts, RequestFacts,
+    Serial, Severity, Standing, UnreadableFacts,
 };
-use super::verify::{Outcome, Step, Verdict};
+use super::verdict::{Outcome, Step, Verdict};
 use super::words;
 
 impl Display for Explained {
@@ -27,22 +27,44 @@ fn row(f: &mut Formatter<'_>, label: &str, text: impl Display) -> Result {
 }
 
 fn rows(f: &mut Formatter<'_>, label: &str, texts: &[String]) -> Result {
-    texts.iter().enumerate().try_for_each(|(index, text)| row(f, if index == 0 { label } else { "" }, text))
+    texts
+        .iter()
+        .enumerate()
+        .try_for_each(|(index, text)| row(f, if index == 0 { label } else { "" }, text))
 }
 
 fn findings(f: &mut Formatter<'_>, findings: &[Finding]) -> Result {
     findings.iter().try_for_each(|finding| {
         writeln!(f, "  {}: {}", finding.severity, finding.text)?;
-        finding.fix.iter().try_for_each(|fix| writeln!(f, "    fix: {fix}"))
+        finding
+            .fix
+            .iter()
+            .try_for_each(|fix| writeln!(f, "    fix: {fix}"))
     })
 }
 
 impl Display for CertificateFacts {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
         let who = self.cn.as_ref().unwrap_or(&self.subject);
-        writeln!(f, "{} {who}", if self.is_ca { "Certificate of the CA" } else { "Certificate of" })?;
+        writeln!(
+            f,
+            "{} {who}",
+            if self.is_ca {
+                "Certificate of the CA"
+            } else {
+                "Certificate of"
+            }
+        )?;
         row(f, "subject", &self.subject)?;
-        row(f, "issued by", if self.self_issued { "itself (a root)" } else { self.issuer_cn.as_ref().unwrap_or(&self.issuer) })?;
+        row(
+            f,
+            "issued by",
+            if self.self_issued {
+                "itself (a root)"
+            } else {
+                self.issuer_cn.as_ref().unwrap_or(&self.issuer)
+            },
+        )?;
         row(f, "valid", Validity(self))?;
         rows(f, "may", &self.usages)?;
         if self.is_ca {
@@ -85,14 +107,29 @@ fn below(path_len: Option<u8>) -> String {
 }
 
 fn names(names: &[AlternativeName]) -> Vec<String> {
-    names.iter().map(|name| format!("{} {}", name.kind, name.value)).collect()
+    names
+        .iter()
+        .map(|name| format!("{} {}", name.kind, name.value))
+        .collect()
 }
 
 impl Display for RequestFacts {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
-        writeln!(f, "Certificate request of {}", self.cn.as_ref().unwrap_or(&self.subject))?;
+        writeln!(
+            f,
+            "Certificate request of {}",
+            self.cn.as_ref().unwrap_or(&self.subject)
+        )?;
         row(f, "subject", &self.subject)?;
-        row(f, "proof", if self.proves_key { "signed with its own key" } else { "none: see below" })?;
+        row(
+            f,
+            "proof",
+            if self.proves_key {
+                "signed with its own key"
+            } else {
+                "none: see below"
+            },
+        )?;
         rows(f, "wants to", &self.usages)?;
         rows(f, "names", &names(&self.alternative_names))?;
         row(f, "key", &self.key)?;
@@ -104,14 +141,28 @@ impl Display for RequestFacts {
 
 impl Display for CrlFacts {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
-        writeln!(f, "Revocation list of {}", self.issuer_cn.as_ref().unwrap_or(&self.issuer))?;
+        writeln!(
+            f,
+            "Revocation list of {}",
+            self.issuer_cn.as_ref().unwrap_or(&self.issuer)
+        )?;
         row(f, "issuer", &self.issuer)?;
-        self.number.iter().try_for_each(|number| row(f, "number", number))?;
+        self.number
+            .iter()
+            .try_for_each(|number| row(f, "number", number))?;
         row(f, "made", words::moment(self.this_update))?;
         if let (Some(end), Some(remaining)) = (self.next_update, &self.remaining) {
-            row(f, "good until", format_args!("{} ({remaining})", words::moment(end)))?;
+            row(
+                f,
+                "good until",
+                format_args!("{} ({remaining})", words::moment(end)),
+            )?;
         }
-        row(f, "revokes", format_args!("{} ({} of them suspended)", self.revoked, self.suspended))?;
+        row(
+            f,
+            "revokes",
+            format_args!("{} ({} of them suspended)", self.revoked, self.suspended),
+        )?;
         row(f, "signed with", &self.signature_algorithm)?;
         findings(f, &self.findings)
     }
@@ -120,16 +171,34 @@ impl Display for CrlFacts {
 impl Display for PrivateKeyFacts {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
         writeln!(f, "Private key")?;
-        row(f, "form", format_args!("{}, {}", self.form, if self.encrypted { "encrypted" } else { "not encrypted" }))?;
+        row(
+            f,
+            "form",
+            format_args!(
+                "{}, {}",
+                self.form,
+                if self.encrypted {
+                    "encrypted"
+                } else {
+                    "not encrypted"
+                }
+            ),
+        )?;
         self.key.iter().try_for_each(|key| row(f, "key", key))?;
-        self.public_key_sha256.iter().try_for_each(|fingerprint| row(f, "public key", fingerprint))?;
+        self.public_key_sha256
+            .iter()
+            .try_for_each(|fingerprint| row(f, "public key", fingerprint))?;
         findings(f, &self.findings)
     }
 }
 
 impl Display for UnreadableFacts {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
-        writeln!(f, "A block called {:?} that cannot be explained: {}", self.label, self.why)
+        writeln!(
+            f,
+            "A block called {:?} that cannot be explained: {}",
+            self.label, self.why
+        )
     }
 }
 

@@ -1,5 +1,11 @@
 //! Certificates made by the `openssl` program, so that what Muster reads and writes is judged by somebody else.
-#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "each test takes the parts it needs; a test may fail")]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "each test takes the parts it needs; a test may fail"
+)]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,7 +24,9 @@ pub(crate) fn skipped(needs: &str) {
 pub(crate) fn program(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
-    folders.map(|folder| folder.join(name)).find(|file| file.is_file())
+    folders
+        .map(|folder| folder.join(name))
+        .find(|file| file.is_file())
 }
 
 /// A folder with keys, certificates and CRLs, called by short names.
@@ -36,7 +44,9 @@ impl Lab {
             skipped("openssl");
             return None;
         }
-        Some(Self { dir: tempfile::tempdir().unwrap() })
+        Some(Self {
+            dir: tempfile::tempdir().unwrap(),
+        })
     }
 
     /// A root `root`, an issuing CA `ca` below it, and nothing else.
@@ -71,12 +81,20 @@ impl Lab {
     /// Runs `openssl` in the folder; the arguments are split at blanks, `%20` stands for a blank.
     pub(crate) fn try_openssl(&self, args: &str) -> Output {
         let args = args.split_whitespace().map(|arg| arg.replace("%20", " "));
-        Command::new("openssl").args(args).current_dir(self.dir.path()).output().unwrap()
+        Command::new("openssl")
+            .args(args)
+            .current_dir(self.dir.path())
+            .output()
+            .unwrap()
     }
 
     pub(crate) fn openssl(&self, args: &str) -> String {
         let output = self.try_openssl(args);
-        assert!(output.status.success(), "openssl {args}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "openssl {args}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         String::from_utf8(output.stdout).unwrap()
     }
 
@@ -129,13 +147,16 @@ impl Lab {
     /// A moment shortly after everything was made.
     pub(crate) fn now(&self) -> Timestamp {
         let text = self.openssl("x509 -in root.crt -noout -startdate -dateopt iso_8601");
-        let start: Timestamp = text.trim().trim_start_matches("notBefore=").replace(' ', "T").parse().unwrap();
+        let start: Timestamp = text
+            .trim()
+            .trim_start_matches("notBefore=")
+            .replace(' ', "T")
+            .parse()
+            .unwrap();
         start + jiff::SignedDuration::from_mins(10)
     }
 }
 
-pub(crate) const ISSUING_CA: &str =
-    "basicConstraints=critical,CA:TRUE,pathlen:0\nkeyUsage=critical,keyCertSign,cRLSign\nsubjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n";
-pub(crate) const CLIENT: &str =
-    "basicConstraints=critical,CA:FALSE\nkeyUsage=critical,digitalSignature\nextendedKeyUsage=clientAuth\nauthorityKeyIdentifier=keyid\n";
+pub(crate) const ISSUING_CA: &str = "basicConstraints=critical,CA:TRUE,pathlen:0\nkeyUsage=critical,keyCertSign,cRLSign\nsubjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n";
+pub(crate) const CLIENT: &str = "basicConstraints=critical,CA:FALSE\nkeyUsage=critical,digitalSignature\nextendedKeyUsage=clientAuth\nauthorityKeyIdentifier=keyid\n";
 pub(crate) const SERVER: &str = "basicConstraints=critical,CA:FALSE\nkeyUsage=critical,digitalSignature\nextendedKeyUsage=serverAuth\nsubjectAltName=DNS:mqtt.ak-sg.com,DNS:*.fleet.ak-sg.com,IP:10.0.80.50\ncrlDistributionPoints=URI:http://pki.ak-sg.com:9080/crl\nauthorityInfoAccess=OCSP;URI:http://pki.ak-sg.com:9080/ocsp,caIssuers;URI:http://pki.ak-sg.com:9080/ca\n";
