@@ -1,1 +1,35 @@
-//! The certification authority: who asks, what may they have, sign, record
+//! The certification authority: who asks, what may they have, sign, record.
+//!
+//! Enter at [`Ca`]; everything an edge can ask of the authority is a method of it. [`Ca::enrol`] is the path of the
+//! house: a [`Proof`](enrol::who::Proof) becomes a [`Caller`], a wish becomes a grant, a grant becomes a
+//! draft, a signed draft is recorded in one transaction with its token, device, audit entry and event, and only then
+//! handed out. Renewal, revocation and roll-over have the same shape.
+//!
+//! Absent on purpose: a runtime, HTTP, SQL, files, the wall clock. What is outside is four traits in [`ports`].
+
+pub mod audit;
+pub mod authority;
+pub mod certificate;
+pub mod crl;
+pub mod device;
+pub mod enrol;
+mod error;
+pub mod operator;
+pub mod ports;
+pub mod profile;
+pub mod provisioner;
+mod queries;
+mod registry;
+mod renew;
+mod revoke;
+mod rollover;
+pub mod setup;
+mod state;
+pub mod token;
+
+pub use enrol::who::{Caller, Proof};
+pub use enrol::{Ask, Issued, Wish};
+pub use error::{Error, Refusal};
+pub use revoke::{Revocation, Target};
+pub use setup::Parts;
+pub use state::{Ca, Settings, file_stem};

@@ -1,0 +1,173 @@
+//! Certificates as they are recorded.
+
+use jiff::Timestamp;
+use muster_pki::crl::Reason;
+
+use crate::device::DeviceName;
+
+/// A serial number: 1 to 20 octets as encoded in DER.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Serial(Vec<u8>);
+
+impl Serial {
+    /// The octets as they stand in a certificate, or as a number without its sign octet.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let start = bytes.iter().position(|byte| *byte != 0)?;
+        (bytes.len() - start <= 20).then(|| Self(bytes[start..].to_vec()))
+    }
+
+    /// Reads hexadecimal, with or without colons.
+    pub fn from_hex(text: &str) -> Option<Self> {
+        let digits: String = text.chars().filter(|c| *c != ':').collect();
+        if digits.is_empty() || digits.len() > 42 || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return None;
+        }
+        let even = if digits.len() % 2 == 1 { format!("0{digits}") } else { digits };
+        let bytes: Option<Vec<u8>> =
+            (0..even.len()).step_by(2).map(|at| u8::from_str_radix(&even[at..at + 2], 16).ok()).collect();
+        Self::from_bytes(&bytes?)
+    }
+
+    /// Reads an integer as Go does with base 0: decimal, or with `0x`, `0o`, `0` or `0b` in front; underscores allowed.
+    pub fn from_go_integer(text: &str) -> Option<Self> {
+        let plain = text.replace('_', "").to_ascii_lowercase();
+        let (digits, base) = match plain.as_bytes() {
+            [b'0', b'x', ..] => (&plain[2..], 16),
+            [b'0', b'o', ..] => (&plain[2..], 8),
+            [b'0', b'b', ..] => (&plain[2..], 2),
+            [b'0', _, ..] => (&plain[1..], 8),
+            _ => (&plain[..], 10),
+        };
+        // 20 octets have at most 160 binary digits.
+        if digits.is_empty() || digits.len() > 160 {
+            return None;
+        }
+        let mut number = [0u8; 21];
+        for digit in digits.chars() {
+            let mut carry = digit.to_digit(base)?;
+            for byte in number.iter_mut().rev() {
+                let value = u32::from(*byte) * base + carry;
+                *byte = (value & 0xff) as u8;
+                carry = value >> 8;
+            }
+            if carry != 0 {
+                return None;
+            }
+        }
+        Self::from_bytes(&number)
+    }
+
+    /// The number's octets, without leading zeros.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Lower-case hexadecimal, two digits an octet.
+    pub fn hex(&self) -> String {
+        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// The decimal number, as `step` shows and asks for it.
+    pub fn decimal(&self) -> String {
+        let mut digits: Vec<u8> = Vec::new();
+        for byte in &self.0 {
+            let mut carry = u32::from(*byte);
+            for digit in &mut digits {
+                let value = u32::from(*digit) * 256 + carry;
+                *digit = (value % 10) as u8;
+                carry = value / 10;
+            }
+            while carry > 0 {
+                digits.push((carry % 10) as u8);
+                carry /= 10;
+            }
+        }
+        digits.iter().rev().map(|digit| char::from(b'0' + digit)).collect()
+    }
+}
+
+impl std::fmt::Debug for Serial {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.hex())
+    }
+}
+
+impl std::fmt::Display for Serial {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.hex())
+    }
+}
+
+/// Whether a certificate is to be trusted. Expired is derived from the time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// Nothing speaks against it.
+    Active,
+    /// On its issuer's CRL; on hold if the reason says so.
+    Revoked {
+        /// Since when.
+        at: Timestamp,
+        /// Why.
+        reason: Reason,
+    },
+}
+
+/// One certificate as it is recorded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Certificate {
+    /// Its serial number.
+    pub serial: Serial,
+    /// The authority that issued it, by name.
+    pub authority: String,
+    /// That authority's generation.
+    pub generation: u32,
+    /// Whose it is.
+    pub device: DeviceName,
+    /// The profile it follows.
+    pub profile: String,
+    /// First moment of validity.
+    pub not_before: Timestamp,
+    /// Last moment of validity, inclusive.
+    pub not_after: Timestamp,
+    /// Whether it is to be trusted.
+    pub status: Status,
+    /// SHA-256 over its SubjectPublicKeyInfo.
+    pub key: [u8; 32],
+    /// How it was asked for: `operator`, `token`, `renewal`, `import`, or `step:` and the provisioner's name.
+    pub how: String,
+    /// The certificate, DER.
+    pub der: Vec<u8>,
+}
+
+impl Certificate {
+    /// Not revoked, and within its validity.
+    pub fn is_living(&self, now: Timestamp) -> bool {
+        self.status == Status::Active && now <= self.not_after
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may fail")]
+    use super::*;
+
+    #[test]
+    fn serials_are_read_as_go_reads_integers() {
+        let hex = |text| Serial::from_go_integer(text).map(|serial| serial.hex());
+        assert_eq!(hex("255").unwrap(), "ff");
+        assert_eq!(hex("0xff").unwrap(), "ff");
+        assert_eq!(hex("0b1_0").unwrap(), "02");
+        assert_eq!(hex("0o17").unwrap(), "0f");
+        assert_eq!(hex("017").unwrap(), "0f");
+        for bad in ["", "0", "0x", "12a", "-1", "08", &"9".repeat(60), &"9".repeat(1000)] {
+            assert_eq!(hex(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_serial_comes_back_from_its_decimal_form() {
+        let serial = Serial::from_hex("33:f0:00:00:00:00:00:00:00:00:00:00:00:00:00:00:01:02").unwrap();
+        assert_eq!(Serial::from_go_integer(&serial.decimal()).unwrap(), serial);
+        assert_eq!(Serial::from_bytes(&[1, 0]).unwrap().decimal(), "256");
+    }
+}

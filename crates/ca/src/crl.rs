@@ -1,0 +1,191 @@
+//! CRLs: one full list per issuer, made off the request path.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use jiff::{SignedDuration, Timestamp};
+use muster_pki::cert::{Issuer, assemble};
+use muster_pki::crl::{CrlTemplate, Entry};
+
+use crate::Ca;
+use crate::authority::ROOT;
+use crate::error::Error;
+use crate::ports::{Change, Crl, Signer, ToBeSigned, Write};
+use crate::setup::own_act;
+use crate::state::LoadedIssuer;
+
+/// How long an issuing CA's list holds.
+const LIFE: SignedDuration = SignedDuration::from_hours(30 * 24);
+/// How long a root's list holds: 13 months.
+const ROOT_LIFE: SignedDuration = SignedDuration::from_hours(396 * 24);
+/// A list is made anew when it is this old, even if nothing was revoked.
+const RENEW_AFTER: SignedDuration = SignedDuration::from_hours(24);
+/// Lists are backdated as certificates are.
+const BACKDATE: SignedDuration = SignedDuration::from_hours(1);
+/// An entry stays after its certificate's end: the longest default grace, and one more list (RFC 5280, section 3.3).
+const KEEP: SignedDuration = SignedDuration::from_hours((7 + 2) * 24);
+
+impl Ca {
+    /// An issuer's newest list; generation 0 is the root. `None` if it never had one.
+    pub fn crl(&self, authority: &str, generation: u32) -> Option<Arc<Crl>> {
+        self.crls.load().get(&(authority.to_owned(), generation)).cloned()
+    }
+
+    /// Every issuer's newest list.
+    pub fn crls(&self) -> Vec<Arc<Crl>> {
+        let mut all: Vec<_> = self.crls.load().values().cloned().collect();
+        all.sort_by(|a, b| (&a.authority, a.generation).cmp(&(&b.authority, b.generation)));
+        all
+    }
+
+    /// Makes every issuing CA's list anew. Called after each revocation, and daily.
+    pub async fn refresh_crls(&self) -> Result<(), Error> {
+        let issuers: Vec<_> =
+            self.state.load().authorities.iter().flat_map(|authority| authority.issuing.clone()).collect();
+        for issuer in issuers {
+            self.make_crl(&issuer).await?;
+        }
+        Ok(())
+    }
+
+    /// Makes one issuing CA's list anew and returns it. A root's list is returned as it is: its key is not here.
+    pub async fn fresh_crl(&self, authority: &str, generation: Option<u32>) -> Result<Arc<Crl>, Error> {
+        if generation == Some(ROOT) {
+            return self.crl(authority, ROOT).ok_or_else(|| Error::Missing(format!("{authority} has no root CRL here")));
+        }
+        let issuer = {
+            let state = self.state.load();
+            let loaded = state.authority(authority)?;
+            match generation {
+                None => loaded.active()?.clone(),
+                Some(number) => loaded
+                    .issuing
+                    .iter()
+                    .find(|issuer| issuer.generation.number == number)
+                    .cloned()
+                    .ok_or_else(|| Error::Missing(format!("{authority} has no generation {number} that signs")))?,
+            }
+        };
+        self.make_crl(&issuer).await
+    }
+
+    /// When the next list must be made if nothing is revoked before.
+    pub fn next_crl_due(&self) -> Timestamp {
+        let now = self.clock.now();
+        let lists = self.crls.load();
+        let due = lists.values().filter(|crl| crl.generation != ROOT).map(|crl| crl.this_update + BACKDATE + RENEW_AFTER);
+        due.min().unwrap_or(now)
+    }
+
+    /// The list that runs out first, of those that are made here.
+    pub fn first_crl_to_expire(&self) -> Option<Arc<Crl>> {
+        self.crls.load().values().min_by_key(|crl| crl.next_update).cloned()
+    }
+
+    /// How many revocations there were since start; a list that was made at an older count is out of date.
+    pub fn revocations(&self) -> u64 {
+        self.revocations.load(Ordering::SeqCst)
+    }
+
+    pub(crate) async fn load_crls(&self) -> Result<(), Error> {
+        let mut wanted = Vec::new();
+        for authority in &self.state.load().authorities {
+            wanted.push((authority.record.name.clone(), ROOT));
+            wanted.extend(authority.issuing.iter().map(|issuer| (issuer.authority.clone(), issuer.generation.number)));
+        }
+        let mut found = HashMap::new();
+        for (authority, generation) in wanted {
+            if let Some(crl) = self.store.crl(&authority, generation).await? {
+                self.last_crl.fetch_max(crl.number, Ordering::Relaxed);
+                found.insert((authority, generation), Arc::new(crl));
+            }
+        }
+        self.crls.store(Arc::new(found));
+        Ok(())
+    }
+
+    async fn make_crl(&self, issuer: &LoadedIssuer) -> Result<Arc<Crl>, Error> {
+        let now = self.clock.now();
+        let (authority, generation) = (&issuer.authority, issuer.generation.number);
+        let key = issuer.generation.key.as_deref();
+        let key = key.ok_or_else(|| Error::Internal("the issuing CA has no key here".into()))?;
+        // The number is drawn before the entries are read, so that of two lists the one with the higher number
+        // never lacks what the other has.
+        let number = self.crl_number(now);
+        let revoked = self.store.revoked(authority, generation, now - KEEP).await?;
+        let entries: Vec<_> = revoked
+            .into_iter()
+            .map(|entry| Entry { serial: entry.serial.as_bytes().to_vec(), revoked_at: entry.at, reason: entry.reason })
+            .collect();
+        let crl = self
+            .sign_numbered(&*self.signer, key, &issuer.issuer, authority, generation, &entries, now, number)
+            .await?;
+        let act = own_act(now, "crl.made", &crate::state::file_stem(authority, generation));
+        self.store.commit(Change { writes: vec![Write::Crl(crl.clone())], act }).await?;
+        let crl = Arc::new(crl);
+        self.publish(&crl);
+        Ok(crl)
+    }
+
+    fn publish(&self, crl: &Arc<Crl>) {
+        let place = (crl.authority.clone(), crl.generation);
+        self.crls.rcu(|lists| {
+            let mut lists = HashMap::clone(lists);
+            if lists.get(&place).is_none_or(|there| there.number < crl.number) {
+                lists.insert(place.clone(), crl.clone());
+            }
+            lists
+        });
+    }
+
+    /// `max(last + 1, milliseconds)`: rises over restarts, restored backups and clocks that were set back.
+    fn crl_number(&self, now: Timestamp) -> u64 {
+        let millis = u64::try_from(now.as_millisecond()).unwrap_or(0);
+        let next = |last: u64| Some(millis.max(last + 1));
+        let last = self.last_crl.fetch_update(Ordering::SeqCst, Ordering::SeqCst, next).unwrap_or(0);
+        millis.max(last + 1)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "a CRL is made of these and of nothing else")]
+    pub(crate) async fn sign_crl(
+        &self,
+        signer: &dyn Signer,
+        key: &str,
+        issuer: &Issuer,
+        authority: &str,
+        generation: u32,
+        entries: &[Entry],
+        now: Timestamp,
+    ) -> Result<Crl, Error> {
+        let number = self.crl_number(now);
+        self.sign_numbered(signer, key, issuer, authority, generation, entries, now, number).await
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "a CRL is made of these and of nothing else")]
+    async fn sign_numbered(
+        &self,
+        signer: &dyn Signer,
+        key: &str,
+        issuer: &Issuer,
+        authority: &str,
+        generation: u32,
+        entries: &[Entry],
+        now: Timestamp,
+        number: u64,
+    ) -> Result<Crl, Error> {
+        let life = if generation == ROOT { ROOT_LIFE } else { LIFE };
+        let template = CrlTemplate { number, this_update: now - BACKDATE, next_update: now + life, entries };
+        let draft = ToBeSigned::new(key, template.to_be_signed(issuer)?);
+        let signature = signer.sign(&draft).await?;
+        Ok(Crl {
+            authority: authority.to_owned(),
+            generation,
+            number,
+            this_update: template.this_update,
+            next_update: template.next_update,
+            entries: entries.len() as u64,
+            der: assemble(draft.bytes(), issuer.algorithm, &signature)?,
+        })
+    }
+}

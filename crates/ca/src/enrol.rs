@@ -1,0 +1,190 @@
+//! The path: who asks, what may they have, sign, record, hand out.
+
+pub(crate) mod draft;
+pub(crate) mod may;
+pub mod who;
+
+use jiff::Timestamp;
+use muster_pki::csr::Csr;
+use muster_pki::name::San;
+
+use crate::Ca;
+use crate::audit::Act;
+use crate::certificate::{Certificate, Serial};
+use crate::device::DeviceName;
+use crate::enrol::draft::Draft;
+use crate::enrol::who::{Caller, Proof, Purpose, Who};
+use crate::error::Error;
+use crate::ports::{Change, StoreError};
+
+/// How often a change is prepared anew because somebody else was faster.
+const ATTEMPTS: usize = 4;
+
+/// What somebody asks for, and their proof.
+pub struct Ask {
+    /// Who they say they are.
+    pub proof: Proof,
+    /// Their certificate request, DER.
+    pub csr: Vec<u8>,
+    /// What else they would like.
+    pub wish: Wish,
+}
+
+/// What a caller would like to have. All of it is subject to the profile.
+#[derive(Debug, Clone, Default)]
+pub struct Wish {
+    /// The device's name, where the proof does not fix it; else the request's common name is meant.
+    pub name: Option<String>,
+    /// The profile; only operators choose.
+    pub profile: Option<String>,
+    /// Alternative names; only operators choose, tokens carry their own.
+    pub sans: Vec<San>,
+    /// First moment of validity; else now, backdated for clocks that are behind.
+    pub not_before: Option<Timestamp>,
+    /// Last moment of validity; else as long as the profile says.
+    pub not_after: Option<Timestamp>,
+    /// Whether a living certificate for the same key and names will do: makes an interrupted import repeatable.
+    pub reuse: bool,
+    /// Whether to stop before signing: says what would be issued and records nothing.
+    pub dry_run: bool,
+}
+
+/// A certificate that has been recorded, with what its holder needs beside it.
+#[derive(Debug, Clone)]
+pub struct Issued {
+    certificate: Certificate,
+    issuing: Vec<u8>,
+    root: Vec<u8>,
+    clamped: bool,
+}
+
+impl Issued {
+    pub(crate) fn new(certificate: Certificate, issuing: &[u8], root: &[u8], clamped: bool) -> Self {
+        Self { certificate, issuing: issuing.to_vec(), root: root.to_vec(), clamped }
+    }
+
+    /// The certificate as recorded.
+    pub fn certificate(&self) -> &Certificate {
+        &self.certificate
+    }
+
+    /// The issuing CA's certificate, DER.
+    pub fn issuing(&self) -> &[u8] {
+        &self.issuing
+    }
+
+    /// The root's certificate, DER.
+    pub fn root(&self) -> &[u8] {
+        &self.root
+    }
+
+    /// Whether it ends earlier than asked for, with its issuer: time to roll over.
+    pub fn clamped(&self) -> bool {
+        self.clamped
+    }
+}
+
+impl Ca {
+    /// Issues a certificate for a request.
+    ///
+    /// When this returns, the certificate, the spent or bound token, the device's state, the audit entry and the event
+    /// are on the disk. An enrolment token that was bound to this very key gives the certificate it gave before.
+    pub async fn enrol(&self, ask: Ask) -> Result<Issued, Error> {
+        // 1. Who asks. First, because it is what a stranger fails at, and costs them no work of ours.
+        let caller = self.identify(ask.proof, Purpose::Sign).await?;
+        // 2. What for, and do they hold the key.
+        let csr = Csr::from_der(&ask.csr)?;
+        for _ in 0..ATTEMPTS {
+            match self.enrol_once(&caller, &csr, &ask.wish).await {
+                // 3 to 6 again: the device changed between looking and recording, so policy has to look again.
+                Err(Error::Conflict(_)) => {}
+                done => return done,
+            }
+        }
+        Err(Error::Conflict("others are changing this device at the same moment; ask again".into()))
+    }
+
+    async fn enrol_once(&self, caller: &Caller, csr: &Csr, wish: &Wish) -> Result<Issued, Error> {
+        let now = self.clock.now();
+        if let Some(before) = self.issued_before(caller, csr).await? {
+            return Ok(before);
+        }
+        // 3. What may they have.
+        let name = may::name(caller, csr, wish)?;
+        let device = self.store.device(&name).await?;
+        let living = match &device {
+            Some(_) => self.store.certificates_of(&name, now).await?,
+            None => Vec::new(),
+        };
+        let facts = may::Facts { device: device.as_ref(), living: &living, now };
+        let grant = may::decide(caller, csr, wish, name, &facts, &self.settings.profiles)?;
+        self.refuse_foreign_server_names(&grant).await?;
+        if wish.reuse
+            && let Some(same) = grant.same_as(&living)
+        {
+            return self.hand_out(same.clone(), false);
+        }
+        // 4. Draft. 5. Sign.
+        let (issuer, root) = {
+            let state = self.state.load();
+            let authority = state.authority(grant.authority())?;
+            (authority.active()?.clone(), authority.root.der().to_vec())
+        };
+        let draft = Draft::new(grant, &issuer, self.serial(now)?, now)?;
+        if wish.dry_run {
+            return Ok(draft.unsigned(&issuer, &root));
+        }
+        let signature = self.signer.sign(draft.to_be_signed()).await?;
+        // 6. Record, all of it or nothing; only then is there something to hand out.
+        let act = caller.act(now, "certificate.issued", draft.subject(), draft.detail());
+        let (issued, writes) = draft.signed(&signature, &issuer, &root)?;
+        match self.store.commit(Change { writes, act }).await {
+            Ok(()) => Ok(issued),
+            Err(StoreError::Changed(what)) => Err(Error::Conflict(what)),
+            Err(other) => Err(other.into()),
+        }
+    }
+
+    /// A lost answer costs nothing: the same enrolment token and the same key get the same certificate.
+    async fn issued_before(&self, caller: &Caller, csr: &Csr) -> Result<Option<Issued>, Error> {
+        let Who::Enrolment(token) = caller.who() else { return Ok(None) };
+        let Some(binding) = self.store.binding(&token.id, &csr.public_key().fingerprint()).await? else {
+            return Ok(None);
+        };
+        let certificate = self.store.certificate(&binding.serial).await?;
+        match certificate.filter(|certificate| certificate.is_living(self.clock.now())) {
+            Some(certificate) => self.hand_out(certificate, false).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// A device never obtains a broker's name, not even as an alternative one.
+    async fn refuse_foreign_server_names(&self, grant: &may::Grant) -> Result<(), Error> {
+        for name in grant.other_names() {
+            if let Some(device) = self.store.device(&name).await? {
+                may::accept_other_name(grant, &device)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A recorded certificate with its chain.
+    pub(crate) fn hand_out(&self, certificate: Certificate, clamped: bool) -> Result<Issued, Error> {
+        let state = self.state.load();
+        let authority = state.authority(&certificate.authority)?;
+        let issuing = authority.record.generation(certificate.generation)?;
+        Ok(Issued::new(certificate, &issuing.certificate, authority.root.der(), clamped))
+    }
+}
+
+impl Caller {
+    pub(crate) fn act(&self, at: Timestamp, action: &'static str, subject: String, detail: String) -> Act {
+        let origin = self.origin();
+        Act { at, actor: self.name(), via: origin.via.to_owned(), source: origin.source.clone(), action, subject, detail }
+    }
+}
+
+/// The subject of an audit entry about a certificate: the device and the serial number.
+pub(crate) fn audit_subject(device: &DeviceName, serial: &Serial) -> String {
+    format!("{device} {serial}")
+}

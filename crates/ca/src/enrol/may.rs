@@ -1,0 +1,501 @@
+//! What may they have: the only place where a wish becomes a [`Grant`].
+
+use jiff::{SignedDuration, Timestamp};
+use muster_pki::csr::{Csr, MAX_SANS};
+use muster_pki::key::PublicKey;
+use muster_pki::name::San;
+
+use crate::certificate::Certificate;
+use crate::device::{Device, DeviceName, Kind, State};
+use crate::enrol::Wish;
+use crate::enrol::who::{Caller, Token, Who};
+use crate::error::{Error, Refusal};
+use crate::operator::Permission;
+use crate::ports::{Binding, Write};
+use crate::profile::{Profile, Profiles};
+use crate::token::EnrolmentToken;
+
+/// How far in the future a certificate may begin.
+const LATEST_START: SignedDuration = SignedDuration::from_hours(24 * 30);
+/// `anyExtendedKeyUsage` and the two usages that profiles give (RFC 5280, section 4.2.1.12).
+const CLIENT_AUTH: &str = "1.3.6.1.5.5.7.3.2";
+const SERVER_AUTH: &str = "1.3.6.1.5.5.7.3.1";
+
+/// A wish that was granted. Its fields are private: what stands here has been decided.
+#[derive(Debug)]
+pub(crate) struct Grant {
+    profile: Profile,
+    device: Device,
+    expected: Option<u64>,
+    sans: Vec<San>,
+    key: PublicKey,
+    not_before: Option<Timestamp>,
+    not_after: Timestamp,
+    how: String,
+    right: Right,
+}
+
+/// What is used up by a grant.
+#[derive(Debug)]
+pub(crate) enum Right {
+    /// A one-time token.
+    Spend { token: [u8; 32], expires: Timestamp },
+    /// A use of an enrolment token.
+    Bind { token: String, used: u32 },
+    /// Nothing: an operator's or a certificate's right lasts.
+    Lasting,
+}
+
+/// What is known about the device when the decision is made.
+pub(crate) struct Facts<'a> {
+    pub(crate) device: Option<&'a Device>,
+    pub(crate) living: &'a [Certificate],
+    pub(crate) now: Timestamp,
+}
+
+impl Grant {
+    pub(crate) fn authority(&self) -> &str {
+        self.profile.authority()
+    }
+
+    pub(crate) fn profile(&self) -> &Profile {
+        &self.profile
+    }
+
+    pub(crate) fn device(&self) -> &DeviceName {
+        &self.device.name
+    }
+
+    pub(crate) fn sans(&self) -> &[San] {
+        &self.sans
+    }
+
+    pub(crate) fn key(&self) -> &PublicKey {
+        &self.key
+    }
+
+    pub(crate) fn how(&self) -> &str {
+        &self.how
+    }
+
+    /// When it begins, if not now; and when it ends.
+    pub(crate) fn times(&self) -> (Option<Timestamp>, Timestamp) {
+        (self.not_before, self.not_after)
+    }
+
+    /// What is recorded beside the certificate: the device, and the right that is used up.
+    pub(crate) fn writes(&self, certificate: &Certificate, now: Timestamp) -> Vec<Write> {
+        let mut writes = vec![Write::Device { device: self.device.clone(), expected: self.expected }];
+        match &self.right {
+            Right::Spend { token, expires } => writes.push(Write::Spend { token: *token, expires: *expires }),
+            Right::Bind { token, used } => writes.push(Write::Bind {
+                binding: Binding {
+                    token: token.clone(),
+                    device: self.device.name.clone(),
+                    key: certificate.key,
+                    serial: certificate.serial.clone(),
+                    at: now,
+                },
+                used: *used,
+            }),
+            Right::Lasting => {}
+        }
+        writes
+    }
+
+    /// A living certificate that is just what was granted.
+    pub(crate) fn same_as<'a>(&self, living: &'a [Certificate]) -> Option<&'a Certificate> {
+        let key = self.key.fingerprint();
+        living.iter().find(|certificate| {
+            certificate.key == key
+                && certificate.profile == self.profile.name()
+                && certificate.status == crate::certificate::Status::Active
+                && muster_pki::cert::Certificate::from_der(&certificate.der)
+                    .is_ok_and(|parsed| same_set(&parsed.sans(), &self.sans))
+        })
+    }
+
+    /// DNS names in it that could be another device's.
+    pub(crate) fn other_names(&self) -> Vec<DeviceName> {
+        let own = self.device.name.as_str();
+        let names = self.sans.iter().filter_map(|san| match san {
+            San::Dns(name) if name != own => DeviceName::parse(name).ok(),
+            San::Dns(_) | San::Ip(_) | San::Email(_) | San::Uri(_) => None,
+        });
+        names.collect()
+    }
+}
+
+/// The name that the certificate will carry.
+pub(crate) fn name(caller: &Caller, csr: &Csr, wish: &Wish) -> Result<DeviceName, Error> {
+    let asked = wish.name.as_deref().or(csr.common_name());
+    let text = match caller.who() {
+        Who::Token(token) => &token.subject,
+        Who::Device(holder) => return Ok(holder.device.name.clone()),
+        Who::Enrolment(EnrolmentToken { device: Some(only), .. }) => {
+            return match asked {
+                Some(other) if other != only.as_str() => {
+                    Err(Refusal::new(format!("the enrolment token is for {only}, not for {other:?}")).into())
+                }
+                Some(_) | None => Ok(only.clone()),
+            };
+        }
+        Who::Enrolment(_) | Who::Operator { .. } => {
+            asked.ok_or_else(|| Error::Bad("the request names nobody: put the device's name in its subject".into()))?
+        }
+    };
+    Ok(DeviceName::parse(text)?)
+}
+
+/// Decides. Every rule that is broken is said with its fix.
+pub(crate) fn decide(
+    caller: &Caller,
+    csr: &Csr,
+    wish: &Wish,
+    name: DeviceName,
+    facts: &Facts<'_>,
+    profiles: &Profiles,
+) -> Result<Grant, Error> {
+    let profile = choose_profile(caller, wish, &name, facts.device, profiles)?;
+    accept_csr(csr, &name, profile)?;
+    accept_state(facts.device, &name)?;
+    let key = csr.public_key();
+    if !may_replace(caller) {
+        refuse_second_key(facts, &name, key)?;
+    }
+    let sans = alternative_names(caller, csr, wish, &name, profile)?;
+    let (not_before, not_after) = validity(wish, profile, facts.now)?;
+    let (device, expected) = device_after(facts.device, name, profile, facts.now);
+    Ok(Grant {
+        profile: profile.clone(),
+        device,
+        expected,
+        sans,
+        key: key.clone(),
+        not_before,
+        not_after,
+        how: how(caller),
+        right: right(caller, facts.device)?,
+    })
+}
+
+/// The grant of a device that renews: what it has, again.
+pub(crate) fn renewal(
+    caller: &Caller,
+    profile: &Profile,
+    key: &PublicKey,
+    now: Timestamp,
+) -> Result<Grant, Error> {
+    let Who::Device(holder) = caller.who() else {
+        return Err(Error::Unproven("only a certificate can be renewed: present it".into()));
+    };
+    if !profile.renewable() {
+        return Err(Refusal::new(format!("the profile {:?} does not renew", profile.name())).into());
+    }
+    profile.accept_key(key)?;
+    let before = &holder.certificate;
+    let parsed = muster_pki::cert::Certificate::from_der(&before.der)?;
+    let backdated = super::draft::backdate(before.not_before, before.not_after);
+    let (_, _, longest) = profile.validity();
+    let life = before.not_after.duration_since(before.not_before) - backdated;
+    let name = holder.device.name.clone();
+    let (device, expected) = device_after(Some(&holder.device), name, profile, now);
+    Ok(Grant {
+        profile: profile.clone(),
+        device,
+        expected,
+        sans: parsed.sans(),
+        key: key.clone(),
+        not_before: None,
+        not_after: now + life.min(longest),
+        how: "renewal".into(),
+        right: Right::Lasting,
+    })
+}
+
+/// Refuses an alternative name that is a server's, unless the one who asks is that server.
+pub(crate) fn accept_other_name(grant: &Grant, other: &Device) -> Result<(), Refusal> {
+    if grant.profile.kind() == Kind::Client && other.kind != Kind::Client {
+        return Err(Refusal::new(format!("{} is a broker's name and cannot stand in a client's certificate", other.name)));
+    }
+    Ok(())
+}
+
+fn choose_profile<'a>(
+    caller: &Caller,
+    wish: &Wish,
+    name: &DeviceName,
+    device: Option<&Device>,
+    profiles: &'a Profiles,
+) -> Result<&'a Profile, Error> {
+    let registered = device.map(|device| device.profile.as_str());
+    let chosen = match caller.who() {
+        Who::Operator { .. } => {
+            caller.demand(Permission::Operate)?;
+            let chosen = profiles.get(wish.profile.as_deref().or(registered).unwrap_or("client"))?;
+            refuse_other_kind(device, chosen)?;
+            return Ok(chosen);
+        }
+        Who::Token(token) => {
+            let profile = profiles.get(registered.unwrap_or("client"))?;
+            let allowed = &token.provisioner.record.profiles;
+            if !allowed.iter().any(|allowed| *allowed == profile.name()) {
+                return Err(Refusal::new(format!(
+                    "the provisioner {:?} may not ask for the profile {:?} that {name} has",
+                    token.provisioner.record.name,
+                    profile.name()
+                ))
+                .into());
+            }
+            profile
+        }
+        Who::Enrolment(token) => {
+            let profile = profiles.get(&token.profile)?;
+            refuse_other_kind(device, profile)?;
+            profile
+        }
+        Who::Device(_) => return Err(Error::Unproven("a device renews its certificate; it cannot ask for another".into())),
+    };
+    Ok(chosen)
+}
+
+fn refuse_other_kind(device: Option<&Device>, profile: &Profile) -> Result<(), Refusal> {
+    match device {
+        Some(device) if device.kind != profile.kind() => Err(Refusal::new(format!(
+            "{} is registered as a {} and the profile {:?} is for a {}",
+            device.name,
+            device.kind.as_str(),
+            profile.name(),
+            profile.kind().as_str()
+        ))
+        .fix("choose another name or another profile")),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// What the request itself must not ask for.
+fn accept_csr(csr: &Csr, name: &DeviceName, profile: &Profile) -> Result<(), Error> {
+    if csr.wants_ca() {
+        return Err(Refusal::new("the request asks to become a CA (CA:TRUE)")
+            .fix("leave basicConstraints out of the request")
+            .into());
+    }
+    let usages = profile.usages();
+    for wanted in csr.wants_usages() {
+        let allowed = match wanted.to_string().as_str() {
+            CLIENT_AUTH => usages.client,
+            SERVER_AUTH => usages.server,
+            _ => false,
+        };
+        if !allowed {
+            let what = if wanted.to_string() == SERVER_AUTH { "serverAuth".to_owned() } else { wanted.to_string() };
+            return Err(Refusal::new(format!("the request asks for the usage {what}, which {name} does not get"))
+                .fix(format!("the profile is {:?}; an operator can register a server", profile.name()))
+                .into());
+        }
+    }
+    profile.accept_key(csr.public_key())?;
+    Ok(())
+}
+
+fn accept_state(device: Option<&Device>, name: &DeviceName) -> Result<(), Refusal> {
+    match device.map(|device| device.state) {
+        None | Some(State::New | State::Active) => Ok(()),
+        Some(State::Suspended) => Err(Refusal::new(format!("the device {name} is suspended"))
+            .fix(format!("an operator resumes it with: muster device resume {name}"))),
+        Some(State::Revoked) => Err(Refusal::new(format!("the device {name} is revoked"))
+            .fix(format!("an operator re-arms it with: muster device rearm {name}"))),
+        Some(State::Retired) => {
+            Err(Refusal::new(format!("the name {name} is retired and stays taken")).fix("choose another name"))
+        }
+    }
+}
+
+fn may_replace(caller: &Caller) -> bool {
+    match caller.who() {
+        Who::Operator { .. } => true,
+        Who::Token(token) => token.provisioner.record.may_replace,
+        Who::Enrolment(_) | Who::Device(_) => false,
+    }
+}
+
+/// A name that lives with another key is somebody; a token alone does not make another one of it.
+fn refuse_second_key(facts: &Facts<'_>, name: &DeviceName, key: &PublicKey) -> Result<(), Refusal> {
+    let armed = facts.device.is_none_or(|device| device.state == State::New);
+    let fingerprint = key.fingerprint();
+    let other = facts.living.iter().any(|living| living.is_living(facts.now) && living.key != fingerprint);
+    if armed || !other {
+        return Ok(());
+    }
+    Err(Refusal::new(format!("{name} has a living certificate with another key"))
+        .fix(format!("if the device lost its key, an operator lets it in again with: muster device rearm {name}")))
+}
+
+fn alternative_names(
+    caller: &Caller,
+    csr: &Csr,
+    wish: &Wish,
+    name: &DeviceName,
+    profile: &Profile,
+) -> Result<Vec<San>, Error> {
+    let mut sans = match caller.who() {
+        Who::Token(token) => token_names(token, csr)?,
+        // An enrolment token fixes the name and nothing more.
+        Who::Enrolment(_) | Who::Device(_) => Vec::new(),
+        Who::Operator { .. } if wish.sans.is_empty() => csr.sans().to_vec(),
+        Who::Operator { .. } => wish.sans.clone(),
+    };
+    let own = San::parse(name.as_str())?;
+    // Linters call a DNS name of one label an error; a server's own name is what its clients check.
+    let wanted = profile.kind() != Kind::Client || name.as_str().contains('.');
+    if wanted && matches!(own, San::Dns(_)) && !sans.contains(&own) {
+        sans.insert(0, own);
+    }
+    if sans.len() > MAX_SANS {
+        return Err(Error::Bad(format!("a certificate has at most {MAX_SANS} alternative names")));
+    }
+    if profile.kind() != Kind::Client && !sans.iter().any(|san| matches!(san, San::Dns(_))) {
+        return Err(Refusal::new("a server needs a DNS name: some devices cannot match addresses")
+            .fix("add a DNS name with --san")
+            .into());
+    }
+    Ok(sans)
+}
+
+/// What `step` calls the CSR rules: the request lists the token's names, or none.
+fn token_names(token: &Token, csr: &Csr) -> Result<Vec<San>, Error> {
+    if let Some(pinned) = &token.csr {
+        let actual = muster_pki::key::sha256(csr.der());
+        if aws_lc_rs::constant_time::verify_slices_are_equal(pinned, &actual).is_err() {
+            return Err(Refusal::new("the token was made for another certificate request").into());
+        }
+    }
+    if token.sans.len() > MAX_SANS {
+        return Err(Error::Bad(format!("a certificate has at most {MAX_SANS} alternative names")));
+    }
+    let sans = token.sans.iter().map(|text| San::parse(text)).collect::<Result<Vec<_>, _>>();
+    let sans = sans.map_err(|why| Refusal::new(why.to_string()))?;
+    let common_name = csr.common_name().unwrap_or_default();
+    let named = common_name.is_empty() || common_name == token.subject || token.sans.iter().any(|san| san == common_name);
+    if !named {
+        return Err(Refusal::new(format!("the request names {common_name:?}, and the token is for {:?}", token.subject)).into());
+    }
+    if !csr_matches(csr.sans(), &sans) {
+        return Err(Refusal::new("the request's alternative names are not those of the token").into());
+    }
+    Ok(sans)
+}
+
+/// For each type of name: the request has none, or the token's set.
+fn csr_matches(asked: &[San], token: &[San]) -> bool {
+    let of_type = |sans: &[San], sample: &San| -> Vec<San> {
+        let same = |san: &&San| std::mem::discriminant(*san) == std::mem::discriminant(sample);
+        sans.iter().filter(same).cloned().collect()
+    };
+    asked.iter().all(|sample| same_set(&of_type(asked, sample), &of_type(token, sample)))
+}
+
+fn same_set(one: &[San], other: &[San]) -> bool {
+    one.iter().all(|san| other.contains(san)) && other.iter().all(|san| one.contains(san))
+}
+
+fn validity(wish: &Wish, profile: &Profile, now: Timestamp) -> Result<(Option<Timestamp>, Timestamp), Error> {
+    let start = wish.not_before.unwrap_or(now);
+    let (_, default, _) = profile.validity();
+    let end = wish.not_after.unwrap_or(start + default);
+    if end <= now {
+        return Err(Error::Bad(format!("the certificate would end in the past ({end})")));
+    }
+    if end < start {
+        return Err(Error::Bad("the certificate would end before it begins".into()));
+    }
+    if start > now + LATEST_START {
+        return Err(Refusal::new("the certificate would begin more than 30 days from now").into());
+    }
+    if start < now - SignedDuration::from_hours(24) {
+        return Err(Refusal::new("the certificate would begin more than a day ago").into());
+    }
+    let seconds = SignedDuration::from_secs(end.as_second() - start.as_second());
+    profile.accept_validity(seconds)?;
+    Ok((wish.not_before, end))
+}
+
+fn device_after(
+    device: Option<&Device>,
+    name: DeviceName,
+    profile: &Profile,
+    now: Timestamp,
+) -> (Device, Option<u64>) {
+    match device {
+        Some(device) => {
+            let next = Device {
+                state: State::Active,
+                profile: profile.name().to_owned(),
+                version: device.version + 1,
+                ..device.clone()
+            };
+            (next, Some(device.version))
+        }
+        None => {
+            let first = Device {
+                name,
+                kind: profile.kind(),
+                state: State::Active,
+                profile: profile.name().to_owned(),
+                note: String::new(),
+                created: now,
+                version: 1,
+            };
+            (first, None)
+        }
+    }
+}
+
+fn how(caller: &Caller) -> String {
+    match caller.who() {
+        Who::Token(token) => format!("step:{}", token.provisioner.record.name),
+        Who::Enrolment(_) => "token".into(),
+        Who::Device(_) => "renewal".into(),
+        Who::Operator { .. } => "operator".into(),
+    }
+}
+
+fn right(caller: &Caller, device: Option<&Device>) -> Result<Right, Refusal> {
+    match caller.who() {
+        Who::Token(token) => Ok(Right::Spend { token: token.id, expires: token.expires }),
+        Who::Enrolment(token) if token.used >= token.uses => {
+            let name = device.map(|device| format!(" ({})", device.name)).unwrap_or_default();
+            Err(Refusal::new(format!("the enrolment token has been used {} of {} times{name}", token.used, token.uses))
+                .fix("ask for a new one"))
+        }
+        Who::Enrolment(token) => Ok(Right::Bind { token: token.id.clone(), used: token.used }),
+        Who::Operator { .. } | Who::Device(_) => Ok(Right::Lasting),
+    }
+}
+
+/// How long the authority's own HTTPS certificate lives.
+const LISTENER_LIFE: SignedDuration = SignedDuration::from_hours(7 * 24);
+
+/// The grant that the authority gives itself for its HTTPS listener.
+pub(crate) fn listener(
+    settings: &crate::Settings,
+    name: DeviceName,
+    device: Option<&Device>,
+    key: &PublicKey,
+    now: Timestamp,
+) -> Result<Grant, Error> {
+    let profile = settings.profiles.get(Kind::Server.as_str())?;
+    let sans = settings.dns.iter().map(|host| San::parse(host)).collect::<Result<Vec<_>, _>>()?;
+    let (device, expected) = device_after(device, name, profile, now);
+    Ok(Grant {
+        profile: profile.clone(),
+        device,
+        expected,
+        sans,
+        key: key.clone(),
+        not_before: None,
+        not_after: now + LISTENER_LIFE,
+        how: "listener".into(),
+        right: Right::Lasting,
+    })
+}

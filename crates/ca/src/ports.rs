@@ -1,0 +1,346 @@
+//! What is outside: a store, a signer, a clock, randomness. One trait each, and nothing else.
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use muster_pki::key::{KeyKind, PrivateKey, PublicKey};
+use zeroize::Zeroizing;
+
+use crate::audit::{Act, Entry};
+use crate::authority::{Authority, Generation};
+use crate::certificate::{Certificate, Serial, Status};
+use crate::device::{Device, DeviceName};
+use crate::operator::Operator;
+use crate::provisioner::Provisioner;
+use crate::token::EnrolmentToken;
+
+/// Tells the time.
+pub trait Clock: Send + Sync {
+    /// Now. Never goes back by more than the system's clock does.
+    fn now(&self) -> Timestamp;
+}
+
+/// Draws what nobody can guess.
+pub trait Entropy: Send + Sync {
+    /// Fills with random bytes.
+    fn fill(&self, bytes: &mut [u8]);
+    /// Makes a key pair in memory.
+    fn private_key(&self, kind: KeyKind) -> Result<PrivateKey, SignerError>;
+}
+
+/// Holds the authorities' private keys and signs with them. A key never comes out.
+#[async_trait]
+pub trait Signer: Send + Sync {
+    /// Makes a key and keeps it, encrypted, under this name. Refuses a name that is taken.
+    async fn create(&self, name: &str, kind: KeyKind) -> Result<PublicKey, SignerError>;
+    /// Keeps a key that was made elsewhere (PKCS#8, DER). Refuses a name that is taken.
+    async fn import(&self, name: &str, pkcs8: Zeroizing<Vec<u8>>) -> Result<PublicKey, SignerError>;
+    /// Signs with the key that the draft names.
+    async fn sign(&self, what: &ToBeSigned) -> Result<Vec<u8>, SignerError>;
+}
+
+/// Bytes that the authority has decided to sign. Only this crate makes them.
+#[derive(Debug, Clone)]
+pub struct ToBeSigned {
+    key: String,
+    bytes: Vec<u8>,
+}
+
+impl ToBeSigned {
+    pub(crate) fn new(key: &str, bytes: Vec<u8>) -> Self {
+        Self { key: key.to_owned(), bytes }
+    }
+
+    /// The name of the key to sign with.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// The bytes to sign, DER.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// Why a key could not be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SignerError {
+    /// There is no key of this name.
+    #[error("there is no key {0:?}")]
+    Missing(String),
+    /// The name is taken.
+    #[error("there is a key {0:?} already")]
+    Exists(String),
+    /// The passphrase does not open it.
+    #[error("the passphrase does not open the key {0:?}")]
+    Locked(String),
+    /// The key or the place where it is kept cannot be read, written or used.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// Everything that is recorded. Reads see what was committed; a change is durable when [`Store::commit`] returns.
+#[async_trait]
+pub trait Store: Send + Sync {
+    /// Applies a change whole or not at all, with its audit entries and events, and returns once it is on the disk.
+    ///
+    /// Changes that arrive together may share one transaction of the database; one that is refused does not touch
+    /// the others.
+    async fn commit(&self, change: Change) -> Result<(), StoreError>;
+
+    /// A device by name.
+    async fn device(&self, name: &DeviceName) -> Result<Option<Device>, StoreError>;
+    /// Devices by name, in name order.
+    async fn devices(&self, page: DevicePage) -> Result<Vec<Device>, StoreError>;
+    /// A device's certificates that run out after `since`, newest first; at most 1,000.
+    async fn certificates_of(&self, name: &DeviceName, since: Timestamp) -> Result<Vec<Certificate>, StoreError>;
+    /// A certificate by serial number.
+    async fn certificate(&self, serial: &Serial) -> Result<Option<Certificate>, StoreError>;
+    /// Certificates, newest first.
+    async fn certificates(&self, page: CertificatePage) -> Result<Vec<(u64, Certificate)>, StoreError>;
+    /// What this issuer has revoked and must still list: every entry whose certificate runs out after `since`.
+    async fn revoked(&self, authority: &str, generation: u32, since: Timestamp) -> Result<Vec<RevokedEntry>, StoreError>;
+    /// How many there are, by status and state; no walk over the fleet.
+    async fn counts(&self, now: Timestamp) -> Result<Counts, StoreError>;
+    /// Of the certificates that are active and unexpired, the validity of the one that runs out first; the
+    /// authority's own (devices named `muster…`) do not count.
+    async fn first_to_expire(&self, now: Timestamp) -> Result<Option<(Timestamp, Timestamp)>, StoreError>;
+
+    /// Every authority.
+    async fn authorities(&self) -> Result<Vec<Authority>, StoreError>;
+    /// Every provisioner, in the order in which they were added.
+    async fn provisioners(&self) -> Result<Vec<Provisioner>, StoreError>;
+    /// Every operator.
+    async fn operators(&self) -> Result<Vec<Operator>, StoreError>;
+    /// An enrolment token by the hash of its secret.
+    async fn token(&self, hash: &[u8; 32]) -> Result<Option<EnrolmentToken>, StoreError>;
+    /// Enrolment tokens, newest first; at most `limit`, older than the one with this id.
+    async fn tokens(&self, before: Option<&str>, limit: usize) -> Result<Vec<EnrolmentToken>, StoreError>;
+    /// What this token has been bound to: the name that holds this key, if any.
+    async fn binding(&self, token: &str, key: &[u8; 32]) -> Result<Option<Binding>, StoreError>;
+    /// The newest CRL of an issuer.
+    async fn crl(&self, authority: &str, generation: u32) -> Result<Option<Crl>, StoreError>;
+    /// Audit entries; see [`AuditPage`].
+    async fn audit(&self, page: AuditPage) -> Result<Vec<Entry>, StoreError>;
+    /// Whether a change could be made durable now: writes something small.
+    async fn probe(&self, now: Timestamp) -> Result<(), StoreError>;
+    /// Deletes what has expired: spent tokens, drawer entries and events older than the retention.
+    async fn tidy(&self, now: Timestamp) -> Result<(), StoreError>;
+}
+
+/// Why the store did not do it. Nothing was changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// The one-time token was spent before.
+    #[error("the token is spent")]
+    Spent,
+    /// The thing that the change was prepared on is not as it was.
+    #[error("{0} was changed meanwhile")]
+    Changed(String),
+    /// A thing of this name exists.
+    #[error("{0} exists")]
+    Exists(String),
+    /// The disk is full.
+    #[error("the disk is full")]
+    Full,
+    /// The store cannot be read or written now.
+    #[error("{0}")]
+    Unavailable(String),
+    /// What was read cannot be true.
+    #[error("{0}")]
+    Damaged(String),
+}
+
+/// One durable transaction: what to write, who did it, and what others will hear.
+#[derive(Debug, Clone)]
+pub struct Change {
+    /// The writes, in order. If one is refused, none is made.
+    pub writes: Vec<Write>,
+    /// The act. It becomes an audit entry and, under the same name, an event in the outbox.
+    pub act: Act,
+}
+
+/// One write.
+#[derive(Debug, Clone)]
+pub enum Write {
+    /// Marks a one-time token as used; [`StoreError::Spent`] if it was.
+    Spend {
+        /// SHA-256 over the provisioner's id and the token's `jti`.
+        token: [u8; 32],
+        /// After this the token is refused anyhow and need not be remembered.
+        expires: Timestamp,
+    },
+    /// Writes a device; [`StoreError::Changed`] unless the stored version is `expected` (`None`: there is none).
+    Device {
+        /// The device as it shall be, with its new version.
+        device: Device,
+        /// The version that the change was prepared on.
+        expected: Option<u64>,
+    },
+    /// Adds a certificate.
+    Certificate(Certificate),
+    /// Changes a certificate's status; [`StoreError::Changed`] unless it is `from`.
+    Status {
+        /// Which.
+        serial: Serial,
+        /// What it must be now.
+        from: Status,
+        /// What it shall be.
+        to: Status,
+    },
+    /// Adds an enrolment token.
+    Token(EnrolmentToken),
+    /// Withdraws an enrolment token; [`StoreError::Changed`] if it is withdrawn already.
+    WithdrawToken {
+        /// The token's id.
+        id: String,
+        /// Since when.
+        at: Timestamp,
+    },
+    /// Binds a use of an enrolment token; [`StoreError::Changed`] unless `used` uses were bound so far.
+    Bind {
+        /// What is bound.
+        binding: Binding,
+        /// How many uses the token had when the change was prepared.
+        used: u32,
+    },
+    /// Adds an authority or a generation, or changes a generation's stage.
+    Authority {
+        /// The authority's name.
+        name: String,
+        /// The generation as it shall be.
+        generation: Generation,
+    },
+    /// Adds a provisioner; [`StoreError::Exists`] if its name is taken.
+    Provisioner(Provisioner),
+    /// Removes a provisioner.
+    RemoveProvisioner(String),
+    /// Adds an operator; [`StoreError::Exists`] if the name is taken.
+    Operator(Operator),
+    /// Removes an operator.
+    RemoveOperator(String),
+    /// Keeps an issuer's newest CRL.
+    Crl(Crl),
+}
+
+/// One use of an enrolment token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Binding {
+    /// The token's id.
+    pub token: String,
+    /// The device that came with it.
+    pub device: DeviceName,
+    /// SHA-256 over the SubjectPublicKeyInfo of the device's key.
+    pub key: [u8; 32],
+    /// The certificate it got.
+    pub serial: Serial,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// An entry of a CRL, as it is read for building one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RevokedEntry {
+    /// Which certificate.
+    pub serial: Serial,
+    /// Since when.
+    pub at: Timestamp,
+    /// Why.
+    pub reason: muster_pki::crl::Reason,
+}
+
+/// A CRL that was made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Crl {
+    /// The issuer's authority.
+    pub authority: String,
+    /// The issuer's generation; 0 is the root.
+    pub generation: u32,
+    /// Its number.
+    pub number: u64,
+    /// From when it holds.
+    pub this_update: Timestamp,
+    /// Until when it holds.
+    pub next_update: Timestamp,
+    /// How many entries it has.
+    pub entries: u64,
+    /// The list, DER.
+    pub der: Vec<u8>,
+}
+
+/// A page of devices.
+#[derive(Debug, Clone, Default)]
+pub struct DevicePage {
+    /// Only those after this name.
+    pub after: Option<DeviceName>,
+    /// Only those whose name begins so.
+    pub prefix: String,
+    /// Only those in this state.
+    pub state: Option<crate::device::State>,
+    /// At most so many; 1 to 1,000.
+    pub limit: usize,
+}
+
+/// Which certificates of a page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum CertificateFilter {
+    /// All.
+    #[default]
+    All,
+    /// Not revoked and not expired.
+    Active,
+    /// Revoked or on hold.
+    Revoked,
+    /// Past their last moment.
+    Expired,
+}
+
+/// A page of certificates, newest first.
+#[derive(Debug, Clone, Default)]
+pub struct CertificatePage {
+    /// Only those older than the one with this id (the number beside each certificate of a page).
+    pub before: Option<u64>,
+    /// Only this device's.
+    pub device: Option<DeviceName>,
+    /// Only those of this status.
+    pub filter: CertificateFilter,
+    /// Only active ones that run out before this moment.
+    pub expires_before: Option<Timestamp>,
+    /// What `filter` compares with.
+    pub now: Timestamp,
+    /// At most so many; 1 to 1,000.
+    pub limit: usize,
+}
+
+/// A page of audit entries.
+#[derive(Debug, Clone)]
+pub enum AuditPage {
+    /// The newest, newest first; `before` continues at older ones.
+    Newest {
+        /// Only entries with a smaller sequence number.
+        before: Option<u64>,
+        /// At most so many.
+        limit: usize,
+    },
+    /// In order, for walking the chain.
+    From {
+        /// Only entries with a greater sequence number.
+        after: u64,
+        /// At most so many.
+        limit: usize,
+    },
+}
+
+/// How many there are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Certificates that are neither revoked nor expired.
+    pub active: u64,
+    /// Of those, how many run out within seven days.
+    pub expiring: u64,
+    /// Certificates that ran out without being revoked.
+    pub expired: u64,
+    /// Certificates that are revoked or on hold, expired or not.
+    pub revoked: u64,
+    /// Devices of any state.
+    pub devices: u64,
+}

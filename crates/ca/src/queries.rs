@@ -1,0 +1,210 @@
+//! What can be looked up. Reading needs a right, too, but for what is public by nature.
+
+use jiff::Timestamp;
+use muster_pki::key::KeyKind;
+
+use crate::Ca;
+use crate::audit::Entry;
+use crate::authority::Authority;
+use crate::certificate::{Certificate, Serial};
+use crate::device::{Device, DeviceName};
+use crate::enrol::draft::{Draft, backdate};
+use crate::enrol::who::Proof;
+use crate::enrol::{Issued, may};
+use crate::error::Error;
+use crate::operator::{Operator, Permission};
+use crate::ports::{AuditPage, CertificatePage, Change, Counts, DevicePage};
+use crate::profile::Profile;
+use crate::provisioner::Provisioner;
+use crate::setup::own_act;
+use crate::token::EnrolmentToken;
+
+/// How the audit log stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditVerdict {
+    /// How many entries were walked.
+    pub entries: u64,
+    /// The first entry that is not what was written, or does not follow the one before.
+    pub broken_at: Option<u64>,
+    /// The hash of the last entry: write it down elsewhere, and a cut-off end will show.
+    pub head: [u8; 32],
+}
+
+/// Whether the authority can do its work now.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Readiness {
+    /// What stands in the way, in words; empty if nothing does.
+    pub problems: Vec<String>,
+}
+
+impl Ca {
+    /// A device.
+    pub async fn device(&self, proof: Proof, name: &DeviceName) -> Result<Device, Error> {
+        self.operator(proof, Permission::Read).await?;
+        self.known_device(name).await
+    }
+
+    /// A page of devices.
+    pub async fn devices(&self, proof: Proof, page: DevicePage) -> Result<Vec<Device>, Error> {
+        self.operator(proof, Permission::Read).await?;
+        Ok(self.store.devices(page).await?)
+    }
+
+    /// A certificate with its chain.
+    pub async fn certificate(&self, proof: Proof, serial: &Serial) -> Result<Issued, Error> {
+        self.operator(proof, Permission::Read).await?;
+        let found = self.store.certificate(serial).await?;
+        self.hand_out(found.ok_or_else(|| Error::Missing(format!("no certificate has the serial number {serial}")))?, false)
+    }
+
+    /// A device's certificates, newest first; those that ran out before `since` left out.
+    pub async fn certificates_of(
+        &self,
+        proof: Proof,
+        name: &DeviceName,
+        since: Timestamp,
+    ) -> Result<Vec<Certificate>, Error> {
+        self.operator(proof, Permission::Read).await?;
+        Ok(self.store.certificates_of(name, since).await?)
+    }
+
+    /// A page of certificates.
+    pub async fn certificates(&self, proof: Proof, page: CertificatePage) -> Result<Vec<(u64, Certificate)>, Error> {
+        self.operator(proof, Permission::Read).await?;
+        Ok(self.store.certificates(page).await?)
+    }
+
+    /// A page of enrolment tokens.
+    pub async fn tokens(&self, proof: Proof, before: Option<&str>, limit: usize) -> Result<Vec<EnrolmentToken>, Error> {
+        self.operator(proof, Permission::Read).await?;
+        Ok(self.store.tokens(before, limit).await?)
+    }
+
+    /// Every operator.
+    pub async fn operators(&self, proof: Proof) -> Result<Vec<Operator>, Error> {
+        self.operator(proof, Permission::Administer).await?;
+        Ok(self.store.operators().await?)
+    }
+
+    /// How many there are.
+    pub async fn counts(&self) -> Result<Counts, Error> {
+        Ok(self.store.counts(self.clock.now()).await?)
+    }
+
+    /// A page of audit entries.
+    pub async fn audit(&self, proof: Proof, page: AuditPage) -> Result<Vec<Entry>, Error> {
+        self.operator(proof, Permission::ReadAudit).await?;
+        Ok(self.store.audit(page).await?)
+    }
+
+    /// Walks the whole audit chain.
+    pub async fn verify_audit(&self, proof: Proof) -> Result<AuditVerdict, Error> {
+        self.operator(proof, Permission::ReadAudit).await?;
+        let mut verdict = AuditVerdict { entries: 0, broken_at: None, head: [0; 32] };
+        loop {
+            let page = AuditPage::From { after: verdict.entries, limit: 1000 };
+            let entries = self.store.audit(page).await?;
+            if entries.is_empty() {
+                return Ok(verdict);
+            }
+            for entry in entries {
+                if entry.sequence != verdict.entries + 1 || !entry.follows(verdict.head) {
+                    return Ok(AuditVerdict { broken_at: Some(verdict.entries + 1), ..verdict });
+                }
+                verdict.entries = entry.sequence;
+                verdict.head = entry.hash;
+            }
+        }
+    }
+
+    /// Every authority. Public: certificates are.
+    pub fn authorities(&self) -> Vec<Authority> {
+        self.state.load().authorities.iter().map(|authority| authority.record.clone()).collect()
+    }
+
+    /// Every provisioner. Public, as `step` expects.
+    pub fn provisioners(&self) -> Vec<Provisioner> {
+        self.state.load().provisioners.iter().map(|provisioner| provisioner.record.clone()).collect()
+    }
+
+    /// Every profile.
+    pub fn profiles(&self) -> impl Iterator<Item = &Profile> {
+        self.settings.profiles.iter()
+    }
+
+    /// When the first living certificate is due for renewal: at two thirds of its life.
+    pub async fn first_renewal_due(&self) -> Result<Option<Timestamp>, Error> {
+        let first = self.store.first_to_expire(self.clock.now()).await?;
+        Ok(first.map(|(not_before, not_after)| {
+            let start = not_before + backdate(not_before, not_after);
+            start + not_after.duration_since(start) * 2 / 3
+        }))
+    }
+
+    /// Whether the store can be written, the key used, and the lists are fresh.
+    pub async fn readiness(&self) -> Readiness {
+        let now = self.clock.now();
+        let mut problems = Vec::new();
+        if let Err(why) = self.store.probe(now).await {
+            problems.push(format!("the database cannot be written: {why}"));
+        }
+        for authority in &self.state.load().authorities {
+            for issuer in &authority.issuing {
+                if issuer.certificate.not_after() <= now {
+                    problems.push(format!("the issuing CA {} has expired", issuer.authority));
+                }
+            }
+        }
+        if let Err(why) = self.try_keys().await {
+            problems.push(why.to_string());
+        }
+        for crl in self.crls() {
+            if crl.next_update <= now {
+                problems.push(format!("the CRL of {} {} has run out", crl.authority, crl.generation));
+            }
+        }
+        Readiness { problems }
+    }
+
+    async fn try_keys(&self) -> Result<(), Error> {
+        let keys: Vec<_> = {
+            let state = self.state.load();
+            let issuers = state.authorities.iter().flat_map(|authority| &authority.issuing);
+            issuers.filter_map(|issuer| issuer.generation.key.clone()).collect()
+        };
+        for key in keys {
+            // No structure of X.509 begins with this text, so the signature is good for nothing else.
+            let draft = crate::ports::ToBeSigned::new(&key, b"muster readiness check".to_vec());
+            self.signer.sign(&draft).await?;
+        }
+        Ok(())
+    }
+
+    /// Deletes what has expired in the store.
+    pub async fn tidy(&self) -> Result<(), Error> {
+        Ok(self.store.tidy(self.clock.now()).await?)
+    }
+
+    /// A certificate and key for the authority's own HTTPS listener, from the default authority as `step` expects.
+    ///
+    /// The key lives in memory only; the certificate is recorded as every other.
+    pub async fn listener_identity(&self) -> Result<(Issued, muster_pki::key::PrivateKey), Error> {
+        let now = self.clock.now();
+        let key = self.entropy.private_key(KeyKind::P256)?;
+        let name = DeviceName::own("muster-ca");
+        let device = self.store.device(&name).await?;
+        let grant = may::listener(&self.settings, name, device.as_ref(), key.public(), now)?;
+        let (issuer, root) = {
+            let state = self.state.load();
+            let authority = state.authority(grant.authority())?;
+            (authority.active()?.clone(), authority.root.der().to_vec())
+        };
+        let draft = Draft::new(grant, &issuer, self.serial(now)?, now)?;
+        let signature = self.signer.sign(draft.to_be_signed()).await?;
+        let mut act = own_act(now, "certificate.issued", &draft.subject());
+        act.detail = draft.detail();
+        let (issued, writes) = draft.signed(&signature, &issuer, &root)?;
+        self.store.commit(Change { writes, act }).await?;
+        Ok((issued, key))
+    }
+}

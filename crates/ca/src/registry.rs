@@ -1,0 +1,182 @@
+//! What operators register: devices, enrolment tokens, provisioners and other operators.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jiff::SignedDuration;
+use muster_pki::key::sha256;
+use zeroize::Zeroizing;
+
+use crate::Ca;
+use crate::device::{Device, DeviceName, State};
+use crate::enrol::who::Proof;
+use crate::error::{Error, Refusal};
+use crate::operator::{Operator, Permission, Role};
+use crate::ports::{Change, Write};
+use crate::provisioner::Provisioner;
+use crate::token::{EnrolmentToken, MAX_USES};
+
+/// The longest that an enrolment token may live.
+const LONGEST_TOKEN: SignedDuration = SignedDuration::from_hours(366 * 24);
+
+/// What an enrolment token is to be good for.
+#[derive(Debug, Clone)]
+pub struct TokenWish {
+    /// The only name; else a wave.
+    pub device: Option<DeviceName>,
+    /// The wave's name.
+    pub wave: String,
+    /// How many names; 1 for a single name.
+    pub uses: u32,
+    /// The profile that its devices follow.
+    pub profile: String,
+    /// How long it is good for.
+    pub lifetime: SignedDuration,
+}
+
+impl Ca {
+    /// Registers a device before it has an identity. A server must be registered before a token may ask for it.
+    pub async fn create_device(
+        &self,
+        proof: Proof,
+        name: DeviceName,
+        profile: &str,
+        note: &str,
+        dry_run: bool,
+    ) -> Result<Device, Error> {
+        let caller = self.operator(proof, Permission::Operate).await?;
+        let profile = self.settings.profiles.get(profile)?;
+        if note.len() > 500 {
+            return Err(Error::Bad("a note has at most 500 bytes".into()));
+        }
+        if self.store.device(&name).await?.is_some() {
+            return Err(Error::Conflict(format!("the device {name} exists already")));
+        }
+        let now = self.clock.now();
+        let device = Device {
+            name: name.clone(),
+            kind: profile.kind(),
+            state: State::New,
+            profile: profile.name().to_owned(),
+            note: note.to_owned(),
+            created: now,
+            version: 1,
+        };
+        if !dry_run {
+            let detail = serde_json::json!({ "profile": profile.name() }).to_string();
+            let act = caller.act(now, "device.created", name.to_string(), detail);
+            let writes = vec![Write::Device { device: device.clone(), expected: None }];
+            self.store.commit(Change { writes, act }).await?;
+        }
+        Ok(device)
+    }
+
+    /// Makes an enrolment token. The secret is in the answer and nowhere else.
+    pub async fn create_token(
+        &self,
+        proof: Proof,
+        wish: TokenWish,
+    ) -> Result<(EnrolmentToken, Zeroizing<String>), Error> {
+        let caller = self.operator(proof, Permission::Operate).await?;
+        let profile = self.settings.profiles.get(&wish.profile)?;
+        if wish.uses == 0 || wish.uses > MAX_USES || (wish.device.is_some() && wish.uses != 1) {
+            return Err(Error::Bad(format!("a token is for one name, or for a wave of 1 to {MAX_USES}")));
+        }
+        if wish.wave.len() > 64 || wish.wave.chars().any(char::is_control) {
+            return Err(Error::Bad("a wave's name has at most 64 printable characters".into()));
+        }
+        if wish.lifetime <= SignedDuration::ZERO || wish.lifetime > LONGEST_TOKEN {
+            return Err(Error::Bad("a token lives for more than nothing and at most 366 days".into()));
+        }
+        let now = self.clock.now();
+        let secret = self.secret("mt_");
+        let token = EnrolmentToken {
+            id: self.serial(now)?.hex()[..26].to_owned(),
+            hash: sha256(secret.as_bytes()),
+            device: wish.device,
+            wave: wish.wave,
+            uses: wish.uses,
+            used: 0,
+            profile: profile.name().to_owned(),
+            created: now,
+            expires: now + wish.lifetime,
+            withdrawn: None,
+            by: caller.name(),
+        };
+        let detail = serde_json::json!({ "uses": token.uses, "expires": token.expires.to_string() }).to_string();
+        let act = caller.act(now, "token.created", token.id.clone(), detail);
+        self.store.commit(Change { writes: vec![Write::Token(token.clone())], act }).await?;
+        Ok((token, secret))
+    }
+
+    /// Withdraws an enrolment token. Names that it has bound stay.
+    pub async fn withdraw_token(&self, proof: Proof, id: &str) -> Result<(), Error> {
+        let caller = self.operator(proof, Permission::Operate).await?;
+        let now = self.clock.now();
+        let act = caller.act(now, "token.withdrawn", id.to_owned(), String::new());
+        let writes = vec![Write::WithdrawToken { id: id.to_owned(), at: now }];
+        self.store.commit(Change { writes, act }).await.map_err(|why| match why {
+            crate::ports::StoreError::Changed(_) => Error::Missing(format!("there is no token {id:?} to withdraw")),
+            other => other.into(),
+        })
+    }
+
+    /// Adds a provisioner with a new key that only this password opens.
+    pub async fn add_provisioner(&self, proof: Proof, name: &str, password: &str) -> Result<Provisioner, Error> {
+        let caller = self.administrator(proof).await?;
+        let now = self.clock.now();
+        let provisioner = self.make_provisioner(name, password, now)?;
+        let act = caller.act(now, "provisioner.added", name.to_owned(), String::new());
+        self.store.commit(Change { writes: vec![Write::Provisioner(provisioner.clone())], act }).await?;
+        self.reload().await?;
+        Ok(provisioner)
+    }
+
+    /// Removes a provisioner; its tokens are refused from now on.
+    pub async fn remove_provisioner(&self, proof: Proof, name: &str) -> Result<(), Error> {
+        let caller = self.administrator(proof).await?;
+        let known = self.state.load().provisioners.iter().any(|provisioner| provisioner.record.name == name);
+        if !known {
+            return Err(Error::Missing(format!("there is no provisioner {name:?}")));
+        }
+        let act = caller.act(self.clock.now(), "provisioner.removed", name.to_owned(), String::new());
+        self.store.commit(Change { writes: vec![Write::RemoveProvisioner(name.to_owned())], act }).await?;
+        self.reload().await
+    }
+
+    /// Adds an operator. The API key is in the answer and nowhere else.
+    pub async fn add_operator(
+        &self,
+        proof: Proof,
+        name: &str,
+        role: Role,
+    ) -> Result<(Operator, Zeroizing<String>), Error> {
+        let caller = self.administrator(proof).await?;
+        if name.is_empty() || name.len() > 64 || name.chars().any(char::is_control) {
+            return Err(Error::Bad("an operator's name has 1 to 64 printable characters".into()));
+        }
+        let now = self.clock.now();
+        let key = self.secret("mk_");
+        let operator = Operator { name: name.to_owned(), role, key: sha256(key.as_bytes()), created: now };
+        let detail = serde_json::json!({ "role": role.as_str() }).to_string();
+        let act = caller.act(now, "operator.added", name.to_owned(), detail);
+        self.store.commit(Change { writes: vec![Write::Operator(operator.clone())], act }).await?;
+        Ok((operator, key))
+    }
+
+    /// Removes an operator; its API key is refused from now on.
+    pub async fn remove_operator(&self, proof: Proof, name: &str) -> Result<(), Error> {
+        let caller = self.administrator(proof).await?;
+        if !self.store.operators().await?.iter().any(|operator| operator.name == name) {
+            return Err(Refusal::new(format!("there is no operator {name:?}")).into());
+        }
+        let act = caller.act(self.clock.now(), "operator.removed", name.to_owned(), String::new());
+        Ok(self.store.commit(Change { writes: vec![Write::RemoveOperator(name.to_owned())], act }).await?)
+    }
+
+    /// 256 random bits behind a prefix that scanners for leaked secrets can look for.
+    fn secret(&self, prefix: &str) -> Zeroizing<String> {
+        let mut bytes = Zeroizing::new([0; 32]);
+        self.entropy.fill(&mut *bytes);
+        Zeroizing::new(format!("{prefix}{}", URL_SAFE_NO_PAD.encode(*bytes)))
+    }
+}

@@ -1,0 +1,237 @@
+//! Revocation, suspension and what undoes them.
+
+use std::sync::atomic::Ordering;
+
+use jiff::Timestamp;
+use muster_pki::crl::Reason;
+
+use crate::Ca;
+use crate::certificate::{Certificate, Serial, Status};
+use crate::device::{Device, DeviceName, State};
+use crate::enrol::audit_subject;
+use crate::enrol::who::{Caller, Proof, Purpose, Who};
+use crate::error::{Error, Refusal};
+use crate::operator::Permission;
+use crate::ports::{Change, Write};
+
+/// What is to be shut out.
+#[derive(Debug, Clone)]
+pub enum Target {
+    /// One certificate.
+    Certificate(Serial),
+    /// A device, with every certificate of it that lives.
+    Device(DeviceName),
+}
+
+/// What was done. It is in force once every broker has proved it.
+#[derive(Debug, Clone)]
+pub struct Revocation {
+    /// Whose certificates.
+    pub device: DeviceName,
+    /// Which.
+    pub serials: Vec<Serial>,
+    /// Since when.
+    pub at: Timestamp,
+}
+
+impl Ca {
+    /// Revokes for good.
+    pub async fn revoke(&self, proof: Proof, target: Target, reason: Reason, note: &str) -> Result<Revocation, Error> {
+        if reason == Reason::CertificateHold {
+            return Err(Error::Bad("certificate-hold is for suspending a device: muster device suspend NAME".into()));
+        }
+        check_note(note)?;
+        let caller = self.identify(proof, Purpose::Revoke).await?;
+        match target {
+            Target::Certificate(serial) => self.revoke_certificate(&caller, &serial, reason, note).await,
+            Target::Device(name) => {
+                caller.demand(Permission::Operate)?;
+                let device = self.known_device(&name).await?;
+                if matches!(device.state, State::Revoked | State::Retired) {
+                    return Err(Error::Conflict(format!("{name} is {} already", device.state.as_str())));
+                }
+                self.move_device(&caller, device, State::Revoked, Some(reason), "device.revoked", note).await
+            }
+        }
+    }
+
+    /// Puts a device's certificates on hold. Can be undone with [`Ca::resume`].
+    pub async fn suspend(&self, proof: Proof, name: &DeviceName, note: &str) -> Result<Revocation, Error> {
+        let (caller, device) = self.operated(proof, name, note).await?;
+        match device.state {
+            State::New | State::Active => {
+                let hold = Some(Reason::CertificateHold);
+                self.move_device(&caller, device, State::Suspended, hold, "device.suspended", note).await
+            }
+            State::Suspended | State::Revoked | State::Retired => {
+                Err(Error::Conflict(format!("{name} is {}", device.state.as_str())))
+            }
+        }
+    }
+
+    /// Takes a device's certificates off hold.
+    pub async fn resume(&self, proof: Proof, name: &DeviceName, note: &str) -> Result<Revocation, Error> {
+        let (caller, device) = self.operated(proof, name, note).await?;
+        if device.state != State::Suspended {
+            return Err(Error::Conflict(format!("{name} is {}, not suspended", device.state.as_str())));
+        }
+        self.move_device(&caller, device, State::Active, None, "device.resumed", note).await
+    }
+
+    /// Takes a device out of service for good; its name stays taken.
+    pub async fn retire(&self, proof: Proof, name: &DeviceName, note: &str) -> Result<Revocation, Error> {
+        let (caller, device) = self.operated(proof, name, note).await?;
+        if device.state == State::Retired {
+            return Err(Error::Conflict(format!("{name} is retired already")));
+        }
+        let gone = Some(Reason::CessationOfOperation);
+        self.move_device(&caller, device, State::Retired, gone, "device.retired", note).await
+    }
+
+    /// Lets a device obtain an identity again, with any key. Certificates that were revoked stay revoked.
+    pub async fn rearm(&self, proof: Proof, name: &DeviceName, note: &str) -> Result<Device, Error> {
+        let (caller, device) = self.operated(proof, name, note).await?;
+        if matches!(device.state, State::Suspended | State::Retired) {
+            return Err(Error::Conflict(format!("{name} is {}", device.state.as_str())));
+        }
+        let now = self.clock.now();
+        let next = Device { state: State::New, version: device.version + 1, ..device.clone() };
+        let writes = vec![Write::Device { device: next.clone(), expected: Some(device.version) }];
+        let act = caller.act(now, "device.rearmed", name.to_string(), note_detail(note));
+        self.store.commit(Change { writes, act }).await?;
+        Ok(next)
+    }
+
+    async fn operated(&self, proof: Proof, name: &DeviceName, note: &str) -> Result<(Caller, Device), Error> {
+        check_note(note)?;
+        let caller = self.identify(proof, Purpose::Revoke).await?;
+        caller.demand(Permission::Operate)?;
+        Ok((caller, self.known_device(name).await?))
+    }
+
+    pub(crate) async fn known_device(&self, name: &DeviceName) -> Result<Device, Error> {
+        let device = self.store.device(name).await?;
+        device.ok_or_else(|| Error::Missing(format!("there is no device {name}")))
+    }
+
+    async fn revoke_certificate(
+        &self,
+        caller: &Caller,
+        serial: &Serial,
+        reason: Reason,
+        note: &str,
+    ) -> Result<Revocation, Error> {
+        let found = self.store.certificate(serial).await?;
+        // A stranger who guesses serial numbers learns nothing that a token would not tell them.
+        let certificate = found.ok_or_else(|| {
+            Error::Missing(format!("no certificate with serial number {} was issued here", serial.decimal()))
+        })?;
+        accept_revoker(caller, &certificate)?;
+        if let Status::Revoked { reason, .. } = certificate.status
+            && reason != Reason::CertificateHold
+        {
+            return Err(Error::Conflict(format!(
+                "certificate with serial number '{}' is already revoked",
+                serial.decimal()
+            )));
+        }
+        let now = self.clock.now();
+        let mut writes = vec![status_write(&certificate, Status::Revoked { at: now, reason })];
+        if let Who::Token(token) = caller.who() {
+            writes.push(Write::Spend { token: token.id, expires: token.expires });
+        }
+        let subject = audit_subject(&certificate.device, serial);
+        let act = caller.act(now, "certificate.revoked", subject, reason_detail(reason, note));
+        self.store.commit(Change { writes, act }).await?;
+        self.tell_of_revocation();
+        Ok(Revocation { device: certificate.device, serials: vec![serial.clone()], at: now })
+    }
+
+    /// Moves a device to another state, and its unexpired certificates with it.
+    async fn move_device(
+        &self,
+        caller: &Caller,
+        device: Device,
+        state: State,
+        reason: Option<Reason>,
+        action: &'static str,
+        note: &str,
+    ) -> Result<Revocation, Error> {
+        let now = self.clock.now();
+        let to = reason.map_or(Status::Active, |reason| Status::Revoked { at: now, reason });
+        let certificates = self.store.certificates_of(&device.name, now).await?;
+        let touched: Vec<_> = certificates.into_iter().filter(|certificate| moves(certificate.status, to)).collect();
+        let next = Device { state, version: device.version + 1, ..device.clone() };
+        let mut writes = vec![Write::Device { device: next, expected: Some(device.version) }];
+        writes.extend(touched.iter().map(|certificate| status_write(certificate, to)));
+        let detail = reason.map_or_else(|| note_detail(note), |reason| reason_detail(reason, note));
+        let act = caller.act(now, action, device.name.to_string(), detail);
+        self.store.commit(Change { writes, act }).await?;
+        self.tell_of_revocation();
+        Ok(Revocation {
+            device: device.name,
+            serials: touched.into_iter().map(|certificate| certificate.serial).collect(),
+            at: now,
+        })
+    }
+
+    fn tell_of_revocation(&self) {
+        self.revocations.fetch_add(1, Ordering::SeqCst);
+        self.revoked.notify(usize::MAX);
+    }
+}
+
+/// Whether a device's move takes this certificate along: what is on hold can be freed or revoked, what is revoked stays.
+fn moves(from: Status, to: Status) -> bool {
+    match (from, to) {
+        (Status::Active, Status::Revoked { .. }) => true,
+        (Status::Active, Status::Active) => false,
+        (Status::Revoked { reason, .. }, _) => reason == Reason::CertificateHold,
+    }
+}
+
+fn status_write(certificate: &Certificate, to: Status) -> Write {
+    Write::Status { serial: certificate.serial.clone(), from: certificate.status, to }
+}
+
+/// Operators may; a device may revoke its own; a provisioner's token names the one serial number it is good for.
+fn accept_revoker(caller: &Caller, certificate: &Certificate) -> Result<(), Error> {
+    match caller.who() {
+        Who::Operator { .. } => caller.demand(Permission::Operate),
+        Who::Device(holder) if holder.certificate.serial == certificate.serial => Ok(()),
+        Who::Device(_) => Err(Refusal::new("a certificate can revoke itself only").into()),
+        Who::Token(token) => {
+            if token.subject != certificate.serial.decimal() {
+                return Err(Refusal::new("the token was made for another serial number").into());
+            }
+            let profiles = &token.provisioner.record.profiles;
+            if !profiles.contains(&certificate.profile) {
+                let name = &token.provisioner.record.name;
+                return Err(Refusal::new(format!("the provisioner {name:?} may not revoke this certificate")).into());
+            }
+            Ok(())
+        }
+        Who::Enrolment(_) => Err(Refusal::new("an enrolment token does not revoke").into()),
+    }
+}
+
+/// The longest note that an act may carry, in bytes.
+const MAX_NOTE: usize = 500;
+
+fn check_note(note: &str) -> Result<(), Error> {
+    if note.len() > MAX_NOTE {
+        return Err(Error::Bad(format!("a note has at most {MAX_NOTE} bytes")));
+    }
+    Ok(())
+}
+
+fn note_detail(note: &str) -> String {
+    if note.is_empty() { String::new() } else { serde_json::json!({ "note": note }).to_string() }
+}
+
+fn reason_detail(reason: Reason, note: &str) -> String {
+    match note {
+        "" => serde_json::json!({ "reason": reason.to_string() }).to_string(),
+        note => serde_json::json!({ "reason": reason.to_string(), "note": note }).to_string(),
+    }
+}

@@ -1,0 +1,160 @@
+//! A new generation of the issuing CA, and authorities that were made elsewhere.
+
+use muster_pki::name;
+
+use crate::Ca;
+use crate::audit::Act;
+use crate::authority::{Generation, ROOT, Stage};
+use crate::enrol::who::{Caller, Proof, Purpose};
+use crate::error::{Error, Refusal};
+use crate::operator::Permission;
+use crate::ports::{CertificateFilter, CertificatePage, Change, Signer, Write};
+use crate::setup::{Import, check_name};
+
+impl Ca {
+    /// Makes the next issuing CA below the same root, on standby: published, so that brokers learn to trust it before it
+    /// issues. Needs the root's key.
+    pub async fn start_rollover(
+        &self,
+        proof: Proof,
+        authority: &str,
+        root_signer: &dyn Signer,
+    ) -> Result<Generation, Error> {
+        let caller = self.administrator(proof).await?;
+        let now = self.clock.now();
+        let (root, number, display) = {
+            let state = self.state.load();
+            let loaded = state.authority(authority)?;
+            if let Some(waiting) = loaded.record.issuing().find(|generation| generation.stage == Stage::Standby) {
+                return Err(Error::Conflict(format!(
+                    "generation {} stands by already; activate it with: muster ca rollover activate",
+                    waiting.number
+                )));
+            }
+            let last = loaded.record.generations.iter().map(|generation| generation.number).max().unwrap_or(ROOT);
+            (loaded.record.root()?.clone(), last + 1, display_name(&root_name(loaded.root.subject()?)))
+        };
+        let next = self.make_issuing(authority, &display, number, &root, root_signer, now).await?;
+        let act = caller.act(now, "authority.standby", format!("{authority} {number}"), String::new());
+        self.write_generations(authority, vec![next.clone()], act).await?;
+        self.refresh_crls().await?;
+        Ok(next)
+    }
+
+    /// Lets the issuing CA on standby issue; the one before only makes its CRL from now on.
+    pub async fn activate_rollover(&self, proof: Proof, authority: &str) -> Result<Generation, Error> {
+        let caller = self.administrator(proof).await?;
+        let (mut next, mut before) = {
+            let state = self.state.load();
+            let record = &state.authority(authority)?.record;
+            let waiting = record.issuing().find(|generation| generation.stage == Stage::Standby).cloned();
+            let waiting = waiting.ok_or_else(|| {
+                Error::Conflict("no issuing CA stands by; make one with: muster ca rollover start".into())
+            })?;
+            (waiting, record.active()?.clone())
+        };
+        next.stage = Stage::Active;
+        before.stage = Stage::Retiring;
+        let subject = format!("{authority} {}", next.number);
+        let act = caller.act(self.clock.now(), "authority.activated", subject, String::new());
+        self.write_generations(authority, vec![before, next.clone()], act).await?;
+        Ok(next)
+    }
+
+    /// Retires an issuing CA of which nothing lives any more.
+    pub async fn finish_rollover(&self, proof: Proof, authority: &str) -> Result<Generation, Error> {
+        let caller = self.administrator(proof).await?;
+        let now = self.clock.now();
+        let mut old = {
+            let state = self.state.load();
+            let record = &state.authority(authority)?.record;
+            let retiring = record.issuing().find(|generation| generation.stage == Stage::Retiring).cloned();
+            retiring.ok_or_else(|| Error::Conflict("no issuing CA is retiring".into()))?
+        };
+        if let Some(end) = self.last_end(authority, old.number).await? {
+            return Err(Refusal::new(format!("certificates of generation {} live until {end}", old.number))
+                .fix("renew or revoke them, or wait")
+                .into());
+        }
+        old.stage = Stage::Retired;
+        let act = caller.act(now, "authority.retired", format!("{authority} {}", old.number), String::new());
+        self.write_generations(authority, vec![old.clone()], act).await?;
+        Ok(old)
+    }
+
+    /// Adds an authority that was made elsewhere under a name of its own.
+    pub async fn import_authority(
+        &self,
+        proof: Proof,
+        name: &str,
+        import: &Import,
+        root_signer: &dyn Signer,
+    ) -> Result<(), Error> {
+        let caller = self.administrator(proof).await?;
+        check_authority_name(name)?;
+        if self.state.load().authority(name).is_ok() {
+            return Err(Error::Conflict(format!("there is an authority {name:?} already")));
+        }
+        let now = self.clock.now();
+        let display = display_name(&root_name(import.root.subject()?));
+        check_name(&display)?;
+        let writes = self.adopt(name, &display, import, root_signer, now).await?;
+        let act = caller.act(now, "authority.imported", name.to_owned(), String::new());
+        self.store.commit(Change { writes, act }).await?;
+        self.reload().await?;
+        self.load_crls().await?;
+        self.refresh_crls().await
+    }
+
+    /// When the last living certificate of a generation ends. Walks from the longest-lived; a retiring CA has few.
+    async fn last_end(&self, authority: &str, generation: u32) -> Result<Option<jiff::Timestamp>, Error> {
+        let now = self.clock.now();
+        let mut before = None;
+        let mut last = None;
+        loop {
+            let page = CertificatePage {
+                before,
+                filter: CertificateFilter::Active,
+                now,
+                limit: 1000,
+                ..CertificatePage::default()
+            };
+            let certificates = self.store.certificates(page).await?;
+            let Some((id, _)) = certificates.last() else { return Ok(last) };
+            before = Some(*id);
+            let ours = certificates.iter().map(|(_, certificate)| certificate);
+            let ends = ours.filter(|c| c.authority == authority && c.generation == generation).map(|c| c.not_after);
+            last = last.max(ends.max());
+        }
+    }
+
+    async fn write_generations(&self, authority: &str, generations: Vec<Generation>, act: Act) -> Result<(), Error> {
+        let write = |generation| Write::Authority { name: authority.to_owned(), generation };
+        self.store.commit(Change { writes: generations.into_iter().map(write).collect(), act }).await?;
+        self.reload().await
+    }
+
+    pub(crate) async fn administrator(&self, proof: Proof) -> Result<Caller, Error> {
+        let caller = self.identify(proof, Purpose::Sign).await?;
+        caller.demand(Permission::Administer)?;
+        Ok(caller)
+    }
+}
+
+/// The root's common name without what [`Ca::found`] puts behind it.
+fn display_name(root: &str) -> String {
+    let plain = root.strip_suffix(" Root CA").unwrap_or(root);
+    plain.chars().take(40).collect()
+}
+
+fn root_name(subject: Vec<u8>) -> String {
+    name::from_der(&subject).ok().and_then(|name| name::first_common_name(&name)).unwrap_or_else(|| "Imported".into())
+}
+
+fn check_authority_name(name: &str) -> Result<(), Error> {
+    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    if (1..=32).contains(&name.len()) && name.bytes().all(allowed) {
+        return Ok(());
+    }
+    Err(Error::Bad("an authority is called by 1 to 32 lower-case letters, digits and '-'".into()))
+}

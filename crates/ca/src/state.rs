@@ -1,0 +1,211 @@
+//! [`Ca`]: what it holds, and what it keeps in memory of small and seldom changed things.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+use event_listener::{Event, EventListener};
+use jiff::Timestamp;
+use muster_pki::cert::{Certificate, Issuer, Pointers};
+use muster_pki::jose::Jwk;
+use muster_pki::key::PublicKey;
+
+use crate::authority::{Authority, Generation, ROOT};
+use crate::certificate::Serial;
+use crate::error::Error;
+use crate::ports::{Clock, Crl, Entropy, Signer, Store};
+use crate::profile::Profiles;
+use crate::provisioner::Provisioner;
+
+/// What the operator decided, checked.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Host names and addresses under which clients reach the CA API; what a token's audience must name.
+    pub dns: Vec<String>,
+    /// Where verifiers reach the public listener, such as `http://ca.example.org:9080`; no pointers without it.
+    pub public_url: Option<String>,
+    /// What may be issued.
+    pub profiles: Profiles,
+}
+
+/// The certification authority. Everything that has an effect takes a proof and asks who it is.
+pub struct Ca {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) signer: Arc<dyn Signer>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) settings: Settings,
+    pub(crate) state: ArcSwap<State>,
+    pub(crate) crls: ArcSwap<HashMap<(String, u32), Arc<Crl>>>,
+    last_serial: AtomicU64,
+    pub(crate) last_crl: AtomicU64,
+    /// Rises with every revocation; a CRL made at an older count is out of date.
+    pub(crate) revocations: AtomicU64,
+    pub(crate) revoked: Event,
+}
+
+/// What is read at start and after each change by an administrator.
+pub(crate) struct State {
+    pub(crate) authorities: Vec<LoadedAuthority>,
+    pub(crate) provisioners: Vec<Arc<LoadedProvisioner>>,
+}
+
+/// A provisioner with its key ready to verify.
+#[derive(Debug)]
+pub(crate) struct LoadedProvisioner {
+    pub(crate) record: Provisioner,
+    pub(crate) key: PublicKey,
+}
+
+/// An authority with its certificates read.
+pub(crate) struct LoadedAuthority {
+    pub(crate) record: Authority,
+    pub(crate) root: Certificate,
+    /// Every issuing CA that is not retired.
+    pub(crate) issuing: Vec<Arc<LoadedIssuer>>,
+}
+
+/// An issuing CA, ready to sign.
+#[derive(Debug)]
+pub(crate) struct LoadedIssuer {
+    pub(crate) authority: String,
+    pub(crate) generation: Generation,
+    pub(crate) certificate: Certificate,
+    pub(crate) issuer: Issuer,
+    pub(crate) pointers: Pointers,
+}
+
+impl Ca {
+    pub(crate) async fn assemble(parts: crate::Parts) -> Result<Self, Error> {
+        let state = State::load(&*parts.store, &parts.settings).await?;
+        let ca = Self {
+            store: parts.store,
+            signer: parts.signer,
+            clock: parts.clock,
+            entropy: parts.entropy,
+            settings: parts.settings,
+            state: ArcSwap::from_pointee(state),
+            crls: ArcSwap::default(),
+            last_serial: AtomicU64::new(0),
+            last_crl: AtomicU64::new(0),
+            revocations: AtomicU64::new(0),
+            revoked: Event::new(),
+        };
+        ca.load_crls().await?;
+        Ok(ca)
+    }
+
+    pub(crate) async fn reload(&self) -> Result<(), Error> {
+        self.state.store(Arc::new(State::load(&*self.store, &self.settings).await?));
+        Ok(())
+    }
+
+    /// The settings it was opened with.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Now, by the authority's clock.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Wakes when something was revoked since this was called.
+    pub fn on_revocation(&self) -> EventListener {
+        self.revoked.listen()
+    }
+
+    /// A new serial number: 8 octets of time that rise with every call, so that they stay together in an index, then 10
+    /// that nobody can guess (RFC 5280 section 4.1.2.2 allows 20).
+    pub(crate) fn serial(&self, now: Timestamp) -> Result<Serial, Error> {
+        let micros = u64::try_from(now.as_microsecond()).unwrap_or(0);
+        // 53 bits hold microseconds until 2255; the shift keeps the first octet from being zero.
+        let time = micros << 11;
+        let step = |last: u64| Some(time.max(last + 1));
+        let before = self.last_serial.fetch_update(Ordering::Relaxed, Ordering::Relaxed, step).unwrap_or(0);
+        let mut bytes = [0; 18];
+        bytes[..8].copy_from_slice(&time.max(before + 1).to_be_bytes());
+        self.entropy.fill(&mut bytes[8..]);
+        Serial::from_bytes(&bytes).ok_or_else(|| Error::Internal("the clock says 1970".into()))
+    }
+}
+
+impl State {
+    async fn load(store: &dyn Store, settings: &Settings) -> Result<Self, Error> {
+        let authorities = store.authorities().await?;
+        let provisioners = store.provisioners().await?;
+        Ok(Self {
+            authorities: authorities
+                .into_iter()
+                .map(|record| LoadedAuthority::new(record, settings))
+                .collect::<Result<_, _>>()?,
+            provisioners: provisioners
+                .into_iter()
+                .map(|record| LoadedProvisioner::new(record).map(Arc::new))
+                .collect::<Result<_, _>>()?,
+        })
+    }
+
+    pub(crate) fn authority(&self, name: &str) -> Result<&LoadedAuthority, Error> {
+        let found = self.authorities.iter().find(|authority| authority.record.name == name);
+        found.ok_or_else(|| Error::Missing(format!("there is no authority {name:?}")))
+    }
+}
+
+impl LoadedProvisioner {
+    fn new(record: Provisioner) -> Result<Self, Error> {
+        let damaged = |why: &dyn std::fmt::Display| {
+            Error::Internal(format!("the key of provisioner {:?} cannot be read: {why}", record.name))
+        };
+        let jwk: Jwk = serde_json::from_str(&record.jwk).map_err(|why| damaged(&why))?;
+        let key = jwk.public_key().map_err(|why| damaged(&why))?;
+        Ok(Self { record, key })
+    }
+}
+
+impl LoadedAuthority {
+    fn new(record: Authority, settings: &Settings) -> Result<Self, Error> {
+        let root = record.root()?.parsed()?;
+        let issuing = record
+            .issuing()
+            .map(|generation| LoadedIssuer::new(&record.name, generation, settings).map(Arc::new))
+            .collect::<Result<_, _>>()?;
+        Ok(Self { record, root, issuing })
+    }
+
+    /// The issuing CA that issues.
+    pub(crate) fn active(&self) -> Result<&Arc<LoadedIssuer>, Error> {
+        let number = self.record.active()?.number;
+        let found = self.issuing.iter().find(|issuer| issuer.generation.number == number);
+        found.ok_or_else(|| Error::Internal(format!("generation {number} is not loaded")))
+    }
+}
+
+impl LoadedIssuer {
+    fn new(authority: &str, generation: &Generation, settings: &Settings) -> Result<Self, Error> {
+        let certificate = generation.parsed()?;
+        Ok(Self {
+            authority: authority.to_owned(),
+            generation: generation.clone(),
+            issuer: certificate.as_issuer()?,
+            certificate,
+            pointers: pointers(settings.public_url.as_deref(), authority, generation.number),
+        })
+    }
+}
+
+/// Where the public listener shows an issuer's CRL and certificate.
+pub(crate) fn pointers(public_url: Option<&str>, authority: &str, generation: u32) -> Pointers {
+    let Some(base) = public_url else { return Pointers::default() };
+    let file = file_stem(authority, generation);
+    Pointers { crl: Some(format!("{base}/crl/{file}.crl")), issuer: Some(format!("{base}/ca/{file}.crt")) }
+}
+
+/// `default-1`, `default-root`: how an issuer's files are called.
+pub fn file_stem(authority: &str, generation: u32) -> String {
+    match generation {
+        ROOT => format!("{authority}-root"),
+        number => format!("{authority}-{number}"),
+    }
+}

@@ -1,0 +1,35 @@
+//! Enrolment tokens: a secret for one name, or for so many names of a wave.
+
+use jiff::Timestamp;
+
+use crate::device::DeviceName;
+
+/// The most names that one wave may have.
+pub const MAX_USES: u32 = 1_000_000;
+
+/// An enrolment token as recorded. The secret is 256 random bits and is shown once; only its hash is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EnrolmentToken {
+    /// What operators call it by; not secret. Time-ordered.
+    pub id: String,
+    /// SHA-256 over the secret.
+    pub hash: [u8; 32],
+    /// The only name it is for; `None` for a wave.
+    pub device: Option<DeviceName>,
+    /// The wave's name; empty for a token of one name.
+    pub wave: String,
+    /// How many names it may bind.
+    pub uses: u32,
+    /// How many it has bound.
+    pub used: u32,
+    /// The profile that its devices follow.
+    pub profile: String,
+    /// Since when.
+    pub created: Timestamp,
+    /// After this it is refused.
+    pub expires: Timestamp,
+    /// Since when an operator has withdrawn it.
+    pub withdrawn: Option<Timestamp>,
+    /// The operator who made it.
+    pub by: String,
+}
