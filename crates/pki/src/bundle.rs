@@ -241,7 +241,7 @@ impl Bundle {
         heading(out, "Where they go")?;
         writeln!(
             out,
-            "The key must be readable by the broker's own user, which is not root, and by nobody else.\n"
+            "The key must be readable by the broker's own user, which is not root, and by nobody else; the lists likewise.\n"
         )?;
         writeln!(out, "Mosquitto:\n")?;
         self.write_install(out, "/etc/mosquitto/certs", "mosquitto")?;

@@ -68,7 +68,7 @@ impl Step {
     }
 }
 
-/// The answer of [`verify`].
+/// The answer of [`verify`](super::verify()).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Verdict {
     /// Whether everything that was asked holds.
