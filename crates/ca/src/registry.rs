@@ -11,7 +11,7 @@ use crate::device::{Device, DeviceName, State};
 use crate::enrol::who::Proof;
 use crate::error::{Error, Refusal};
 use crate::operator::{Operator, Permission, Role};
-use crate::ports::{Change, Write};
+use crate::ports::{Change, StoreError, Write};
 use crate::provisioner::Provisioner;
 use crate::token::{EnrolmentToken, MAX_USES};
 
@@ -114,9 +114,11 @@ impl Ca {
         let now = self.clock.now();
         let act = caller.act(now, "token.withdrawn", id.to_owned(), String::new());
         let writes = vec![Write::WithdrawToken { id: id.to_owned(), at: now }];
-        self.store.commit(Change { writes, act }).await.map_err(|why| match why {
-            crate::ports::StoreError::Changed(_) => Error::Missing(format!("there is no token {id:?} to withdraw")),
-            other => other.into(),
+        self.store.commit(Change { writes, act }).await.map_err(|why| {
+            if matches!(why, StoreError::Changed(_)) {
+                return Error::Missing(format!("there is no token {id:?} to withdraw"));
+            }
+            why.into()
         })
     }
 

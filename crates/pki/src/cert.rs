@@ -207,7 +207,7 @@ impl Certificate {
         let tbs = parsed.tbs_certificate().clone();
         let key = PublicKey::from_info(tbs.subject_public_key_info().clone())?;
         let algorithm = SignatureAlgorithm::from_oid(parsed.signature_algorithm().oid)?;
-        let signature = parsed.signature().raw_bytes().to_vec();
+        let signature = parsed.signature().as_bytes().ok_or(Error::Signature("certificate"))?.to_vec();
         Ok(Self { der: der.to_vec(), tbs, algorithm, signature, key })
     }
 

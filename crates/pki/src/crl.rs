@@ -129,9 +129,10 @@ impl CrlTemplate<'_> {
 }
 
 fn entry(entry: &Entry) -> Result<RevokedCert, Error> {
-    let extensions = match entry.reason {
-        Reason::Unspecified => None,
-        given => Some(vec![extension(ID_CE_CRL_REASONS, false, &reason_code(given))?]),
+    let extensions = if entry.reason == Reason::Unspecified {
+        None
+    } else {
+        Some(vec![extension(ID_CE_CRL_REASONS, false, &reason_code(entry.reason))?])
     };
     Ok(RevokedCert {
         serial_number: SerialNumber::new(&entry.serial).map_err(|_| Error::Encode("serial number"))?,
@@ -159,5 +160,6 @@ pub fn verify(der: &[u8], issuer: &PublicKey) -> Result<(), Error> {
     let list: CertificateList = CertificateList::from_der(der).map_err(|why| Error::malformed("CRL", why))?;
     let algorithm = SignatureAlgorithm::from_oid(list.signature_algorithm.oid)?;
     let signed = crate::csr::first_element(der).ok_or(Error::Signature("CRL"))?;
-    issuer.verify(algorithm, signed, list.signature.raw_bytes()).map_err(|_| Error::Signature("CRL"))
+    let signature = list.signature.as_bytes().ok_or(Error::Signature("CRL"))?;
+    issuer.verify(algorithm, signed, signature).map_err(|_| Error::Signature("CRL"))
 }

@@ -56,14 +56,13 @@ impl Csr {
         })
     }
 
-    /// Reads the first `CERTIFICATE REQUEST` (or `NEW CERTIFICATE REQUEST`) block of a text.
-    pub fn from_pem(text: &str) -> Result<Self, Error> {
+    /// The DER inside the first `CERTIFICATE REQUEST` (or `NEW CERTIFICATE REQUEST`) block of a text, not yet read.
+    pub fn der_from_pem(text: &str) -> Result<Vec<u8>, Error> {
         let blocks = crate::pem::decode_all(text)?;
-        let found = blocks.iter().find(|block| block.label.ends_with("CERTIFICATE REQUEST"));
-        let block = found.ok_or_else(|| {
+        let found = blocks.into_iter().find(|block| block.label.ends_with("CERTIFICATE REQUEST"));
+        found.map(|block| block.der).ok_or_else(|| {
             Error::malformed("certificate request", "there is no CERTIFICATE REQUEST block in the text")
-        })?;
-        Self::from_der(&block.der)
+        })
     }
 
     /// Makes and signs a request with this common name and these alternative names; both may be empty.
@@ -125,7 +124,9 @@ impl Csr {
 fn verify_signature(der: &[u8], request: &CertReq, key: &PublicKey) -> Result<(), Error> {
     let algorithm = SignatureAlgorithm::from_oid(request.algorithm.oid)?;
     let signed = first_element(der).ok_or_else(|| Error::malformed("certificate request", "it is cut short"))?;
-    key.verify(algorithm, signed, request.signature.raw_bytes()).map_err(|_| Error::Signature("certificate request"))
+    // `as_bytes` refuses unused bits, which nothing signs.
+    let signature = request.signature.as_bytes().ok_or(Error::Signature("certificate request"))?;
+    key.verify(algorithm, signed, signature).map_err(|_| Error::Signature("certificate request"))
 }
 
 /// The bytes of the first element inside a sequence: what is signed in every X.509 structure.

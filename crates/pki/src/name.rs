@@ -110,23 +110,18 @@ impl San {
 
     /// What a certificate or request holds; `Err` for the types that Muster does not issue.
     pub(crate) fn from_general_name(name: &GeneralName) -> Result<Self, Error> {
-        let text = match name {
-            GeneralName::DnsName(text) | GeneralName::Rfc822Name(text) | GeneralName::UniformResourceIdentifier(text) => {
-                text.as_str()
-            }
-            GeneralName::IpAddress(octets) => return address(octets.as_bytes()).map(Self::Ip),
+        match name {
+            GeneralName::DnsName(text) => Ok(Self::Dns(text.as_str().to_ascii_lowercase())),
+            GeneralName::Rfc822Name(text) => Ok(Self::Email(text.as_str().to_owned())),
+            GeneralName::UniformResourceIdentifier(text) => Ok(Self::Uri(text.as_str().to_owned())),
+            GeneralName::IpAddress(octets) => address(octets.as_bytes()).map(Self::Ip),
             GeneralName::OtherName(_)
             | GeneralName::DirectoryName(_)
             | GeneralName::EdiPartyName(_)
             | GeneralName::RegisteredId(_) => {
-                return Err(Error::Name("an alternative name is of a type other than DNS, address, e-mail and URI".into()));
+                Err(Error::Name("an alternative name is of a type other than DNS, address, e-mail and URI".into()))
             }
-        };
-        Ok(match name {
-            GeneralName::Rfc822Name(_) => Self::Email(text.to_owned()),
-            GeneralName::UniformResourceIdentifier(_) => Self::Uri(text.to_owned()),
-            _ => Self::Dns(text.to_ascii_lowercase()),
-        })
+        }
     }
 }
 

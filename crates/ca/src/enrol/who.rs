@@ -34,6 +34,7 @@ pub struct Origin {
 }
 
 /// What a protocol extracted from a request, unjudged.
+#[derive(Clone)]
 pub struct Proof {
     /// What was shown.
     pub evidence: Evidence,
@@ -42,6 +43,7 @@ pub struct Proof {
 }
 
 /// The closed list of things that prove who somebody is.
+#[derive(Clone)]
 pub enum Evidence {
     /// A one-time token of a provisioner: a compact JWS.
     OneTimeToken(String),

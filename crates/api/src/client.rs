@@ -1,0 +1,190 @@
+//! The client: HTTP/1.1 over whatever carries bytes to a server.
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::Mutex;
+use zeroize::Zeroizing;
+
+use crate::types::Problem;
+
+/// The largest answer that is read.
+const MAX_ANSWER: usize = 64 << 20;
+/// How long a connection may take to come about.
+const CONNECT: Duration = Duration::from_secs(10);
+/// How long an answer may take.
+const ANSWER: Duration = Duration::from_secs(60);
+
+/// Anything that carries bytes both ways.
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+/// A connection that is being made.
+pub type Connecting = Pin<Box<dyn Future<Output = std::io::Result<Box<dyn Stream>>> + Send>>;
+
+/// How to reach the server.
+#[derive(Clone)]
+pub struct Connector {
+    connect: Arc<dyn Fn() -> Connecting + Send + Sync>,
+    host: String,
+    what: String,
+}
+
+impl Connector {
+    /// The socket in a data directory.
+    pub fn unix(path: PathBuf) -> Self {
+        let what = path.display().to_string();
+        Self::custom(what, move || {
+            let path = path.clone();
+            Box::pin(async move { Ok(Box::new(UnixStream::connect(path).await?) as Box<dyn Stream>) })
+        })
+    }
+
+    /// HTTPS to `host:port`, trusting what `tls` trusts.
+    pub fn https(host: &str, port: u16, tls: Arc<rustls::ClientConfig>) -> Result<Self, Error> {
+        let bad = |_| Error::Usage(format!("{host:?} is not a host name or an address"));
+        let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned()).map_err(bad)?;
+        let address = format!("{host}:{port}");
+        let target = address.clone();
+        let connector = tokio_rustls::TlsConnector::from(tls);
+        let mut made = Self::custom(format!("https://{address}"), move || {
+            let (target, connector, name) = (target.clone(), connector.clone(), name.clone());
+            Box::pin(async move {
+                let tcp = TcpStream::connect(target).await?;
+                tcp.set_nodelay(true)?;
+                Ok(Box::new(connector.connect(name, tcp).await?) as Box<dyn Stream>)
+            })
+        });
+        made.host = address;
+        Ok(made)
+    }
+
+    /// Any other way; `what` names it in errors.
+    pub fn custom(what: String, connect: impl Fn() -> Connecting + Send + Sync + 'static) -> Self {
+        Self { connect: Arc::new(connect), host: "localhost".into(), what }
+    }
+}
+
+/// A client with one connection that is kept and made anew when it broke.
+pub struct Client {
+    connector: Connector,
+    key: Option<Zeroizing<String>>,
+    connection: Mutex<Option<SendRequest<Full<Bytes>>>>,
+}
+
+/// Why there is no answer, or the answer was no.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The server said no.
+    #[error("{}", .0.message)]
+    Refused(Problem),
+    /// The server could not be reached.
+    #[error("cannot reach {0}: {1}")]
+    Unreachable(String, String),
+    /// The server's answer is not what this version understands.
+    #[error("the answer of {0} cannot be read: {1}")]
+    Answer(String, String),
+    /// The client was given something that it cannot use.
+    #[error("{0}")]
+    Usage(String),
+}
+
+impl Client {
+    /// A client; with an API key for a remote server, without for the local socket.
+    pub fn new(connector: Connector, key: Option<Zeroizing<String>>) -> Self {
+        Self { connector, key, connection: Mutex::new(None) }
+    }
+
+    /// Another client of the same server, with a connection of its own.
+    pub fn another(&self) -> Self {
+        Self::new(self.connector.clone(), self.key.clone())
+    }
+
+    /// `GET`; `path` begins behind `/api/v1`.
+    pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Error> {
+        self.call("GET", path, None).await
+    }
+
+    /// `POST` with a body.
+    pub async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, Error> {
+        let body = serde_json::to_vec(body).map_err(|why| Error::Usage(why.to_string()))?;
+        self.call("POST", path, Some(body)).await
+    }
+
+    /// `DELETE`.
+    pub async fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<T, Error> {
+        self.call("DELETE", path, None).await
+    }
+
+    async fn call<T: DeserializeOwned>(&self, method: &str, path: &str, body: Option<Vec<u8>>) -> Result<T, Error> {
+        let answer = self.exchange(method, path, Bytes::from(body.unwrap_or_default()));
+        let (status, body) = tokio::time::timeout(ANSWER, answer)
+            .await
+            .map_err(|_| self.unreachable("it does not answer within a minute"))??;
+        let unreadable = |why: serde_json::Error| Error::Answer(self.connector.what.clone(), why.to_string());
+        if status.is_success() {
+            return serde_json::from_slice(&body).map_err(unreadable);
+        }
+        let problem = serde_json::from_slice(&body).unwrap_or_else(|_| Problem {
+            status: status.as_u16(),
+            message: format!("the server answers {status} and does not say why"),
+        });
+        Err(Error::Refused(problem))
+    }
+
+    async fn exchange(&self, method: &str, path: &str, body: Bytes) -> Result<(http::StatusCode, Bytes), Error> {
+        let mut kept = self.connection.lock().await;
+        let mut sender = match kept.take().filter(|sender| !sender.is_closed()) {
+            Some(sender) => sender,
+            None => self.connect().await?,
+        };
+        let request = self.request(method, path, body)?;
+        let response = sender.send_request(request).await.map_err(|why| self.unreachable(&why.to_string()))?;
+        let status = response.status();
+        let read = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
+        let body = read.map_err(|why| Error::Answer(self.connector.what.clone(), why.to_string()))?.to_bytes();
+        *kept = Some(sender);
+        Ok((status, body))
+    }
+
+    fn request(&self, method: &str, path: &str, body: Bytes) -> Result<http::Request<Full<Bytes>>, Error> {
+        let mut request = http::Request::builder()
+            .method(method)
+            .uri(format!("/api/v1{path}"))
+            .header("host", &self.connector.host)
+            .header("user-agent", concat!("muster/", env!("CARGO_PKG_VERSION")))
+            .header("content-type", "application/json");
+        if let Some(key) = &self.key {
+            request = request.header("authorization", format!("Bearer {}", key.as_str()));
+        }
+        request.body(Full::new(body)).map_err(|why| Error::Usage(why.to_string()))
+    }
+
+    async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, Error> {
+        let stream = tokio::time::timeout(CONNECT, (self.connector.connect)())
+            .await
+            .map_err(|_| self.unreachable("no connection within 10 s"))?
+            .map_err(|why| self.unreachable(&why.to_string()))?;
+        let (sender, connection) =
+            handshake(TokioIo::new(stream)).await.map_err(|why| self.unreachable(&why.to_string()))?;
+        // Ends with the sender, or when the other side hangs up; the sender then reports it.
+        tokio::spawn(connection);
+        Ok(sender)
+    }
+
+    fn unreachable(&self, why: &str) -> Error {
+        Error::Unreachable(self.connector.what.clone(), why.to_owned())
+    }
+}

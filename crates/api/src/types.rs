@@ -1,0 +1,431 @@
+//! Requests and answers of `/api/v1`. Times are RFC 3339 in UTC; serial numbers are lower-case hexadecimal.
+
+use serde::{Deserialize, Serialize};
+
+/// The body of every answer that is an error.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// The HTTP status again.
+    pub status: u16,
+    /// What is wrong, and what would help.
+    pub message: String,
+}
+
+/// One page of a list.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Page<T> {
+    /// The rows.
+    pub items: Vec<T>,
+    /// What to pass as `after` for the next page; absent on the last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+/// `POST /certificates`: what an operator asks for.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IssueRequest {
+    /// The device's name; else the request's common name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The certificate request, PEM.
+    pub csr: String,
+    /// The profile: `client`, `server`, `broker` or a configured one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
+    /// Alternative names; else those of the request.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sans: Vec<String>,
+    /// How long, such as `30d`; else as the profile says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validity: Option<String>,
+    /// Whether a living certificate for the same key and names will do.
+    #[serde(default)]
+    pub reuse: bool,
+    /// Only say what would be issued.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// `POST /enrol`: what a device asks for with an enrolment token.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EnrolRequest {
+    /// The token's secret.
+    pub token: String,
+    /// The certificate request, PEM.
+    pub csr: String,
+}
+
+/// A certificate that was issued, with its chain.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Issued {
+    /// About it.
+    #[serde(flatten)]
+    pub certificate: Certificate,
+    /// The certificate, PEM; empty after a dry run.
+    pub pem: String,
+    /// The issuing CA, PEM.
+    pub issuing: String,
+    /// The root, PEM.
+    pub root: String,
+    /// Whether it ends with its issuer, earlier than asked for.
+    pub clamped: bool,
+}
+
+/// About a certificate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Certificate {
+    /// Its serial number, hexadecimal.
+    pub serial: String,
+    /// The same as `step` shows it.
+    pub serial_decimal: String,
+    /// Whose it is.
+    pub device: String,
+    /// `active`, `expired`, `revoked` or `on hold`.
+    pub status: String,
+    /// The profile it follows.
+    pub profile: String,
+    /// Its alternative names.
+    pub sans: Vec<String>,
+    /// First moment of validity.
+    pub not_before: String,
+    /// Last moment of validity.
+    pub not_after: String,
+    /// Since when it is revoked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revoked_at: Option<String>,
+    /// Why it is revoked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The authority that issued it.
+    pub authority: String,
+    /// That authority's generation.
+    pub generation: u32,
+    /// How it was asked for.
+    pub how: String,
+    /// SHA-256 over its DER, hexadecimal.
+    pub fingerprint: String,
+}
+
+/// `POST /devices`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CreateDevice {
+    /// Its name.
+    pub name: String,
+    /// Its profile.
+    pub profile: String,
+    /// Words about it.
+    #[serde(default)]
+    pub note: String,
+    /// Only check.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// A device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Device {
+    /// Its name.
+    pub name: String,
+    /// `client`, `server` or `broker`.
+    pub kind: String,
+    /// `new`, `active`, `suspended`, `revoked` or `retired`.
+    pub state: String,
+    /// The profile that its certificates follow.
+    pub profile: String,
+    /// Words about it.
+    pub note: String,
+    /// When it was first recorded.
+    pub created: String,
+    /// Its certificates, newest first; only when one device is asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub certificates: Vec<Certificate>,
+}
+
+/// `POST …/revoke`, `…/suspend`, `…/resume`, `…/retire`, `…/rearm`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ActRequest {
+    /// Why, in the words of RFC 5280: `key-compromise`, … .
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Words for the audit log.
+    #[serde(default)]
+    pub note: String,
+    /// Only say what would be touched.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// What was shut out or let in again.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Revocation {
+    /// Whose certificates.
+    pub device: String,
+    /// Which, by serial number.
+    pub serials: Vec<String>,
+    /// Since when.
+    pub at: String,
+    /// Whether every broker has proved it. Without a broker agent nothing can be proved.
+    pub confirmed: bool,
+}
+
+/// `POST /tokens`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CreateToken {
+    /// The only name it is for; else a wave.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
+    /// The wave's name.
+    #[serde(default)]
+    pub wave: String,
+    /// How many names a wave may have.
+    #[serde(default = "one")]
+    pub uses: u32,
+    /// The profile of its devices.
+    #[serde(default = "client")]
+    pub profile: String,
+    /// How long it is good for, such as `24h`.
+    pub lifetime: String,
+}
+
+fn one() -> u32 {
+    1
+}
+
+fn client() -> String {
+    "client".into()
+}
+
+/// An enrolment token.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Token {
+    /// What to call it by.
+    pub id: String,
+    /// The only name it is for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
+    /// The wave's name.
+    pub wave: String,
+    /// How many names it may bind.
+    pub uses: u32,
+    /// How many it has bound.
+    pub used: u32,
+    /// The profile of its devices.
+    pub profile: String,
+    /// Since when.
+    pub created: String,
+    /// Until when.
+    pub expires: String,
+    /// `open`, `used up`, `expired` or `withdrawn`.
+    pub status: String,
+    /// Who made it.
+    pub by: String,
+}
+
+/// The answer to `POST /tokens`: the only time the secret is shown.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct NewToken {
+    /// About it.
+    #[serde(flatten)]
+    pub token: Token,
+    /// The secret.
+    pub secret: String,
+}
+
+/// An authority.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Authority {
+    /// Its name.
+    pub name: String,
+    /// The root first, then the issuing CAs.
+    pub generations: Vec<Generation>,
+}
+
+/// A root or an issuing CA.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Generation {
+    /// 0 is the root.
+    pub number: u32,
+    /// `standby`, `active`, `retiring` or `retired`.
+    pub stage: String,
+    /// Its common name.
+    pub subject: String,
+    /// First moment of validity.
+    pub not_before: String,
+    /// Last moment of validity.
+    pub not_after: String,
+    /// SHA-256 over its certificate, hexadecimal: what `step ca bootstrap` asks for, of the root.
+    pub fingerprint: String,
+    /// Its certificate, PEM.
+    pub pem: String,
+}
+
+/// A CRL.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Crl {
+    /// The issuer's authority.
+    pub authority: String,
+    /// The issuer's generation.
+    pub generation: u32,
+    /// Its number.
+    pub number: u64,
+    /// From when.
+    pub this_update: String,
+    /// Until when.
+    pub next_update: String,
+    /// How many entries.
+    pub entries: u64,
+    /// The list, PEM.
+    pub pem: String,
+}
+
+/// A profile.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Profile {
+    /// Its name.
+    pub name: String,
+    /// What its holders are.
+    pub kind: String,
+    /// The authority that issues.
+    pub authority: String,
+    /// Shortest validity.
+    pub min: String,
+    /// Validity when nobody says.
+    pub default: String,
+    /// Longest validity.
+    pub max: String,
+    /// How long after its end a certificate may be renewed.
+    pub grace: String,
+    /// Whether certificates may be renewed.
+    pub renewable: bool,
+}
+
+/// `POST /provisioners`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AddProvisioner {
+    /// Its name.
+    pub name: String,
+    /// Its password, at least 128 random bits.
+    pub password: String,
+}
+
+/// A provisioner.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Provisioner {
+    /// Its name.
+    pub name: String,
+    /// Its key's name.
+    pub kid: String,
+    /// The profiles it may ask for.
+    pub profiles: Vec<String>,
+    /// Since when.
+    pub created: String,
+}
+
+/// `POST /operators`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AddOperator {
+    /// Its name.
+    pub name: String,
+    /// `admin`, `operator`, `viewer` or `auditor`.
+    pub role: String,
+}
+
+/// An operator.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Operator {
+    /// Its name.
+    pub name: String,
+    /// What it may do.
+    pub role: String,
+    /// Since when.
+    pub created: String,
+    /// The API key; only in the answer that makes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+}
+
+/// An audit entry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditEntry {
+    /// Its number within its writer.
+    pub sequence: u64,
+    /// When.
+    pub at: String,
+    /// Who.
+    pub actor: String,
+    /// By which door.
+    pub via: String,
+    /// From where.
+    pub source: String,
+    /// What.
+    pub action: String,
+    /// To what.
+    pub subject: String,
+    /// More, as JSON.
+    pub detail: String,
+    /// Who wrote it.
+    pub writer: String,
+    /// Its hash, hexadecimal.
+    pub hash: String,
+}
+
+/// The answer of `GET /audit/verify`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditVerdict {
+    /// Whether every entry is what was written and follows the one before.
+    pub intact: bool,
+    /// How many entries were walked.
+    pub entries: u64,
+    /// The first entry that is wrong.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub broken_at: Option<u64>,
+    /// The hash of the last entry.
+    pub head: String,
+}
+
+/// The answer of `GET /status`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Status {
+    /// Muster's version.
+    pub version: String,
+    /// Whether it can do its work.
+    pub ready: bool,
+    /// What stands in the way.
+    pub problems: Vec<String>,
+    /// What an operator should see to.
+    pub todos: Vec<String>,
+    /// Certificates by status.
+    pub certificates: Counts,
+    /// Devices of any state.
+    pub devices: u64,
+    /// The authorities.
+    pub authorities: Vec<Authority>,
+    /// The CRLs, without their text.
+    pub crls: Vec<Crl>,
+    /// When the first CRL runs out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_crl_ends: Option<String>,
+    /// When the first living certificate is due for renewal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_renewal_due: Option<String>,
+}
+
+/// How many certificates.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Neither revoked nor expired.
+    pub active: u64,
+    /// Of those, how many run out within seven days.
+    pub expiring: u64,
+    /// Ran out.
+    pub expired: u64,
+    /// Revoked or on hold.
+    pub revoked: u64,
+}

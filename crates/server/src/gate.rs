@@ -1,0 +1,56 @@
+//! The gate: what a request shows of its sender, as a [`Proof`].
+//!
+//! Nothing is judged here. Every method of [`Ca`](muster_ca::Ca) that does or tells something takes a proof and judges
+//! it, so a route that forgets the gate does not compile.
+
+use axum::extract::FromRequestParts;
+use axum::http::header::AUTHORIZATION;
+use axum::http::request::Parts;
+use muster_ca::Proof;
+use muster_ca::enrol::who::{Evidence, Origin};
+use zeroize::Zeroizing;
+
+use crate::peer::Peer;
+use crate::protocols::rest::Failure;
+
+/// The sender of a request to `/api/v1`: a local user, or the holder of an API key.
+pub(crate) struct Sender(pub(crate) Proof);
+
+impl<S: Sync> FromRequestParts<S> for Sender {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Failure> {
+        let missing = || Failure::unproven("this needs an API key: send it as 'Authorization: Bearer mk_…'");
+        let origin = origin(parts);
+        let evidence = match parts.extensions.get::<Peer>() {
+            Some(Peer::Local { uid, trusted }) => Evidence::LocalUser { uid: *uid, trusted: *trusted },
+            Some(Peer::Process { uid }) => Evidence::LocalUser { uid: *uid, trusted: true },
+            Some(Peer::Remote { .. }) | None => {
+                let header = parts.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+                let key = header.and_then(|text| text.strip_prefix("Bearer ")).ok_or_else(missing)?;
+                Evidence::ApiKey(Zeroizing::new(key.trim().to_owned()))
+            }
+        };
+        Ok(Self(Proof { evidence, origin }))
+    }
+}
+
+/// Where a request came from, for the audit log.
+pub(crate) struct From(pub(crate) Origin);
+
+impl<S: Sync> FromRequestParts<S> for From {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Self::Rejection> {
+        Ok(Self(origin(parts)))
+    }
+}
+
+fn origin(parts: &Parts) -> Origin {
+    match parts.extensions.get::<Peer>() {
+        Some(Peer::Local { .. }) => Origin { via: "socket", source: "local".into() },
+        Some(Peer::Process { .. }) => Origin { via: "command", source: "local".into() },
+        Some(Peer::Remote { address, .. }) => Origin { via: "rest", source: address.ip().to_string() },
+        None => Origin { via: "rest", source: String::new() },
+    }
+}

@@ -1,0 +1,135 @@
+//! `/api/v1/certificates` and `/api/v1/enrol`
+
+use axum::Json;
+use axum::extract::{Path, State};
+use muster_api::types as api;
+use muster_ca::certificate::Serial;
+use muster_ca::device::DeviceName;
+use muster_ca::enrol::who::Evidence;
+use muster_ca::ports::{CertificateFilter, CertificatePage};
+use muster_ca::{Ask, Proof, Target, Wish};
+use muster_pki::crl::Reason;
+use muster_pki::csr::Csr;
+use muster_pki::name::San;
+use muster_pki::time::parse_duration;
+use serde::Deserialize;
+use zeroize::Zeroizing;
+
+use super::{Answer, Api, Body, Failure, Query, views};
+use crate::gate::{self, Sender};
+
+pub(super) async fn issue(
+    State(api): State<Api>,
+    Sender(proof): Sender,
+    Body(request): Body<api::IssueRequest>,
+) -> Answer<api::Issued> {
+    let now = api.ca.now();
+    let validity = request.validity.as_deref().map(parse_duration).transpose()?;
+    let not_after = validity.map(|life| now.checked_add(life)).transpose();
+    let wish = Wish {
+        name: request.name,
+        profile: request.profile,
+        sans: request.sans.iter().map(|text| San::parse(text)).collect::<Result<_, _>>()?,
+        not_before: None,
+        not_after: not_after.map_err(|_| Failure::bad("the validity is too long"))?,
+        reuse: request.reuse,
+        dry_run: request.dry_run,
+    };
+    let csr = Csr::der_from_pem(&request.csr)?;
+    let issued = api.ca.enrol(Ask { proof, csr, wish }).await?;
+    Ok(Json(views::issued(&issued, now)?))
+}
+
+pub(super) async fn enrol(
+    State(api): State<Api>,
+    gate::From(origin): gate::From,
+    Body(request): Body<api::EnrolRequest>,
+) -> Answer<api::Issued> {
+    let evidence = Evidence::EnrolmentToken(Zeroizing::new(request.token));
+    let csr = Csr::der_from_pem(&request.csr)?;
+    let ask = Ask { proof: Proof { evidence, origin }, csr, wish: Wish::default() };
+    let issued = api.ca.enrol(ask).await?;
+    Ok(Json(views::issued(&issued, api.ca.now())?))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ListQuery {
+    after: Option<u64>,
+    device: Option<String>,
+    status: Option<String>,
+    expires_within: Option<String>,
+    limit: Option<usize>,
+}
+
+pub(super) async fn list(
+    State(api): State<Api>,
+    Sender(proof): Sender,
+    Query(query): Query<ListQuery>,
+) -> Answer<api::Page<api::Certificate>> {
+    let now = api.ca.now();
+    let filter = match query.status.as_deref() {
+        None | Some("all") => CertificateFilter::All,
+        Some("active") => CertificateFilter::Active,
+        Some("revoked") => CertificateFilter::Revoked,
+        Some("expired") => CertificateFilter::Expired,
+        Some(other) => return Err(Failure::bad(format!("{other:?} is no status: all, active, revoked or expired"))),
+    };
+    let within = query.expires_within.as_deref().map(parse_duration).transpose()?;
+    let limit = query.limit.unwrap_or(100).clamp(1, 1000);
+    let page = CertificatePage {
+        before: query.after,
+        device: query.device.map(DeviceName::restored),
+        filter,
+        expires_before: within.and_then(|within| now.checked_add(within).ok()),
+        now,
+        limit,
+    };
+    let rows = api.ca.certificates(proof, page).await?;
+    let next = (rows.len() == limit).then(|| rows.last().map(|(id, _)| id.to_string())).flatten();
+    let items = rows.iter().map(|(_, record)| views::certificate(record, now)).collect();
+    Ok(Json(api::Page { items, next }))
+}
+
+pub(super) async fn show(
+    State(api): State<Api>,
+    Sender(proof): Sender,
+    Path(serial): Path<String>,
+) -> Answer<api::Issued> {
+    let issued = api.ca.certificate(proof, &read_serial(&serial)?).await?;
+    Ok(Json(views::issued(&issued, api.ca.now())?))
+}
+
+pub(super) async fn revoke(
+    State(api): State<Api>,
+    Sender(proof): Sender,
+    Path(serial): Path<String>,
+    Body(request): Body<api::ActRequest>,
+) -> Answer<api::Revocation> {
+    let reason = Reason::parse(request.reason.as_deref().unwrap_or("unspecified"))?;
+    let serial = read_serial(&serial)?;
+    if request.dry_run {
+        let issued = api.ca.certificate(proof, &serial).await?;
+        return Ok(Json(api::Revocation {
+            device: issued.certificate().device.to_string(),
+            serials: vec![serial.hex()],
+            at: views::time(api.ca.now()),
+            confirmed: false,
+        }));
+    }
+    let done = api.ca.revoke(proof, Target::Certificate(serial), reason, &request.note).await?;
+    Ok(Json(revocation(&done)))
+}
+
+pub(super) fn revocation(done: &muster_ca::Revocation) -> api::Revocation {
+    api::Revocation {
+        device: done.device.to_string(),
+        serials: done.serials.iter().map(Serial::hex).collect(),
+        at: views::time(done.at),
+        confirmed: false,
+    }
+}
+
+fn read_serial(text: &str) -> Result<Serial, Failure> {
+    Serial::from_hex(text).ok_or_else(|| Failure::bad(format!("{text:?} is no serial number: give it in hexadecimal")))
+}

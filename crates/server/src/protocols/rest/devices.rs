@@ -1,0 +1,118 @@
+//! `/api/v1/devices`
+
+use axum::Json;
+use axum::extract::{Path, State};
+use jiff::Timestamp;
+use muster_api::types as api;
+use muster_ca::device::{DeviceName, State as DeviceState};
+use muster_ca::ports::DevicePage;
+use muster_ca::{Proof, Target};
+use muster_pki::crl::Reason;
+use serde::Deserialize;
+
+use super::certificates::revocation;
+use super::{Answer, Api, Body, Failure, Query, views};
+use crate::gate::Sender;
+
+pub(super) async fn create(
+    State(api): State<Api>,
+    Sender(proof): Sender,
+    Body(request): Body<api::CreateDevice>,
+) -> Answer<api::Device> {
+    let name = DeviceName::parse(&request.name)?;
+    let device = api.ca.create_device(proof, name, &request.profile, &request.note, request.dry_run).await?;
+    Ok(Json(views::device(&device, Vec::new())))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ListQuery {
+    after: Option<String>,
+    prefix: Option<String>,
+    state: Option<String>,
+    limit: Option<usize>,
+}
+
+pub(super) async fn list(
+    State(api): State<Api>,
+    Sender(proof): Sender,
+    Query(query): Query<ListQuery>,
+) -> Answer<api::Page<api::Device>> {
+    let state = match query.state.as_deref() {
+        None | Some("all") => None,
+        Some(word) => Some(DeviceState::parse(word).ok_or_else(|| {
+            Failure::bad(format!("{word:?} is no state: all, new, active, suspended, revoked or retired"))
+        })?),
+    };
+    let limit = query.limit.unwrap_or(100).clamp(1, 1000);
+    let page = DevicePage {
+        after: query.after.map(DeviceName::restored),
+        prefix: query.prefix.unwrap_or_default(),
+        state,
+        limit,
+    };
+    let devices = api.ca.devices(proof, page).await?;
+    let next = (devices.len() == limit).then(|| devices.last().map(|device| device.name.to_string())).flatten();
+    let items = devices.iter().map(|device| views::device(device, Vec::new())).collect();
+    Ok(Json(api::Page { items, next }))
+}
+
+pub(super) async fn show(
+    State(api): State<Api>,
+    Sender(proof): Sender,
+    Path(name): Path<String>,
+) -> Answer<api::Device> {
+    let name = DeviceName::restored(name);
+    let device = api.ca.device(proof.clone(), &name).await?;
+    let certificates = api.ca.certificates_of(proof, &name, Timestamp::UNIX_EPOCH).await?;
+    let now = api.ca.now();
+    let certificates = certificates.iter().map(|record| views::certificate(record, now)).collect();
+    Ok(Json(views::device(&device, certificates)))
+}
+
+/// `revoke`, `suspend`, `resume`, `retire`, `rearm`: one act on one device.
+pub(super) async fn act(
+    State(api): State<Api>,
+    Sender(proof): Sender,
+    Path((name, act)): Path<(String, String)>,
+    Body(request): Body<api::ActRequest>,
+) -> Answer<api::Revocation> {
+    let name = DeviceName::parse(&name)?;
+    let note = &request.note;
+    if request.dry_run {
+        return touched(&api, proof, &name).await;
+    }
+    let done = match act.as_str() {
+        "revoke" => {
+            let reason = Reason::parse(request.reason.as_deref().unwrap_or("unspecified"))?;
+            api.ca.revoke(proof, Target::Device(name), reason, note).await?
+        }
+        "suspend" => api.ca.suspend(proof, &name, note).await?,
+        "resume" => api.ca.resume(proof, &name, note).await?,
+        "retire" => api.ca.retire(proof, &name, note).await?,
+        "rearm" => {
+            let device = api.ca.rearm(proof, &name, note).await?;
+            return Ok(Json(api::Revocation {
+                device: device.name.to_string(),
+                serials: Vec::new(),
+                at: views::time(api.ca.now()),
+                confirmed: true,
+            }));
+        }
+        other => return Err(muster_ca::Error::Missing(format!("a device cannot {other:?}")).into()),
+    };
+    Ok(Json(revocation(&done)))
+}
+
+/// What an act would touch: the device's unexpired certificates.
+async fn touched(api: &Api, proof: Proof, name: &DeviceName) -> Answer<api::Revocation> {
+    let now = api.ca.now();
+    let device = api.ca.device(proof.clone(), name).await?;
+    let certificates = api.ca.certificates_of(proof, name, now).await?;
+    Ok(Json(api::Revocation {
+        device: device.name.to_string(),
+        serials: certificates.iter().map(|certificate| certificate.serial.hex()).collect(),
+        at: views::time(now),
+        confirmed: false,
+    }))
+}

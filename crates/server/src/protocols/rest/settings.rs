@@ -1,0 +1,170 @@
+//! `/api/v1/authorities`, `…/profiles`, `…/provisioners`, `…/operators` and `…/audit`
+
+use axum::Json;
+use axum::extract::{Path, State};
+use muster_api::types as api;
+use muster_ca::Proof;
+use muster_ca::operator::{Operator, Permission, Role};
+use muster_ca::ports::AuditPage;
+use muster_ca::provisioner::Provisioner;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{Answer, Api, Body, Failure, Query, views};
+use crate::gate::Sender;
+
+pub(super) async fn authorities(State(api): State<Api>, Sender(proof): Sender) -> Answer<Vec<api::Authority>> {
+    read(&api, proof).await?;
+    Ok(Json(api.ca.authorities().iter().map(views::authority).collect::<Result<_, _>>()?))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CrlQuery {
+    generation: Option<u32>,
+}
+
+/// Made fresh.
+pub(super) async fn crl(
+    State(api): State<Api>,
+    Sender(proof): Sender,
+    Path(name): Path<String>,
+    Query(query): Query<CrlQuery>,
+) -> Answer<api::Crl> {
+    read(&api, proof).await?;
+    Ok(Json(views::crl(&*api.ca.fresh_crl(&name, query.generation).await?, true)?))
+}
+
+pub(super) async fn rollover(
+    State(api): State<Api>,
+    Sender(proof): Sender,
+    Path((name, step)): Path<(String, String)>,
+) -> Answer<api::Generation> {
+    let generation = match step.as_str() {
+        "activate" => api.ca.activate_rollover(proof, &name).await?,
+        "finish" => api.ca.finish_rollover(proof, &name).await?,
+        other => return Err(muster_ca::Error::Missing(format!("a roll-over has no step {other:?}")).into()),
+    };
+    Ok(Json(views::generation(&generation)?))
+}
+
+pub(super) async fn profiles(State(api): State<Api>, Sender(proof): Sender) -> Answer<Vec<api::Profile>> {
+    read(&api, proof).await?;
+    Ok(Json(api.ca.profiles().map(views::profile).collect()))
+}
+
+pub(super) async fn provisioners(State(api): State<Api>, Sender(proof): Sender) -> Answer<Vec<api::Provisioner>> {
+    read(&api, proof).await?;
+    Ok(Json(api.ca.provisioners().iter().map(provisioner).collect()))
+}
+
+pub(super) async fn add_provisioner(
+    State(api): State<Api>,
+    Sender(proof): Sender,
+    Body(request): Body<api::AddProvisioner>,
+) -> Answer<api::Provisioner> {
+    let password = zeroize::Zeroizing::new(request.password);
+    Ok(Json(provisioner(&api.ca.add_provisioner(proof, &request.name, &password).await?)))
+}
+
+pub(super) async fn remove_provisioner(
+    State(api): State<Api>,
+    Sender(proof): Sender,
+    Path(name): Path<String>,
+) -> Answer<serde_json::Value> {
+    api.ca.remove_provisioner(proof, &name).await?;
+    Ok(Json(json!({ "name": name, "status": "removed" })))
+}
+
+pub(super) async fn operators(State(api): State<Api>, Sender(proof): Sender) -> Answer<Vec<api::Operator>> {
+    let operators = api.ca.operators(proof).await?;
+    Ok(Json(operators.iter().map(|record| operator(record, None)).collect()))
+}
+
+pub(super) async fn add_operator(
+    State(api): State<Api>,
+    Sender(proof): Sender,
+    Body(request): Body<api::AddOperator>,
+) -> Answer<api::Operator> {
+    let role = Role::parse(&request.role).ok_or_else(|| {
+        Failure::bad(format!("{:?} is no role: admin, operator, viewer or auditor", request.role))
+    })?;
+    let (record, key) = api.ca.add_operator(proof, &request.name, role).await?;
+    Ok(Json(operator(&record, Some(key.to_string()))))
+}
+
+pub(super) async fn remove_operator(
+    State(api): State<Api>,
+    Sender(proof): Sender,
+    Path(name): Path<String>,
+) -> Answer<serde_json::Value> {
+    api.ca.remove_operator(proof, &name).await?;
+    Ok(Json(json!({ "name": name, "status": "removed" })))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AuditQuery {
+    after: Option<u64>,
+    limit: Option<usize>,
+}
+
+pub(super) async fn audit(
+    State(api): State<Api>,
+    Sender(proof): Sender,
+    Query(query): Query<AuditQuery>,
+) -> Answer<api::Page<api::AuditEntry>> {
+    let limit = query.limit.unwrap_or(100).clamp(1, 1000);
+    let entries = api.ca.audit(proof, AuditPage::Newest { before: query.after, limit }).await?;
+    let next = (entries.len() == limit).then(|| entries.last().map(|entry| entry.sequence.to_string())).flatten();
+    let items = entries
+        .into_iter()
+        .map(|entry| api::AuditEntry {
+            sequence: entry.sequence,
+            at: entry.at.to_string(),
+            actor: entry.actor,
+            via: entry.via,
+            source: entry.source,
+            action: entry.action,
+            subject: entry.subject,
+            detail: entry.detail,
+            writer: entry.writer,
+            hash: views::hex(&entry.hash),
+        })
+        .collect();
+    Ok(Json(api::Page { items, next }))
+}
+
+pub(super) async fn verify_audit(State(api): State<Api>, Sender(proof): Sender) -> Answer<api::AuditVerdict> {
+    let verdict = api.ca.verify_audit(proof).await?;
+    Ok(Json(api::AuditVerdict {
+        intact: verdict.broken_at.is_none(),
+        entries: verdict.entries,
+        broken_at: verdict.broken_at,
+        head: views::hex(&verdict.head),
+    }))
+}
+
+/// What is public by nature is still told to operators only: a list is a map for an attacker.
+async fn read(api: &Api, proof: Proof) -> Result<(), Failure> {
+    api.ca.operator(proof, Permission::Read).await?;
+    Ok(())
+}
+
+fn provisioner(record: &Provisioner) -> api::Provisioner {
+    api::Provisioner {
+        name: record.name.clone(),
+        kid: record.kid.clone(),
+        profiles: record.profiles.clone(),
+        created: views::time(record.created),
+    }
+}
+
+fn operator(record: &Operator, key: Option<String>) -> api::Operator {
+    api::Operator {
+        name: record.name.clone(),
+        role: record.role.as_str().into(),
+        created: views::time(record.created),
+        key,
+    }
+}
