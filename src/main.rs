@@ -1,1 +1,14 @@
-fn main() {}
+//! `muster`: certification authority, command line and agents of a private PKI for MQTT fleets, in one program.
+//!
+//! This crate wires: it reads arguments and configuration, names the concrete stores and signers, and prints.
+
+mod assemble;
+mod cli;
+mod config;
+mod real;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::run(std::env::args_os())
+}

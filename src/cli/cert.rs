@@ -1,0 +1,238 @@
+//! `muster cert`
+
+use std::path::{Path, PathBuf};
+
+use clap::Subcommand;
+use muster_api::types::{ActRequest, Certificate, Device, Issued, Page, Revocation};
+
+use super::connect::Session;
+use super::report::{Exit, Failure, Voice, table};
+use super::{Common, files, inspect, issue};
+
+#[derive(Subcommand)]
+pub(super) enum CertCommand {
+    /// Make a key and a certificate, and the configuration that goes with them
+    #[command(after_help = "Examples:
+  muster cert issue mqtt.ak-sg.com --kind server --san mqtt.ak-sg.com,10.0.80.50 --out certs
+  muster cert issue site-001 --kind client --validity 30d --broker mqtt.ak-sg.com --zip")]
+    Issue(issue::IssueArgs),
+    /// Sign a certificate request
+    Sign(issue::SignArgs),
+    /// List certificates, newest first
+    List(ListArgs),
+    /// Show a certificate, by serial number
+    Show {
+        /// Serial number, hexadecimal
+        serial: String,
+    },
+    /// Issue anew for a device: the same profile and names
+    Renew(issue::RenewArgs),
+    /// Revoke a certificate
+    #[command(after_help = "Exit code 5: recorded and on the CRL, but not yet proved by every broker.")]
+    Revoke(RevokeArgs),
+    /// Write a certificate and its chain (never a key) into a directory
+    Download {
+        /// Serial number, or the name of a device (its newest certificate)
+        what: String,
+        /// Directory
+        #[arg(long, value_name = "DIR", default_value = ".")]
+        out: PathBuf,
+    },
+    /// Explain a certificate, request, CRL or what a server shows, in plain words
+    #[command(after_help = "Examples:
+  muster cert inspect site-001.crt
+  muster cert inspect mqtt.ak-sg.com:8883")]
+    Inspect(inspect::InspectArgs),
+    /// Check a certificate and its chain, and say what is wrong
+    #[command(after_help = "Example:
+  muster cert verify mqtt.ak-sg.com.crt --ca ca.crt --purpose server --host mqtt.ak-sg.com")]
+    Verify(inspect::VerifyArgs),
+}
+
+#[derive(clap::Args)]
+pub(super) struct ListArgs {
+    /// Only this device's
+    #[arg(long)]
+    device: Option<String>,
+    /// all, active, revoked or expired
+    #[arg(long, default_value = "all")]
+    status: String,
+    /// Only active ones that run out within this time, such as 7d
+    #[arg(long, value_name = "TIME")]
+    expires_within: Option<String>,
+    /// At most so many
+    #[arg(long, default_value_t = 100)]
+    limit: usize,
+    /// Continue after this place (the `next` of the page before)
+    #[arg(long)]
+    after: Option<String>,
+}
+
+#[derive(clap::Args)]
+pub(super) struct RevokeArgs {
+    /// Serial number, a certificate file, or the name of a device with one living certificate
+    what: String,
+    /// key-compromise, superseded, cessation-of-operation, affiliation-changed, privilege-withdrawn or unspecified
+    #[arg(long, default_value = "unspecified")]
+    reason: String,
+    /// Words for the audit log
+    #[arg(long, default_value = "")]
+    note: String,
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
+    /// Only say what would be revoked
+    #[arg(long)]
+    dry_run: bool,
+}
+
+pub(super) async fn run(common: &Common, voice: Voice, command: CertCommand) -> Result<Exit, Failure> {
+    match command {
+        CertCommand::Issue(args) => issue::issue(common, voice, args).await,
+        CertCommand::Sign(args) => issue::sign(common, voice, args).await,
+        CertCommand::Renew(args) => issue::renew(common, voice, args).await,
+        CertCommand::Inspect(args) => inspect::inspect(voice, args).await,
+        CertCommand::Verify(args) => inspect::verify(voice, &args).await,
+        CertCommand::List(args) => list(common, voice, args).await,
+        CertCommand::Show { serial } => show(common, voice, &serial).await,
+        CertCommand::Revoke(args) => revoke(common, voice, args).await,
+        CertCommand::Download { what, out } => download(common, voice, &what, &out).await,
+    }
+}
+
+async fn list(common: &Common, voice: Voice, args: ListArgs) -> Result<Exit, Failure> {
+    let session = Session::start(common).await?;
+    let mut path = format!("/certificates?limit={}&status={}", args.limit, args.status);
+    let more = [("device", args.device), ("expires_within", args.expires_within), ("after", args.after)];
+    for (key, value) in more {
+        path.push_str(&value.map(|value| format!("&{key}={value}")).unwrap_or_default());
+    }
+    let page: Page<Certificate> = session.client.get(&path).await?;
+    session.finish().await?;
+    voice.data(&rows(&page.items), &page)?;
+    if let Some(next) = &page.next {
+        voice.say(&format!("There are more: add --after {next}"));
+    }
+    Ok(Exit::Ok)
+}
+
+async fn show(common: &Common, voice: Voice, serial: &str) -> Result<Exit, Failure> {
+    let session = Session::start(common).await?;
+    let issued: Issued = session.client.get(&format!("/certificates/{serial}")).await?;
+    session.finish().await?;
+    voice.data(&describe(&issued.certificate), &issued)?;
+    Ok(Exit::Ok)
+}
+
+async fn revoke(common: &Common, voice: Voice, args: RevokeArgs) -> Result<Exit, Failure> {
+    let session = Session::start(common).await?;
+    let serial = serial_of(&session, &args.what).await?;
+    if !args.yes && !args.dry_run {
+        let issued: Issued = session.client.get(&format!("/certificates/{serial}")).await?;
+        confirm(voice, &issued.certificate.device, "revoke the certificate of")?;
+    }
+    let request = ActRequest { reason: Some(args.reason), note: args.note, dry_run: args.dry_run };
+    let done: Revocation = session.client.post(&format!("/certificates/{serial}/revoke"), &request).await?;
+    session.finish().await?;
+    tell_revocation(voice, &done, "revoked", args.dry_run)
+}
+
+/// Says what was done to a device's certificates, and that brokers have yet to prove it.
+pub(super) fn tell_revocation(voice: Voice, done: &Revocation, word: &str, dry_run: bool) -> Result<Exit, Failure> {
+    let serials = done.serials.join(", ");
+    if dry_run {
+        voice.data(&format!("Would touch {} certificates of {}: {serials}", done.serials.len(), done.device), done)?;
+        return Ok(Exit::Ok);
+    }
+    voice.data(&format!("{} {word}: {} certificates {serials}", done.device, done.serials.len()), done)?;
+    if done.confirmed {
+        return Ok(Exit::Ok);
+    }
+    voice.say(
+        "unconfirmed: no broker has proved it yet. Bring the new CRL to each: muster ca crl --out crl.pem, then reload \
+         the broker",
+    );
+    Ok(Exit::Attention)
+}
+
+/// Asks to type the name. Without a terminal only `--yes` will do.
+pub(super) fn confirm(voice: Voice, name: &str, what: &str) -> Result<(), Failure> {
+    use std::io::{IsTerminal, stdin};
+    if !stdin().is_terminal() {
+        return Err(Failure::usage("this needs your word").fix("add --yes"));
+    }
+    voice.say(&format!("To {what} {name}, type its name:"));
+    let mut line = String::new();
+    stdin().read_line(&mut line)?;
+    if line.trim() == name { Ok(()) } else { Err(Failure::usage("that is another name; nothing was changed")) }
+}
+
+async fn download(common: &Common, voice: Voice, what: &str, out: &Path) -> Result<Exit, Failure> {
+    let session = Session::start(common).await?;
+    let serial = serial_of(&session, what).await?;
+    let issued: Issued = session.client.get(&format!("/certificates/{serial}")).await?;
+    session.finish().await?;
+    let bundle = issue::bundle(&issued, None, None, issue::kind(&issued))?;
+    files::write_bundle(out, &bundle.files())?;
+    let written: Vec<_> = bundle.files().into_iter().map(|file| out.join(file.name)).collect();
+    let lines: Vec<_> = written.iter().map(|path| path.display().to_string()).collect();
+    voice.data(&lines.join("\n"), &written)?;
+    Ok(Exit::Ok)
+}
+
+/// The serial number that a word means: itself, that of a file, or that of a device's only living certificate.
+async fn serial_of(session: &Session, what: &str) -> Result<String, Failure> {
+    let path = Path::new(what);
+    if path.is_file() {
+        let all = muster_pki::cert::Certificate::all_from_pem(&files::text(path)?)?;
+        let first = all.first().ok_or_else(|| Failure::usage(format!("{what} holds no certificate")))?;
+        return Ok(first.serial().iter().map(|byte| format!("{byte:02x}")).collect());
+    }
+    let hex = what.chars().all(|c| c.is_ascii_hexdigit() || c == ':');
+    if hex && what.len() >= 16 {
+        return Ok(what.replace(':', ""));
+    }
+    let device: Device = session.client.get(&format!("/devices/{what}")).await?;
+    let living: Vec<_> = device.certificates.iter().filter(|certificate| certificate.status == "active").collect();
+    match living.as_slice() {
+        [only] => Ok(only.serial.clone()),
+        [] => Err(Failure::new(Exit::Missing, format!("{what} has no living certificate"))),
+        several => {
+            let serials: Vec<_> = several.iter().map(|certificate| certificate.serial.as_str()).collect();
+            Err(Failure::usage(format!("{what} has {} living certificates: {}", several.len(), serials.join(", ")))
+                .fix(format!("name one, or all of them with: muster device revoke {what}")))
+        }
+    }
+}
+
+pub(super) fn rows(certificates: &[Certificate]) -> String {
+    let head = ["CN", "STATUS", "PROFILE", "ISSUED", "EXPIRES", "SERIAL"].map(str::to_owned).to_vec();
+    let row = |certificate: &Certificate| {
+        vec![
+            certificate.device.clone(),
+            certificate.status.clone(),
+            certificate.profile.clone(),
+            certificate.not_before.clone(),
+            certificate.not_after.clone(),
+            certificate.serial.clone(),
+        ]
+    };
+    table(&std::iter::once(head).chain(certificates.iter().map(row)).collect::<Vec<_>>())
+}
+
+fn describe(certificate: &Certificate) -> String {
+    let mut lines = vec![
+        format!("{} ({})", certificate.device, certificate.status),
+        format!("  profile        {}", certificate.profile),
+        format!("  names          {}", certificate.sans.join(", ")),
+        format!("  valid          {} to {}", certificate.not_before, certificate.not_after),
+        format!("  serial number  {}", certificate.serial),
+        format!("  in decimal     {}", certificate.serial_decimal),
+        format!("  fingerprint    {}", certificate.fingerprint),
+        format!("  issued by      {} {} ({})", certificate.authority, certificate.generation, certificate.how),
+    ];
+    if let (Some(at), Some(reason)) = (&certificate.revoked_at, &certificate.reason) {
+        lines.push(format!("  revoked        {at} ({reason})"));
+    }
+    lines.join("\n")
+}

@@ -1,0 +1,90 @@
+//! Files that commands read and write.
+
+use std::io::Read;
+use std::path::Path;
+
+use muster_pki::bundle::File;
+use muster_pki::cert::Certificate;
+use muster_pki::key::PrivateKey;
+use zeroize::Zeroizing;
+
+use super::report::Failure;
+use crate::assemble::write_private;
+
+/// The largest file that a command reads: CRLs are the largest there are.
+const MAX_FILE: u64 = 64 << 20;
+
+/// A whole file, or standard input for `-`.
+pub(super) fn bytes(path: &Path) -> Result<Vec<u8>, Failure> {
+    let cannot = |why: std::io::Error| {
+        let exit = if why.kind() == std::io::ErrorKind::NotFound { super::Exit::Missing } else { super::Exit::Failed };
+        Failure::new(exit, format!("cannot read {}: {why}", path.display()))
+    };
+    let mut bytes = Vec::new();
+    if path == Path::new("-") {
+        std::io::stdin().take(MAX_FILE).read_to_end(&mut bytes).map_err(cannot)?;
+    } else {
+        std::fs::File::open(path).and_then(|file| file.take(MAX_FILE).read_to_end(&mut bytes)).map_err(cannot)?;
+    }
+    Ok(bytes)
+}
+
+/// A whole text file.
+pub(super) fn text(path: &Path) -> Result<String, Failure> {
+    String::from_utf8(bytes(path)?).map_err(|_| Failure::usage(format!("{} is not text", path.display())))
+}
+
+/// A private key, PKCS#8 DER; encrypted PKCS#8 is opened with the password.
+pub(super) fn private_key(path: &Path, password: Option<&[u8]>) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    let text = Zeroizing::new(text(path)?);
+    let bad = |why: &dyn std::fmt::Display| Failure::usage(format!("the private key {}: {why}", path.display()));
+    if text.contains("BEGIN ENCRYPTED PRIVATE KEY") {
+        let password = password.ok_or_else(|| bad(&"it is encrypted").fix("add --key-password-file FILE"))?;
+        return muster_backends::signer::decrypt_pkcs8(&text, password).map_err(|why| bad(&why));
+    }
+    if text.contains("Proc-Type: 4,ENCRYPTED") {
+        return Err(bad(&"it is encrypted in the old PEM way").fix(format!(
+            "convert it first: openssl pkcs8 -topk8 -in {} -out key.pem",
+            path.display()
+        )));
+    }
+    let key = PrivateKey::from_pem(&text).map_err(|why| bad(&why))?;
+    Ok(Zeroizing::new(key.pkcs8().to_vec()))
+}
+
+/// SHA-256 over the first certificate of a text, as `step` shows it.
+pub(super) fn fingerprint(text: &str) -> Result<String, Failure> {
+    let all = Certificate::all_from_pem(text)?;
+    let first = all.first().ok_or_else(|| Failure::usage("there is no certificate in the file"))?;
+    Ok(first.fingerprint().iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// Writes a public file beside and renames it, so that a reader never sees half of it. Mode 0644.
+pub(super) fn write_public(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    use std::os::unix::fs::PermissionsExt;
+    let cannot = |why: std::io::Error| Failure::failed(format!("cannot write {}: {why}", path.display()));
+    let beside = path.with_extension("new");
+    let mut file = std::fs::File::create(&beside).map_err(cannot)?;
+    std::io::Write::write_all(&mut file, bytes).map_err(cannot)?;
+    file.set_permissions(std::fs::Permissions::from_mode(0o644)).map_err(cannot)?;
+    file.sync_all().map_err(cannot)?;
+    std::fs::rename(beside, path).map_err(cannot)
+}
+
+/// Writes a bundle's files into a directory. A key that is there already is refused, unless it is the same.
+pub(super) fn write_bundle(dir: &Path, list: &[File]) -> Result<(), Failure> {
+    let cannot = |name: &str, why: std::io::Error| {
+        Failure::failed(format!("cannot write {}: {why}", dir.join(name).display()))
+    };
+    std::fs::create_dir_all(dir).map_err(|why| cannot("", why))?;
+    for file in list {
+        let path = dir.join(&file.name);
+        if !file.secret {
+            write_public(&path, &file.bytes)?;
+        } else if std::fs::read(&path).ok().as_deref() != Some(&file.bytes[..]) {
+            let _ = std::fs::remove_file(&path);
+            write_private(&path, &file.bytes).map_err(|why| cannot(&file.name, why))?;
+        }
+    }
+    Ok(())
+}

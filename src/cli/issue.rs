@@ -1,0 +1,302 @@
+//! `muster cert issue`, `cert sign` and `cert renew`: the key is made here and never leaves.
+
+use std::path::{Path, PathBuf};
+
+use muster_api::Client;
+use muster_api::types::{Device, IssueRequest, Issued};
+use muster_ca::ports::Entropy;
+use muster_pki::bundle::{Bundle, Parts, Use};
+use muster_pki::csr::Csr;
+use muster_pki::key::{KeyKind, PrivateKey};
+use muster_pki::{p12, pem};
+use zeroize::Zeroizing;
+
+use super::connect::Session;
+use super::report::{Exit, Failure, Voice};
+use super::{Common, files};
+use crate::real::{self, SystemEntropy};
+
+#[derive(clap::Args)]
+pub(super) struct IssueArgs {
+    /// Name of the device: the certificate's CN, the MQTT username and client id
+    name: String,
+    /// client (a site, a device), server (a broker) or broker (one that also connects to others); or a configured profile
+    #[arg(long, value_name = "KIND", visible_alias = "profile")]
+    kind: Option<String>,
+    /// How long it is valid, such as 30d
+    #[arg(long, value_name = "TIME")]
+    validity: Option<String>,
+    /// DNS names and addresses
+    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    san: Vec<String>,
+    /// Type of the key: p256, p384, p521, ed25519, rsa2048, rsa3072, rsa4096
+    #[arg(long, default_value = "p256", value_name = "TYPE")]
+    key_type: String,
+    /// Directory for ca.crt, NAME.crt, NAME.key and README.txt
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    out: PathBuf,
+    /// Write NAME-certs.zip instead of single files
+    #[arg(long)]
+    zip: bool,
+    /// Write NAME.p12 as well (PKCS#12)
+    #[arg(long, requires = "p12_password_file")]
+    p12: bool,
+    /// File with the password of the .p12
+    #[arg(long, value_name = "FILE")]
+    p12_password_file: Option<PathBuf>,
+    /// The broker that the configuration shall name
+    #[arg(long, value_name = "HOST[:PORT]")]
+    broker: Option<String>,
+    /// Only say what would be issued
+    #[arg(long)]
+    dry_run: bool,
+}
+
+#[derive(clap::Args)]
+pub(super) struct SignArgs {
+    /// Certificate request (PEM), or - for standard input
+    csr: PathBuf,
+    /// client, server, broker, or a configured profile
+    #[arg(long, value_name = "KIND", visible_alias = "profile")]
+    kind: Option<String>,
+    /// How long it is valid, such as 30d
+    #[arg(long, value_name = "TIME")]
+    validity: Option<String>,
+    /// DNS names and addresses; else those of the request
+    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    san: Vec<String>,
+    /// File for the certificate and its issuing CA; else standard output
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Only say what would be issued
+    #[arg(long)]
+    dry_run: bool,
+}
+
+#[derive(clap::Args)]
+pub(super) struct RenewArgs {
+    /// Name of the device
+    name: String,
+    /// Directory for the new bundle
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    out: PathBuf,
+    /// Keep this private key instead of making a new one
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
+    /// How long it is valid; else as the profile says
+    #[arg(long, value_name = "TIME")]
+    validity: Option<String>,
+    /// Only say what would be issued
+    #[arg(long)]
+    dry_run: bool,
+}
+
+pub(super) async fn issue(common: &Common, voice: Voice, args: IssueArgs) -> Result<Exit, Failure> {
+    let session = Session::start(common).await?;
+    let key = SystemEntropy.private_key(KeyKind::parse(&args.key_type)?).map_err(muster_ca::Error::from)?;
+    let request = IssueRequest {
+        name: Some(args.name.clone()),
+        csr: request_pem(&args.name, &key)?,
+        profile: args.kind.clone(),
+        sans: args.san.clone(),
+        validity: args.validity.clone(),
+        reuse: false,
+        dry_run: args.dry_run,
+    };
+    let issued: Issued = session.client.post("/certificates", &request).await?;
+    session.finish().await?;
+    if args.dry_run {
+        return would(voice, &issued);
+    }
+    let bundle = bundle(&issued, Some(key.to_pem()?), args.broker.as_deref(), kind(&issued))?;
+    let mut written = Vec::new();
+    if args.zip {
+        let path = args.out.join(bundle.zip_name());
+        std::fs::create_dir_all(&args.out)?;
+        let zip = bundle.zip(real::now()).map_err(|why| Failure::failed(why.to_string()))?;
+        let _ = std::fs::remove_file(&path);
+        crate::assemble::write_private(&path, &zip)?;
+        written.push(path);
+    } else {
+        files::write_bundle(&args.out, &bundle.files())?;
+        written.extend(bundle.files().into_iter().map(|file| args.out.join(file.name)));
+    }
+    if args.p12 {
+        written.push(write_p12(&args, &issued, &key)?);
+    }
+    tell(voice, &issued, &written, &bundle)
+}
+
+pub(super) async fn sign(common: &Common, voice: Voice, args: SignArgs) -> Result<Exit, Failure> {
+    let session = Session::start(common).await?;
+    let request = IssueRequest {
+        csr: files::text(&args.csr)?,
+        profile: args.kind,
+        sans: args.san,
+        validity: args.validity,
+        dry_run: args.dry_run,
+        ..IssueRequest::default()
+    };
+    let issued: Issued = session.client.post("/certificates", &request).await?;
+    session.finish().await?;
+    if args.dry_run {
+        return would(voice, &issued);
+    }
+    let chain = format!("{}{}", issued.pem, issued.issuing);
+    match args.out {
+        Some(path) => {
+            files::write_public(&path, chain.as_bytes())?;
+            voice.data(&path.display().to_string(), &issued)?;
+        }
+        None => voice.data(&chain, &issued)?,
+    }
+    Ok(Exit::Ok)
+}
+
+pub(super) async fn renew(common: &Common, voice: Voice, args: RenewArgs) -> Result<Exit, Failure> {
+    let session = Session::start(common).await?;
+    let device: Device = session.client.get(&format!("/devices/{}", args.name)).await?;
+    let newest = device.certificates.first();
+    let key = match &args.key {
+        Some(path) => PrivateKey::from_pkcs8(files::private_key(path, None)?)?,
+        None => SystemEntropy.private_key(KeyKind::P256).map_err(muster_ca::Error::from)?,
+    };
+    let request = IssueRequest {
+        name: Some(args.name.clone()),
+        csr: request_pem(&args.name, &key)?,
+        profile: Some(device.profile.clone()),
+        sans: newest.map(|certificate| certificate.sans.clone()).unwrap_or_default(),
+        validity: args.validity,
+        reuse: false,
+        dry_run: args.dry_run,
+    };
+    let issued: Issued = session.client.post("/certificates", &request).await?;
+    session.finish().await?;
+    if args.dry_run {
+        return would(voice, &issued);
+    }
+    let bundle = bundle(&issued, Some(key.to_pem()?), None, kind(&issued))?;
+    files::write_bundle(&args.out, &bundle.files())?;
+    let written: Vec<_> = bundle.files().into_iter().map(|file| args.out.join(file.name)).collect();
+    tell(voice, &issued, &written, &bundle)
+}
+
+/// A request for a name, PEM.
+pub(super) fn request_pem(name: &str, key: &PrivateKey) -> Result<String, Failure> {
+    Ok(pem::encode(pem::CSR, &Csr::build(name, &[], key)?)?)
+}
+
+/// The files of a certificate.
+pub(super) fn bundle(
+    issued: &Issued,
+    key: Option<Zeroizing<String>>,
+    broker: Option<&str>,
+    kind: Use,
+) -> Result<Bundle, Failure> {
+    let parts = Parts {
+        name: issued.certificate.device.clone(),
+        kind,
+        ca_pem: format!("{}{}", issued.root, issued.issuing),
+        chain_pem: format!("{}{}", issued.pem, issued.issuing),
+        key_pem: key,
+        broker: broker.map(broker_address).transpose()?,
+    };
+    Bundle::new(parts).map_err(|why| Failure::failed(why.to_string()))
+}
+
+/// What a certificate is for, read from its profile or, for a configured one, from its usages.
+pub(super) fn kind(issued: &Issued) -> Use {
+    let usages = muster_pki::cert::Certificate::all_from_pem(&issued.pem)
+        .ok()
+        .and_then(|all| all.first().map(muster_pki::cert::Certificate::usages));
+    match usages {
+        Some(usages) if usages.server && usages.client => Use::Broker,
+        Some(usages) if usages.server => Use::Server,
+        Some(_) | None => Use::Client,
+    }
+}
+
+fn broker_address(text: &str) -> Result<(String, u16), Failure> {
+    match text.rsplit_once(':') {
+        Some((host, port)) => {
+            let port = port.parse().map_err(|_| Failure::usage(format!("{text:?} is no HOST:PORT")))?;
+            Ok((host.to_owned(), port))
+        }
+        None => Ok((text.to_owned(), muster_pki::snippet::MQTTS_PORT)),
+    }
+}
+
+fn write_p12(args: &IssueArgs, issued: &Issued, key: &PrivateKey) -> Result<PathBuf, Failure> {
+    let password = super::init::password(args.p12_password_file.as_deref())?.unwrap_or_default();
+    let mut seed = Zeroizing::new([0; p12::SEED_LEN]);
+    SystemEntropy.fill(&mut *seed);
+    let der = |text: &str| pem::decode(pem::CERTIFICATE, text);
+    let (leaf, issuing, root) = (der(&issued.pem)?, der(&issued.issuing)?, der(&issued.root)?);
+    let pfx = p12::pfx(&p12::Pfx {
+        name: &args.name,
+        key_pkcs8: key.pkcs8(),
+        leaf: &leaf,
+        chain: &[&issuing, &root],
+        password: &password,
+        seed: &seed,
+    });
+    let path = args.out.join(format!("{}.p12", args.name));
+    let _ = std::fs::remove_file(&path);
+    crate::assemble::write_private(&path, &pfx.map_err(|why| Failure::failed(why.to_string()))?)?;
+    Ok(path)
+}
+
+fn would(voice: Voice, issued: &Issued) -> Result<Exit, Failure> {
+    let certificate = &issued.certificate;
+    let text = format!(
+        "Would issue to {}: profile {}, valid from {} to {}{}. Nothing was changed.",
+        certificate.device,
+        certificate.profile,
+        certificate.not_before,
+        certificate.not_after,
+        if issued.clamped { " (cut short: its issuer ends)" } else { "" }
+    );
+    voice.data(&text, issued)?;
+    Ok(Exit::Ok)
+}
+
+fn tell(voice: Voice, issued: &Issued, written: &[PathBuf], bundle: &Bundle) -> Result<Exit, Failure> {
+    let certificate = &issued.certificate;
+    voice.say(&format!(
+        "Issued to {}: profile {}, valid until {}, serial number {}",
+        certificate.device, certificate.profile, certificate.not_after, certificate.serial
+    ));
+    if issued.clamped {
+        voice.say("Cut short: its issuing CA ends then. Make the next one with: muster ca rollover start");
+    }
+    let list = |path: &PathBuf| format!("  {}", path.display());
+    voice.say(&written.iter().map(list).collect::<Vec<_>>().join("\n"));
+    let snippets = bundle.snippets();
+    let text: Vec<_> =
+        snippets.iter().map(|snippet| format!("# {} -> {}\n{}", snippet.title, snippet.file, snippet.text)).collect();
+    let json = serde_json::json!({
+        "certificate": issued,
+        "files": written,
+        "configuration": snippets.iter().map(|s| serde_json::json!({ "title": s.title, "file": s.file, "text": s.text })).collect::<Vec<_>>(),
+    });
+    voice.data(&text.join("\n"), &json)?;
+    Ok(Exit::Ok)
+}
+
+/// For imports: the key that lies in the directory, or a new one that is put there before anything is asked for.
+pub(super) fn kept_key(path: &Path, kind: KeyKind) -> Result<PrivateKey, Failure> {
+    if path.exists() {
+        return Ok(PrivateKey::from_pkcs8(files::private_key(path, None)?)?);
+    }
+    let key = SystemEntropy.private_key(kind).map_err(muster_ca::Error::from)?;
+    let beside = path.with_extension("key.new");
+    let _ = std::fs::remove_file(&beside);
+    crate::assemble::write_private(&beside, key.to_pem()?.as_bytes())?;
+    std::fs::rename(&beside, path)?;
+    Ok(key)
+}
+
+/// Asks for a certificate for a key that may have one already.
+pub(super) async fn ask_again(client: &Client, request: &IssueRequest) -> Result<Issued, Failure> {
+    Ok(client.post("/certificates", request).await?)
+}

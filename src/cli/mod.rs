@@ -1,0 +1,160 @@
+//! The command tree: noun, then verb. One file per noun.
+
+mod audit;
+mod ca;
+mod cert;
+mod connect;
+mod device;
+mod files;
+mod import;
+mod init;
+mod inspect;
+mod issue;
+mod provisioner;
+pub(crate) mod report;
+mod serve;
+mod status;
+mod token;
+mod user;
+
+use std::ffi::OsString;
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use report::{Exit, Failure, Voice};
+
+/// Private PKI for MQTT fleets: certification authority, command line and agents in one program
+#[derive(Parser)]
+#[command(name = "muster", version, propagate_version = true, max_term_width = 110, after_help = EXAMPLES)]
+struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "Examples:
+  muster up                                                  make a CA if there is none, and serve it
+  muster cert issue mqtt.example.org --kind server --out .   a broker's certificate, key and configuration
+
+Exit codes: 0 ok, 1 failed, 2 usage, 3 not found, 4 not allowed, 5 needs attention (unconfirmed), 6 partly done";
+
+/// Options that may stand anywhere on the line.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Common {
+    /// Data directory
+    #[arg(long, global = true, env = "MUSTER_DATA", default_value = "./muster-data", value_name = "DIR")]
+    pub(crate) data: PathBuf,
+    /// Work with a remote server (needs an API key: MUSTER_API_KEY or MUSTER_API_KEY_FILE)
+    #[arg(long, global = true, value_name = "URL")]
+    pub(crate) url: Option<String>,
+    /// Root certificate that the remote server must chain to
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) root: Option<PathBuf>,
+    /// Answer in JSON
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Say nothing but the answer
+    #[arg(long, short, global = true)]
+    pub(crate) quiet: bool,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Make a CA if there is none, then serve it
+    Up(init::UpArgs),
+    /// Make a CA
+    Init(init::InitArgs),
+    /// Serve the CA until stopped
+    Serve(serve::ServeArgs),
+    /// Say whether everything is all right, until when, and what needs you
+    Status,
+    /// Issue, look at and revoke certificates
+    #[command(subcommand)]
+    Cert(cert::CertCommand),
+    /// Register, suspend, revoke and import devices
+    #[command(subcommand)]
+    Device(device::DeviceCommand),
+    /// Enrolment tokens: a right to enrol, for one device or a wave of them
+    #[command(subcommand)]
+    Token(token::TokenCommand),
+    /// The authorities: certificates, CRLs, profiles, provisioners, roll-over
+    #[command(subcommand)]
+    Ca(ca::CaCommand),
+    /// Who did what
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
+    /// Operators and their API keys
+    #[command(subcommand)]
+    User(user::UserCommand),
+    /// Print completions for a shell
+    Completion {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page
+    Man,
+}
+
+/// Parses the line, runs the command, says how it went.
+pub(crate) fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(why) => {
+            // Help and version come this way, too; clap knows where each belongs.
+            let _ = why.print();
+            return if why.use_stderr() { Exit::Usage.into() } else { Exit::Ok.into() };
+        }
+    };
+    let voice = Voice { json: cli.common.json, quiet: cli.common.quiet };
+    start_log(matches!(cli.command, Command::Up(_) | Command::Serve(_)));
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let done = runtime.map_err(Failure::from).and_then(|runtime| runtime.block_on(dispatch(cli, voice)));
+    match done {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            voice.fail(&failure);
+            failure.exit.into()
+        }
+    }
+}
+
+async fn dispatch(cli: Cli, voice: Voice) -> Result<Exit, Failure> {
+    let common = &cli.common;
+    match cli.command {
+        Command::Up(args) => init::up(common, voice, args).await,
+        Command::Init(args) => init::init(common, voice, args).await,
+        Command::Serve(args) => serve::serve(common, voice, &args).await,
+        Command::Status => status::run(common, voice).await,
+        Command::Cert(command) => cert::run(common, voice, command).await,
+        Command::Device(command) => device::run(common, voice, command).await,
+        Command::Token(command) => token::run(common, voice, command).await,
+        Command::Ca(command) => ca::run(common, voice, command).await,
+        Command::Audit(command) => audit::run(common, voice, command).await,
+        Command::User(command) => user::run(common, voice, command).await,
+        Command::Completion { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "muster", &mut std::io::stdout());
+            Ok(Exit::Ok)
+        }
+        Command::Man => {
+            clap_mangen::Man::new(Cli::command()).render(&mut std::io::stdout())?;
+            Ok(Exit::Ok)
+        }
+    }
+}
+
+/// A server logs what it does; a command only what is wrong. `MUSTER_LOG` takes the usual filters.
+fn start_log(server: bool) {
+    let default = if server { "info" } else { "warn" };
+    let filter = tracing_subscriber::EnvFilter::try_from_env("MUSTER_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .init();
+}

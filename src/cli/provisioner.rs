@@ -1,0 +1,67 @@
+//! `muster ca provisioner`
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+use muster_api::types::{AddProvisioner, Provisioner};
+use muster_ca::ports::Entropy;
+use zeroize::Zeroizing;
+
+use super::connect::Session;
+use super::init::password;
+use super::report::{Exit, Failure, Voice, table};
+use crate::assemble::write_private;
+use crate::real::SystemEntropy;
+
+#[derive(Subcommand)]
+pub(super) enum ProvisionerCommand {
+    /// Add a provisioner with a new key
+    Add {
+        /// Its name
+        name: String,
+        /// File with its password: read if it exists, else made
+        #[arg(long, value_name = "FILE")]
+        password_file: PathBuf,
+    },
+    /// List provisioners
+    List,
+    /// Remove a provisioner; its tokens are refused from now on
+    Remove {
+        /// Its name
+        name: String,
+    },
+}
+
+pub(super) async fn run(session: &Session, voice: Voice, command: ProvisionerCommand) -> Result<Exit, Failure> {
+    match command {
+        ProvisionerCommand::Add { name, password_file } => {
+            if !password_file.exists() {
+                write_private(&password_file, drawn().as_bytes())?;
+            }
+            let password = password(Some(&password_file))?.unwrap_or_default();
+            let request = AddProvisioner { name, password: password.to_string() };
+            let made: Provisioner = session.client.post("/provisioners", &request).await?;
+            voice.data(&made.kid, &made)?;
+        }
+        ProvisionerCommand::List => {
+            let provisioners: Vec<Provisioner> = session.client.get("/provisioners").await?;
+            let head = ["NAME", "KEY", "PROFILES"].map(str::to_owned).to_vec();
+            let row = |p: &Provisioner| vec![p.name.clone(), p.kid.clone(), p.profiles.join(", ")];
+            let rows: Vec<_> = std::iter::once(head).chain(provisioners.iter().map(row)).collect();
+            voice.data(&table(&rows), &provisioners)?;
+        }
+        ProvisionerCommand::Remove { name } => {
+            let answer: serde_json::Value = session.client.delete(&format!("/provisioners/{name}")).await?;
+            voice.data("removed", &answer)?;
+        }
+    }
+    Ok(Exit::Ok)
+}
+
+/// 256 random bits as text.
+fn drawn() -> Zeroizing<String> {
+    use base64::Engine;
+    let mut bytes = Zeroizing::new([0; 32]);
+    SystemEntropy.fill(&mut *bytes);
+    Zeroizing::new(base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(*bytes))
+}

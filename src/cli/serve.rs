@@ -1,0 +1,110 @@
+//! `muster serve`
+
+use std::os::unix::fs::PermissionsExt;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use muster_ca::Ca;
+use muster_server::listen::Listeners;
+use tokio::net::{TcpListener, UnixListener};
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::Common;
+use super::report::{Exit, Failure, Voice};
+use crate::assemble;
+use crate::config::{Config, Flags};
+
+#[derive(clap::Args)]
+pub(super) struct ServeArgs {
+    #[command(flatten)]
+    flags: Flags,
+}
+
+pub(super) async fn serve(common: &Common, voice: Voice, args: &ServeArgs) -> Result<Exit, Failure> {
+    serve_config(&Config::load(&common.data, &args.flags)?, voice).await
+}
+
+pub(super) async fn serve_config(config: &Config, voice: Voice) -> Result<Exit, Failure> {
+    let open = assemble::open(config).await?;
+    // Every socket is bound before anything starts, so that a port that is taken costs nothing.
+    let socket = assemble::socket_path(&config.data);
+    let listeners = Listeners {
+        api: bind(config.listen).await?,
+        public: bind(config.public_listen).await?,
+        local: bind_local(&socket)?,
+    };
+    voice.say(&format!(
+        "Serving {:?}\n  CA API   https://{}   (step, REST, metrics)\n  public   http://{}   (CRLs, CA certificates)\n  \
+         local    {}\n  names    {}",
+        config.name,
+        listeners.api.local_addr()?,
+        listeners.public.local_addr()?,
+        socket.display(),
+        config.settings.dns.join(", ")
+    ));
+    let todos = assemble::todos(config);
+    todos.iter().for_each(|todo| voice.say(&format!("  to do    {todo}")));
+    let for_status = config.clone();
+    let todos = Arc::new(move || assemble::todos(&for_status));
+    let served = muster_server::serve(open.ca.clone(), todos, listeners, stopped()).await;
+    let _ = std::fs::remove_file(&socket);
+    served.map_err(|why| Failure::failed(why.to_string()))?;
+    voice.say(&farewell(&open.ca).await);
+    Ok(Exit::Ok)
+}
+
+/// By when the server must run again: some operators start the CA only to issue.
+async fn farewell(ca: &Ca) -> String {
+    let crl = ca.first_crl_to_expire();
+    let renewal = ca.first_renewal_due().await.ok().flatten();
+    let mut text = String::from("Stopped.");
+    if let Some(crl) = &crl {
+        text.push_str(&format!(
+            "\n  The CRL of {} runs out on {}: brokers that check it refuse every device from then on.",
+            muster_ca::file_stem(&crl.authority, crl.generation),
+            whole(crl.next_update)
+        ));
+    }
+    if let Some(renewal) = renewal {
+        text.push_str(&format!("\n  The first certificate is due for renewal on {}.", whole(renewal)));
+    }
+    let due = crl.map(|crl| crl.next_update).into_iter().chain(renewal).min();
+    if let Some(due) = due {
+        text.push_str(&format!("\n  Start it again before {}.", whole(due)));
+    }
+    text
+}
+
+fn whole(at: Timestamp) -> Timestamp {
+    Timestamp::from_second(at.as_second()).unwrap_or(at)
+}
+
+async fn bind(address: std::net::SocketAddr) -> Result<TcpListener, Failure> {
+    TcpListener::bind(address).await.map_err(|why| {
+        Failure::failed(format!("cannot listen on {address}: {why}"))
+            .fix("stop what uses the port, or choose another with --listen or --public-listen")
+    })
+}
+
+/// The directory's lock is held, so a socket that is there was left by a process that is gone.
+fn bind_local(path: &std::path::Path) -> Result<UnixListener, Failure> {
+    let cannot = |why: std::io::Error| Failure::failed(format!("cannot listen on {}: {why}", path.display()));
+    match std::fs::remove_file(path) {
+        Err(why) if why.kind() != std::io::ErrorKind::NotFound => return Err(cannot(why)),
+        Ok(()) | Err(_) => {}
+    }
+    let listener = UnixListener::bind(path).map_err(cannot)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(cannot)?;
+    Ok(listener)
+}
+
+/// Ends with SIGTERM or SIGINT.
+async fn stopped() {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}

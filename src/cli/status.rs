@@ -1,0 +1,46 @@
+//! `muster status`
+
+use muster_api::types::Status;
+
+use super::Common;
+use super::connect::Session;
+use super::report::{Exit, Failure, Voice};
+
+pub(super) async fn run(common: &Common, voice: Voice) -> Result<Exit, Failure> {
+    let session = Session::start(common).await?;
+    let status: Status = session.client.get("/status").await?;
+    session.finish().await?;
+    voice.data(&text(&status), &status)?;
+    Ok(if status.ready { Exit::Ok } else { Exit::Attention })
+}
+
+fn text(status: &Status) -> String {
+    let mut text = if status.ready { "All right.".to_owned() } else { "Not all right:".to_owned() };
+    for problem in &status.problems {
+        text.push_str(&format!("\n  ! {problem}"));
+    }
+    let counts = &status.certificates;
+    text.push_str(&format!(
+        "\n\n  certificates  {} active ({} run out within 7 days), {} expired, {} revoked\n  devices       {}",
+        counts.active, counts.expiring, counts.expired, counts.revoked, status.devices
+    ));
+    for authority in &status.authorities {
+        for generation in &authority.generations {
+            text.push_str(&format!(
+                "\n  authority     {} {} ({}), until {}",
+                authority.name, generation.subject, generation.stage, generation.not_after
+            ));
+        }
+    }
+    if let Some(end) = &status.first_crl_ends {
+        text.push_str(&format!("\n  first CRL to run out      {end}"));
+    }
+    if let Some(due) = &status.first_renewal_due {
+        text.push_str(&format!("\n  first renewal due         {due}"));
+    }
+    if !status.todos.is_empty() {
+        text.push_str("\n\nTo do:");
+        status.todos.iter().for_each(|todo| text.push_str(&format!("\n  - {todo}")));
+    }
+    text
+}

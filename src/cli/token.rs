@@ -1,0 +1,107 @@
+//! `muster token`
+
+use clap::Subcommand;
+use muster_api::types::{CreateToken, NewToken, Page, Token};
+
+use super::Common;
+use super::connect::Session;
+use super::report::{Exit, Failure, Voice, table};
+
+#[derive(Subcommand)]
+pub(super) enum TokenCommand {
+    /// Make a token for one device, or for a wave of devices
+    #[command(after_help = "Examples:
+  muster token create site-001 --lifetime 24h
+  muster token create --wave spring --count 100 --csv")]
+    Create(CreateArgs),
+    /// List tokens, newest first
+    List {
+        /// At most so many
+        #[arg(long, default_value_t = 100)]
+        limit: usize,
+        /// Continue after the token with this id
+        #[arg(long)]
+        after: Option<String>,
+    },
+    /// Withdraw a token; names that it has bound stay
+    Revoke {
+        /// The token's id
+        id: String,
+    },
+}
+
+#[derive(clap::Args)]
+pub(super) struct CreateArgs {
+    /// The only device it is for
+    name: Option<String>,
+    /// Name of a wave, instead of one device
+    #[arg(long, conflicts_with = "name")]
+    wave: Option<String>,
+    /// How many devices the wave may have
+    #[arg(long, default_value_t = 1, requires = "wave")]
+    count: u32,
+    /// Profile of the devices
+    #[arg(long, default_value = "client")]
+    profile: String,
+    /// How long it is good for
+    #[arg(long, default_value = "24h")]
+    lifetime: String,
+    /// Print CSV: id, device, wave, uses, expires, secret
+    #[arg(long)]
+    csv: bool,
+}
+
+pub(super) async fn run(common: &Common, voice: Voice, command: TokenCommand) -> Result<Exit, Failure> {
+    let session = Session::start(common).await?;
+    let client = &session.client;
+    match command {
+        TokenCommand::Create(args) => {
+            let request = CreateToken {
+                device: args.name,
+                wave: args.wave.unwrap_or_default(),
+                uses: args.count,
+                profile: args.profile,
+                lifetime: args.lifetime,
+            };
+            if request.device.is_none() && request.wave.is_empty() {
+                return Err(Failure::usage("say for whom").fix("muster token create NAME, or --wave NAME --count N"));
+            }
+            let made: NewToken = client.post("/tokens", &request).await?;
+            let text = if args.csv { csv(&made) } else { made.secret.clone() };
+            voice.data(&text, &made)?;
+            voice.say(&format!("Good for {} until {}. The secret is not shown again.", whom(&made.token), made.token.expires));
+        }
+        TokenCommand::List { limit, after } => {
+            let after = after.map(|id| format!("&after={id}")).unwrap_or_default();
+            let page: Page<Token> = client.get(&format!("/tokens?limit={limit}{after}")).await?;
+            voice.data(&rows(&page.items), &page)?;
+        }
+        TokenCommand::Revoke { id } => {
+            let answer: serde_json::Value = client.delete(&format!("/tokens/{id}")).await?;
+            voice.data("withdrawn", &answer)?;
+        }
+    }
+    session.finish().await?;
+    Ok(Exit::Ok)
+}
+
+fn whom(token: &Token) -> String {
+    token.device.clone().unwrap_or_else(|| format!("{} devices of the wave {:?}", token.uses, token.wave))
+}
+
+fn csv(made: &NewToken) -> String {
+    let token = &made.token;
+    let device = token.device.as_deref().unwrap_or_default();
+    format!(
+        "id,device,wave,uses,expires,secret\n{},{device},{},{},{},{}",
+        token.id, token.wave, token.uses, token.expires, made.secret
+    )
+}
+
+fn rows(tokens: &[Token]) -> String {
+    let head = ["ID", "FOR", "USED", "STATUS", "EXPIRES"].map(str::to_owned).to_vec();
+    let row = |token: &Token| {
+        vec![token.id.clone(), whom(token), format!("{}/{}", token.used, token.uses), token.status.clone(), token.expires.clone()]
+    };
+    table(&std::iter::once(head).chain(tokens.iter().map(row)).collect::<Vec<_>>())
+}

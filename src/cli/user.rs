@@ -1,0 +1,52 @@
+//! `muster user`
+
+use clap::Subcommand;
+use muster_api::types::{AddOperator, Operator};
+
+use super::Common;
+use super::connect::Session;
+use super::report::{Exit, Failure, Voice, table};
+
+#[derive(Subcommand)]
+pub(super) enum UserCommand {
+    /// Add an operator and print its API key, once
+    #[command(after_help = "Example:\n  muster user create ci --role operator > api-key")]
+    Create {
+        /// Name, as the audit log shows it
+        name: String,
+        /// admin, operator, viewer or auditor
+        #[arg(long, default_value = "operator")]
+        role: String,
+    },
+    /// List operators
+    List,
+    /// Remove an operator; its API key is refused from now on
+    Remove {
+        /// Name
+        name: String,
+    },
+}
+
+pub(super) async fn run(common: &Common, voice: Voice, command: UserCommand) -> Result<Exit, Failure> {
+    let session = Session::start(common).await?;
+    match command {
+        UserCommand::Create { name, role } => {
+            let made: Operator = session.client.post("/operators", &AddOperator { name, role }).await?;
+            voice.data(made.key.as_deref().unwrap_or_default(), &made)?;
+            voice.say("The API key is not shown again.");
+        }
+        UserCommand::List => {
+            let operators: Vec<Operator> = session.client.get("/operators").await?;
+            let head = ["NAME", "ROLE", "SINCE"].map(str::to_owned).to_vec();
+            let row = |operator: &Operator| vec![operator.name.clone(), operator.role.clone(), operator.created.clone()];
+            let rows: Vec<_> = std::iter::once(head).chain(operators.iter().map(row)).collect();
+            voice.data(&table(&rows), &operators)?;
+        }
+        UserCommand::Remove { name } => {
+            let answer: serde_json::Value = session.client.delete(&format!("/operators/{name}")).await?;
+            voice.data("removed", &answer)?;
+        }
+    }
+    session.finish().await?;
+    Ok(Exit::Ok)
+}

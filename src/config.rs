@@ -1,0 +1,246 @@
+//! Configuration: defaults < `muster.toml` < environment < flags. Every mistake is reported at once.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use muster_ca::Settings;
+use muster_ca::profile::{Profiles, RawProfile};
+use muster_pki::name::San;
+use serde::{Deserialize, Serialize};
+
+use crate::cli::report::Failure;
+
+/// The file inside the data directory.
+pub(crate) const FILE: &str = "muster.toml";
+
+/// What a server is told by flags.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(crate) struct Flags {
+    /// Display name of the certification authority, for the first run
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    /// Host names and addresses under which clients reach port 9000
+    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    pub(crate) dns: Vec<String>,
+    /// Name of the provisioner that `step` clients use, for the first run
+    #[arg(long, value_name = "NAME")]
+    pub(crate) provisioner: Option<String>,
+    /// Address of the CA API (HTTPS)
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(crate) listen: Option<String>,
+    /// Address of the public listener: CRLs and CA certificates (plain HTTP)
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(crate) public_listen: Option<String>,
+    /// URL under which everybody reaches the public listener; goes into certificates
+    #[arg(long, value_name = "URL")]
+    pub(crate) public_url: Option<String>,
+    /// File that holds the passphrase of the issuing keys, outside the data directory
+    #[arg(long, value_name = "FILE")]
+    pub(crate) passphrase_file: Option<PathBuf>,
+}
+
+/// `muster.toml`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawFile {
+    name: Option<String>,
+    dns: Option<Vec<String>>,
+    provisioner: Option<String>,
+    listen: Option<String>,
+    public_listen: Option<String>,
+    public_url: Option<String>,
+    passphrase_file: Option<PathBuf>,
+    #[serde(default)]
+    profile: BTreeMap<String, RawProfile>,
+}
+
+/// What the first run writes down of what it was told.
+#[derive(Serialize)]
+struct FirstFile<'a> {
+    name: &'a str,
+    dns: &'a [String],
+    provisioner: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    public_url: Option<&'a str>,
+}
+
+/// The configuration, checked.
+#[derive(Debug, Clone)]
+pub(crate) struct Config {
+    pub(crate) data: PathBuf,
+    pub(crate) name: String,
+    pub(crate) provisioner: String,
+    pub(crate) listen: SocketAddr,
+    pub(crate) public_listen: SocketAddr,
+    pub(crate) passphrase_file: Option<PathBuf>,
+    pub(crate) settings: Settings,
+}
+
+/// Every variable that Muster reads, so that a misspelt one is noticed.
+const VARIABLES: [&str; 17] = [
+    "MUSTER_DATA",
+    "MUSTER_NAME",
+    "MUSTER_DNS",
+    "MUSTER_PROVISIONER",
+    "MUSTER_LISTEN",
+    "MUSTER_PUBLIC_LISTEN",
+    "MUSTER_PUBLIC_URL",
+    "MUSTER_PASSPHRASE",
+    "MUSTER_PASSPHRASE_FILE",
+    "MUSTER_URL",
+    "MUSTER_ROOT",
+    "MUSTER_API_KEY",
+    "MUSTER_API_KEY_FILE",
+    "MUSTER_LOG",
+    "MUSTER_TOKEN",
+    "MUSTER_TOKEN_FILE",
+    "MUSTER_TEST_BIN",
+];
+
+impl Config {
+    /// Reads everything there is for this data directory.
+    pub(crate) fn load(data: &Path, flags: &Flags) -> Result<Self, Failure> {
+        let mut mistakes = unknown_variables();
+        let file = read_file(data).unwrap_or_else(|why| {
+            mistakes.push(why);
+            RawFile::default()
+        });
+        let first = |flag: Option<String>, variables: &[&str], file: Option<String>, default: &str| {
+            flag.or_else(|| variables.iter().find_map(|name| variable(name))).or(file).unwrap_or_else(|| default.into())
+        };
+        let name = first(flags.name.clone(), &["MUSTER_NAME", "DOCKER_STEPCA_INIT_NAME"], file.name, "Muster");
+        let provisioner = first(
+            flags.provisioner.clone(),
+            &["MUSTER_PROVISIONER", "DOCKER_STEPCA_INIT_PROVISIONER_NAME"],
+            file.provisioner,
+            "iot-devices",
+        );
+        let listen = first(flags.listen.clone(), &["MUSTER_LISTEN"], file.listen, "0.0.0.0:9000");
+        let public = first(flags.public_listen.clone(), &["MUSTER_PUBLIC_LISTEN"], file.public_listen, "0.0.0.0:9080");
+        let public_url = first(flags.public_url.clone(), &["MUSTER_PUBLIC_URL"], file.public_url, "");
+        let dns = names(flags, file.dns, &mut mistakes);
+        let listen = address("listen", &listen, &mut mistakes);
+        let public_listen = address("public_listen", &public, &mut mistakes);
+        let public_url = check_public_url(&public_url, &mut mistakes);
+        let profiles = Profiles::new(&file.profile).map_err(|more| mistakes.extend(more)).ok();
+        match (listen, public_listen, profiles) {
+            (Some(listen), Some(public_listen), Some(profiles)) if mistakes.is_empty() => Ok(Self {
+                data: data.to_owned(),
+                name,
+                provisioner,
+                listen,
+                public_listen,
+                passphrase_file: flags
+                    .passphrase_file
+                    .clone()
+                    .or_else(|| variable("MUSTER_PASSPHRASE_FILE").map(PathBuf::from))
+                    .or(file.passphrase_file),
+                settings: Settings { dns, public_url, profiles },
+            }),
+            _ => Err(Failure::usage(format!("the configuration has mistakes:\n  {}", mistakes.join("\n  ")))
+                .fix(format!("mend {} or the environment, then run this again", data.join(FILE).display()))),
+        }
+    }
+
+    /// Writes `muster.toml` for the first run, unless there is one.
+    pub(crate) fn write_first(&self) -> std::io::Result<()> {
+        let path = self.data.join(FILE);
+        if path.exists() {
+            return Ok(());
+        }
+        let first = FirstFile {
+            name: &self.name,
+            dns: &self.settings.dns,
+            provisioner: &self.provisioner,
+            public_url: self.settings.public_url.as_deref(),
+        };
+        let text = toml::to_string(&first).map_err(std::io::Error::other)?;
+        std::fs::write(path, format!("# Written at the first run. Every key is explained in docs/configuration.md.\n{text}"))
+    }
+}
+
+/// A variable, or what stands in the file that `NAME_FILE` points at.
+pub(crate) fn variable(name: &str) -> Option<String> {
+    if let Ok(value) = std::env::var(name)
+        && !value.is_empty()
+    {
+        return Some(value);
+    }
+    let path = std::env::var(format!("{name}_FILE")).ok()?;
+    std::fs::read_to_string(path).ok().map(|text| text.trim().to_owned())
+}
+
+fn unknown_variables() -> Vec<String> {
+    let ours = std::env::vars().map(|(name, _)| name).filter(|name| name.starts_with("MUSTER_"));
+    ours.filter(|name| {
+        let base = name.strip_suffix("_FILE").unwrap_or(name);
+        !VARIABLES.contains(&name.as_str()) && !VARIABLES.contains(&base)
+    })
+    .map(|name| format!("the environment variable {name} is not known{}", nearest(&name, &VARIABLES)))
+    .collect()
+}
+
+fn nearest(name: &str, known: &[&str]) -> String {
+    let best = known.iter().max_by(|a, b| strsim::jaro(name, a).total_cmp(&strsim::jaro(name, b)));
+    best.map(|best| format!("; did you mean {best}?")).unwrap_or_default()
+}
+
+fn read_file(data: &Path) -> Result<RawFile, String> {
+    let path = data.join(FILE);
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(why) if why.kind() == std::io::ErrorKind::NotFound => return Ok(RawFile::default()),
+        Err(why) => return Err(format!("{}: {why}", path.display())),
+    };
+    toml::from_str(&text).map_err(|why| {
+        let message = why.message();
+        let unknown = message.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next());
+        let known = ["name", "dns", "provisioner", "listen", "public_listen", "public_url", "passphrase_file", "profile",
+            "base", "min", "default", "max", "grace", "renewable", "authority"];
+        let hint = unknown.map(|name| nearest(name, &known)).unwrap_or_default();
+        let line = why.span().map_or(1, |span| text[..span.start.min(text.len())].lines().count().max(1));
+        format!("{}:{line}: {message}{hint}", path.display())
+    })
+}
+
+fn names(flags: &Flags, file: Option<Vec<String>>, mistakes: &mut Vec<String>) -> Vec<String> {
+    let listed = |text: String| text.split(',').map(|name| name.trim().to_owned()).collect();
+    let names: Vec<String> = if flags.dns.is_empty() {
+        variable("MUSTER_DNS")
+            .or_else(|| variable("DOCKER_STEPCA_INIT_DNS_NAMES"))
+            .map(listed)
+            .or(file)
+            .unwrap_or_else(|| vec!["localhost".into(), "127.0.0.1".into()])
+    } else {
+        flags.dns.clone()
+    };
+    for name in &names {
+        if !matches!(San::parse(name), Ok(San::Dns(_) | San::Ip(_))) {
+            mistakes.push(format!("dns: {name:?} is neither a host name nor an address"));
+        }
+    }
+    names
+}
+
+fn address(key: &str, text: &str, mistakes: &mut Vec<String>) -> Option<SocketAddr> {
+    let full = if text.starts_with(':') { format!("0.0.0.0{text}") } else { text.to_owned() };
+    full.parse().map_err(|_| mistakes.push(format!("{key}: {text:?} is no address and port, such as 0.0.0.0:9000"))).ok()
+}
+
+/// It goes into certificates that live for years: a name that only this machine knows would be of no use to anybody.
+fn check_public_url(text: &str, mistakes: &mut Vec<String>) -> Option<String> {
+    let text = text.trim_end_matches('/');
+    if text.is_empty() {
+        return None;
+    }
+    let host = text.strip_prefix("http://").map(|rest| rest.split(['/', ':']).next().unwrap_or_default());
+    match host {
+        None | Some("") => mistakes.push(format!("public_url: {text:?} does not begin with http:// and a host name")),
+        Some("localhost" | "127.0.0.1") => {
+            mistakes.push("public_url: localhost means another machine to everybody else; give the name they use".into());
+        }
+        Some(_) => return Some(text.to_owned()),
+    }
+    None
+}
