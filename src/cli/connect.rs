@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use muster_api::Client;
 use muster_api::client::{Connector, Stream};
+use muster_server::Edge;
 use muster_server::peer::Peer;
 use zeroize::Zeroizing;
 
@@ -49,7 +50,7 @@ impl Session {
 fn in_process(config: &Config, open: &Open) -> Connector {
     let config = config.clone();
     let todos = Arc::new(move || assemble::todos(&config));
-    let router = muster_server::local_router(open.ca.clone(), todos);
+    let router = muster_server::local_service(&Edge::new(open.ca.clone(), todos));
     let uid = rustix::process::geteuid().as_raw();
     Connector::custom("the authority in this process".into(), move || {
         let router = router.clone();

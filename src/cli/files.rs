@@ -40,7 +40,8 @@ pub(super) fn private_key(path: &Path, password: Option<&[u8]>) -> Result<Zeroiz
     let bad = |why: &dyn std::fmt::Display| Failure::usage(format!("the private key {}: {why}", path.display()));
     if text.contains("BEGIN ENCRYPTED PRIVATE KEY") {
         let password = password.ok_or_else(|| bad(&"it is encrypted").fix("add --key-password-file FILE"))?;
-        return muster_backends::signer::decrypt_pkcs8(&text, password).map_err(|why| bad(&why));
+        let key = PrivateKey::from_encrypted_pem(&text, password).map_err(|why| bad(&why))?;
+        return Ok(Zeroizing::new(key.pkcs8().to_vec()));
     }
     if text.contains("Proc-Type: 4,ENCRYPTED") {
         return Err(bad(&"it is encrypted in the old PEM way").fix(format!(

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use muster_ca::Ca;
-use muster_server::listen::Listeners;
+use muster_server::{Edge, Listeners};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -46,7 +46,7 @@ pub(super) async fn serve_config(config: &Config, voice: Voice) -> Result<Exit, 
     todos.iter().for_each(|todo| voice.say(&format!("  to do    {todo}")));
     let for_status = config.clone();
     let todos = Arc::new(move || assemble::todos(&for_status));
-    let served = muster_server::serve(open.ca.clone(), todos, listeners, stopped()).await;
+    let served = muster_server::serve(Edge::new(open.ca.clone(), todos), listeners, stopped()).await;
     let _ = std::fs::remove_file(&socket);
     served.map_err(|why| Failure::failed(why.to_string()))?;
     voice.say(&farewell(&open.ca).await);
