@@ -1,1 +1,26 @@
-//! The HTTP edge: sockets, protocols, the gate
+//! The HTTP edge: sockets, protocols, the gate.
+//!
+//! Enter at [`listen::serve`]: it takes sockets that are bound already, an [`Edge`] and a signal to stop, and returns when
+//! everything in flight is answered. What comes in by TCP, by the local socket or from the command line in the same
+//! process meets the same routers ([`protocols`]) inside the same [`shell`].
+//!
+//! A protocol turns a request into a question to the authority and its answer into bytes. It judges nothing, and nothing
+//! here knows of a store or a key.
+
+mod answer;
+mod background;
+mod edge;
+mod gate;
+mod health;
+pub mod listen;
+mod metrics;
+pub mod peer;
+pub mod protocols;
+mod published;
+pub mod shell;
+mod tls;
+
+pub use edge::Edge;
+pub use listen::{Listeners, ServeError, serve, serve_stream};
+pub use protocols::rest::Todos;
+pub use protocols::{api_service, local_service, public_service};

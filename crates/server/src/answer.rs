@@ -1,0 +1,74 @@
+//! Answers that every protocol gives in the same way.
+
+use axum::body::Body;
+use axum::response::Response;
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, StatusCode};
+use serde::Serialize;
+
+/// The media type of JSON.
+pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json");
+/// The media type that `step` expects of PEM files.
+pub(crate) const PEM: HeaderValue = HeaderValue::from_static("application/x-pem-file");
+
+/// An error: every client gets one shape, and `step` prints the message.
+#[derive(Serialize)]
+struct Problem<'a> {
+    status: u16,
+    message: &'a str,
+}
+
+/// An error with its reason.
+pub(crate) fn problem(status: StatusCode, message: &str) -> Response {
+    json(
+        status,
+        &Problem {
+            status: status.as_u16(),
+            message,
+        },
+    )
+}
+
+/// JSON with a newline at the end, as `step` clients that read line by line expect.
+pub(crate) fn json(status: StatusCode, value: &impl Serialize) -> Response {
+    // Room for a certificate and its issuer, twice.
+    let mut bytes = Vec::with_capacity(4096);
+    match serde_json::to_writer(&mut bytes, value) {
+        Ok(()) => {
+            bytes.push(b'\n');
+            with_type(status, JSON, bytes.into())
+        }
+        Err(error) => {
+            tracing::error!(%error, "an answer could not be written as JSON");
+            with_type(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                JSON,
+                Bytes::from_static(BROKEN.as_bytes()),
+            )
+        }
+    }
+}
+
+const BROKEN: &str = "{\"status\":500,\"message\":\"the answer could not be written\"}\n";
+
+/// A body of any type.
+pub(crate) fn with_type(status: StatusCode, media_type: HeaderValue, body: Bytes) -> Response {
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, media_type);
+    response
+}
+
+/// What an unknown path gets.
+pub(crate) async fn not_found() -> Response {
+    problem(StatusCode::NOT_FOUND, "there is nothing at this path")
+}
+
+/// What a wrong method gets.
+pub(crate) async fn wrong_method() -> Response {
+    problem(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "this path does not answer this method",
+    )
+}

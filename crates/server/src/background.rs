@@ -1,0 +1,101 @@
+//! What the server does by itself: CRLs, its own certificate, tidying.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use muster_ca::Ca;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep};
+
+use crate::tls::Tls;
+
+/// How often the clock is looked at; a machine that slept notices after this long.
+const LOOK: Duration = Duration::from_secs(60);
+/// How often changed authorities and the listener's own certificate are looked at.
+const TLS_LOOK: Duration = Duration::from_secs(5);
+/// How often the store is tidied.
+const TIDY: Duration = Duration::from_secs(3600);
+/// The first and the longest wait after a failure.
+const BACK_OFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+/// The longest pause between two lists while revocations pour in.
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+
+/// Turns true, or loses its sender, when the server stops.
+pub(crate) type Stop = watch::Receiver<bool>;
+
+/// Waits for the end.
+pub(crate) async fn stopped(stop: &mut Stop) {
+    // A lost sender means that whoever served is gone.
+    let _ = stop.wait_for(|stopping| *stopping).await;
+}
+
+/// Makes CRLs at start, after each revocation and daily.
+///
+/// Revocations that come while lists are made are in the next ones. The pause after lists that took long to make leaves
+/// most of a core to requests while thousands of devices are revoked one by one.
+pub(crate) async fn keep_crls(ca: Arc<Ca>, mut stop: Stop) {
+    let mut made_at = None;
+    let mut wait = BACK_OFF.0;
+    while !*stop.borrow() {
+        // Listening begins before the count is read, so that no revocation falls between.
+        let revoked = ca.on_revocation();
+        let count = ca.revocations();
+        let pause = if made_at == Some(count) && ca.now() < ca.next_crl_due() {
+            tokio::select! {
+                () = revoked => continue,
+                () = sleep(LOOK) => continue,
+                () = stopped(&mut stop) => return,
+            }
+        } else {
+            let started = Instant::now();
+            match ca.refresh_crls().await {
+                Ok(()) => {
+                    made_at = Some(count);
+                    wait = BACK_OFF.0;
+                    (started.elapsed() * 2).min(LONGEST_PAUSE)
+                }
+                Err(error) => {
+                    tracing::error!(%error, "the CRLs could not be made; trying again");
+                    let pause = wait;
+                    wait = (wait * 2).min(BACK_OFF.1);
+                    pause
+                }
+            }
+        };
+        tokio::select! {
+            () = sleep(pause) => {}
+            () = stopped(&mut stop) => return,
+        }
+    }
+}
+
+/// Keeps the listener's certificate young and its trust anchors true.
+pub(crate) async fn keep_tls(tls: Arc<Tls>, mut stop: Stop) {
+    let mut wait = TLS_LOOK;
+    loop {
+        tokio::select! {
+            () = sleep(wait) => {}
+            () = stopped(&mut stop) => return,
+        }
+        wait = match tls.refresh().await {
+            Ok(()) => TLS_LOOK,
+            Err(error) => {
+                tracing::error!(%error, "the listener keeps its old certificate");
+                (wait * 2).min(BACK_OFF.1)
+            }
+        };
+    }
+}
+
+/// Deletes what has expired.
+pub(crate) async fn keep_tidy(ca: Arc<Ca>, mut stop: Stop) {
+    loop {
+        tokio::select! {
+            () = sleep(TIDY) => {}
+            () = stopped(&mut stop) => return,
+        }
+        if let Err(error) = ca.tidy().await {
+            tracing::warn!(%error, "the store could not be tidied");
+        }
+    }
+}

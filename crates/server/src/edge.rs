@@ -1,0 +1,103 @@
+//! What the routes share: the authority, the counters, and answers that are expensive to make.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwapOption;
+use axum::extract::FromRef;
+use bytes::Bytes;
+use muster_ca::Ca;
+use muster_ca::ports::Crl;
+use muster_pki::{Error, pem};
+
+use crate::health::Probe;
+use crate::metrics::Metrics;
+use crate::protocols::rest::Todos;
+
+/// What every route of every listener shares. Cheap to clone.
+#[derive(Clone)]
+pub struct Edge(Arc<Inner>);
+
+struct Inner {
+    ca: Arc<Ca>,
+    todos: Todos,
+    metrics: Metrics,
+    probe: Probe,
+    issuing: ArcSwapOption<Armoured>,
+    crls: Mutex<HashMap<(String, u32), (u64, Bytes)>>,
+}
+
+struct Armoured {
+    der: Vec<u8>,
+    pem: Arc<str>,
+}
+
+impl Edge {
+    /// Puts the edge in front of an authority. `todos` tells what an operator should see to that only the program knows.
+    pub fn new(ca: Arc<Ca>, todos: Todos) -> Self {
+        Self(Arc::new(Inner {
+            ca,
+            todos,
+            metrics: Metrics::default(),
+            probe: Probe::default(),
+            issuing: ArcSwapOption::empty(),
+            crls: Mutex::default(),
+        }))
+    }
+
+    /// The authority.
+    pub fn ca(&self) -> &Arc<Ca> {
+        &self.0.ca
+    }
+
+    pub(crate) fn todos(&self) -> &Todos {
+        &self.0.todos
+    }
+
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.0.metrics
+    }
+
+    pub(crate) fn probe(&self) -> &Probe {
+        &self.0.probe
+    }
+
+    /// The PEM of an issuing CA's certificate. Nearly every answer has the same one, so the last is kept.
+    pub(crate) fn issuing_pem(&self, der: &[u8]) -> Result<Arc<str>, Error> {
+        if let Some(last) = &*self.0.issuing.load()
+            && last.der == der
+        {
+            return Ok(last.pem.clone());
+        }
+        let pem: Arc<str> = pem::encode(pem::CERTIFICATE, der)?.into();
+        self.0.issuing.store(Some(Arc::new(Armoured {
+            der: der.to_vec(),
+            pem: pem.clone(),
+        })));
+        Ok(pem)
+    }
+
+    /// The PEM of a CRL. A list of a large fleet has megabytes, and anybody may ask for it.
+    pub(crate) fn crl_pem(&self, crl: &Crl) -> Result<Bytes, Error> {
+        let place = (crl.authority.clone(), crl.generation);
+        let kept = |lists: &HashMap<_, (u64, Bytes)>| {
+            lists
+                .get(&place)
+                .filter(|(number, _)| *number == crl.number)
+                .map(|(_, pem)| pem.clone())
+        };
+        if let Some(pem) = kept(&self.0.crls.lock().unwrap_or_else(PoisonError::into_inner)) {
+            return Ok(pem);
+        }
+        let pem = Bytes::from(pem::encode(pem::CRL, &crl.der)?);
+        let mut lists = self.0.crls.lock().unwrap_or_else(PoisonError::into_inner);
+        lists.insert(place, (crl.number, pem.clone()));
+        Ok(pem)
+    }
+}
+
+impl FromRef<Edge> for Arc<Ca> {
+    fn from_ref(edge: &Edge) -> Self {
+        edge.ca().clone()
+    }
+}

@@ -1,0 +1,45 @@
+//! Protocols: each turns requests into questions to the authority, and its answers and errors into bytes of its own.
+
+mod public;
+pub mod rest;
+mod step;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+
+use crate::{Edge, health, metrics, shell};
+
+/// The longest body that `/api/v1` takes.
+const REST_BODY: usize = 2 << 20;
+
+/// What the CA API listener answers: port 9000.
+pub fn api_service(edge: &Edge) -> Router {
+    let routes = Router::new()
+        .merge(step::router())
+        .nest("/1.0", step::router())
+        .merge(rest(edge))
+        .merge(health::liveness())
+        .merge(health::readiness())
+        .merge(metrics::router());
+    shell::around(routes, edge)
+}
+
+/// What the public listener answers: port 9080.
+pub fn public_service(edge: &Edge) -> Router {
+    shell::around(public::router().merge(health::liveness()), edge)
+}
+
+/// What the socket in the data directory answers, and the command line when it runs the server's routes itself.
+pub fn local_service(edge: &Edge) -> Router {
+    let routes = rest(edge)
+        .merge(health::liveness())
+        .merge(health::readiness())
+        .merge(metrics::router());
+    shell::around(routes, edge)
+}
+
+fn rest(edge: &Edge) -> Router<Edge> {
+    let routes =
+        rest::router(edge.ca().clone(), edge.todos().clone()).layer(DefaultBodyLimit::max(REST_BODY));
+    Router::new().nest("/api/v1", routes.with_state(()))
+}

@@ -1,0 +1,164 @@
+//! What every request passes, whatever its protocol: a name for the log, a limit on its time, a count, and JSON if it fails.
+
+use std::any::Any;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::{MatchedPath, Request, State};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::Response;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use tokio::time::{Instant, timeout};
+use tower_http::catch_panic::CatchPanicLayer;
+
+use crate::Edge;
+use crate::answer::{not_found, problem, wrong_method};
+
+/// How long a request may take, its body included.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// The longest request id that is taken from a client, in bytes.
+const MAX_ID: usize = 128;
+/// The longest text of a framework's own error that is repeated, in bytes.
+const MAX_TEXT: usize = 4096;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const SMALLSTEP_ID: HeaderName = HeaderName::from_static("x-smallstep-id");
+
+/// Puts the shell around a listener's routes.
+pub(crate) fn around(routes: Router<Edge>, edge: &Edge) -> Router {
+    routes
+        .fallback(not_found)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn_with_state(edge.clone(), shell))
+        .with_state(edge.clone())
+}
+
+async fn shell(State(edge): State<Edge>, request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let id = request_id(request.headers());
+    let method = request.method().clone();
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let answered = timeout(REQUEST_TIMEOUT, next.run(request)).await;
+    let mut response = answered.unwrap_or_else(|_| too_slow());
+    let status = response.status();
+    if (status.is_client_error() || status.is_server_error()) && !is_json(&response) {
+        response = as_json(response).await;
+    }
+    response.headers_mut().insert(REQUEST_ID, id.clone());
+    let took = started.elapsed();
+    let path = route.as_ref().map_or("none", MatchedPath::as_str);
+    tracing::debug!(%method, path, status = status.as_u16(), took_us = took.as_micros(), ?id, "answered");
+    edge.metrics().answered(&method, route, status, took);
+    response
+}
+
+fn too_slow() -> Response {
+    let message = format!("the request took longer than {} s", REQUEST_TIMEOUT.as_secs());
+    problem(StatusCode::REQUEST_TIMEOUT, &message)
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the layer hands the payload over")]
+fn panicked(payload: Box<dyn Any + Send>) -> http::Response<Body> {
+    let text = payload.downcast_ref::<String>().map(String::as_str);
+    let text = text
+        .or_else(|| payload.downcast_ref::<&str>().copied())
+        .unwrap_or("no text");
+    tracing::error!(text, "a request ran into a defect");
+    problem(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "something is wrong inside Muster; its log says what",
+    )
+}
+
+/// `step` cannot print an error that is not JSON, and the framework's own ones are plain text.
+async fn as_json(response: Response) -> Response {
+    let (parts, body) = response.into_parts();
+    let text = to_bytes(body, MAX_TEXT).await.unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let reason = if text.is_empty() {
+        parts.status.canonical_reason().unwrap_or("error")
+    } else {
+        &text
+    };
+    let mut answer = problem(parts.status, reason);
+    for (name, value) in &parts.headers {
+        if ![CONTENT_TYPE, CONTENT_LENGTH].contains(name) {
+            answer.headers_mut().append(name, value.clone());
+        }
+    }
+    answer
+}
+
+fn is_json(response: &Response<Body>) -> bool {
+    let media_type = response.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    media_type.is_some_and(|text| {
+        text.starts_with(b"application/json") || text.starts_with(b"application/problem+json")
+    })
+}
+
+/// The client's, else a new one.
+fn request_id(headers: &HeaderMap) -> HeaderValue {
+    let sent = headers.get(REQUEST_ID).or_else(|| headers.get(SMALLSTEP_ID));
+    let fits = |id: &&HeaderValue| {
+        (1..=MAX_ID).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic)
+    };
+    sent.filter(fits).cloned().unwrap_or_else(new_id)
+}
+
+/// The form of a UUID version 4 (RFC 9562, section 5.4). Names a request in logs and protects nothing, so that a counter
+/// spread by keyed hashing will do.
+fn new_id() -> HeaderValue {
+    static KEYS: LazyLock<(RandomState, RandomState)> =
+        LazyLock::new(|| (RandomState::new(), RandomState::new()));
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let spread = |keys: &RandomState| {
+        let mut hasher = keys.build_hasher();
+        hasher.write_u64(count);
+        hasher.finish()
+    };
+    let (high, low) = (spread(&KEYS.0), spread(&KEYS.1));
+    let text = format!(
+        "{:08x}-{:04x}-4{:03x}-{:04x}-{:012x}",
+        high >> 32,
+        (high >> 16) & 0xffff,
+        high & 0xfff,
+        0x8000 | (low >> 48) & 0x3fff,
+        low & 0xffff_ffff_ffff
+    );
+    HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static("none"))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may fail")]
+    use super::*;
+
+    #[test]
+    fn a_clients_id_is_kept_if_it_is_one() {
+        let with = |text: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(REQUEST_ID, text.parse().unwrap());
+            request_id(&headers)
+        };
+        assert_eq!(with("abc-1"), "abc-1");
+        assert_ne!(with("a b"), "a b");
+        assert_ne!(with(&"x".repeat(129)), &"x".repeat(129));
+    }
+
+    #[test]
+    fn a_new_id_has_the_form_of_a_uuid() {
+        let id = new_id();
+        let text = id.to_str().unwrap();
+        assert_eq!(text.len(), 36);
+        assert_eq!(text.as_bytes()[14], b'4');
+        assert!(b"89ab".contains(&text.as_bytes()[19]));
+        assert_ne!(new_id(), id);
+    }
+}

@@ -1,0 +1,110 @@
+//! TLS of the CA API listener: who we are, and which client certificates are taken.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use jiff::{SignedDuration, Timestamp};
+use muster_ca::Ca;
+use muster_ca::authority::Authority;
+use rustls::RootCertStore;
+use rustls::ServerConfig;
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
+
+/// A certificate is kept for so long even if the issuing CA ends soon and cuts it short.
+const SHORTEST: SignedDuration = SignedDuration::from_mins(10);
+
+/// Why the listener has no identity.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// The authority did not issue one.
+    #[error("the listener got no certificate: {0}")]
+    Identity(#[from] muster_ca::Error),
+    /// The certificate, its key and the trust anchors do not make a configuration.
+    #[error("TLS cannot be set up: {0}")]
+    Setup(String),
+}
+
+/// The listener's TLS, which is made anew when its certificate ages and when authorities change.
+pub(crate) struct Tls {
+    ca: Arc<Ca>,
+    current: ArcSwap<Current>,
+}
+
+struct Current {
+    config: Arc<ServerConfig>,
+    made_for: Vec<Authority>,
+    renew_at: Timestamp,
+}
+
+impl Tls {
+    pub(crate) async fn new(ca: Arc<Ca>) -> Result<Self, TlsError> {
+        let current = ArcSwap::from_pointee(make(&ca).await?);
+        Ok(Self { ca, current })
+    }
+
+    /// What the next handshake uses.
+    pub(crate) fn config(&self) -> Arc<ServerConfig> {
+        self.current.load().config.clone()
+    }
+
+    /// Makes it anew if it is time. What was there stays if that fails.
+    pub(crate) async fn refresh(&self) -> Result<(), TlsError> {
+        let current = self.current.load();
+        if self.ca.now() < current.renew_at && self.ca.authorities() == current.made_for {
+            return Ok(());
+        }
+        self.current.store(Arc::new(make(&self.ca).await?));
+        tracing::info!("the listener has a new certificate");
+        Ok(())
+    }
+}
+
+async fn make(ca: &Ca) -> Result<Current, TlsError> {
+    let made_for = ca.authorities();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let verifier = verifier(&made_for, provider.clone())?;
+    let (issued, key) = ca.listener_identity().await?;
+    let leaf = issued.certificate();
+    // Clients hold the root alone, so that the issuing CA has to come along.
+    let chain = vec![
+        CertificateDer::from(leaf.der.clone()),
+        CertificateDer::from(issued.issuing().to_vec()),
+    ];
+    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.pkcs8().to_vec()));
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
+        .map_err(setup)?
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(chain, key)
+        .map_err(setup)?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let left = leaf.not_after.duration_since(ca.now());
+    Ok(Current {
+        config: Arc::new(config),
+        made_for,
+        renew_at: ca.now() + (left / 2).max(SHORTEST),
+    })
+}
+
+/// Certificates are asked for and not demanded. Issuing CAs are trust anchors beside the roots, since many clients send
+/// their leaf alone.
+fn verifier(
+    authorities: &[Authority],
+    provider: Arc<CryptoProvider>,
+) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+    let mut anchors = RootCertStore::empty();
+    for generation in authorities.iter().flat_map(|authority| &authority.generations) {
+        anchors
+            .add(CertificateDer::from(generation.certificate.as_slice()))
+            .map_err(setup)?;
+    }
+    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(anchors), provider);
+    builder.allow_unauthenticated().build().map_err(setup)
+}
+
+fn setup(why: impl std::fmt::Display) -> TlsError {
+    TlsError::Setup(why.to_string())
+}
