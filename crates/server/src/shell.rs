@@ -161,4 +161,20 @@ mod tests {
         assert!(b"89ab".contains(&text.as_bytes()[19]));
         assert_ne!(new_id(), id);
     }
+
+    #[tokio::test]
+    async fn a_defect_is_a_500_in_json_that_tells_nothing() {
+        async fn broken() -> Response {
+            panic!("a secret")
+        }
+        let routes: Router = Router::new()
+            .route("/", axum::routing::get(broken))
+            .layer(CatchPanicLayer::custom(panicked));
+        let request = Request::new(Body::empty());
+        let response = tower::ServiceExt::oneshot(routes, request).await.unwrap();
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        assert!(is_json(&response));
+        let body = to_bytes(response.into_body(), MAX_TEXT).await.unwrap();
+        assert!(!String::from_utf8_lossy(&body).contains("secret"));
+    }
 }

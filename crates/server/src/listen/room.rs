@@ -246,3 +246,101 @@ impl Slot {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
+    use super::*;
+
+    /// Lives until it is asked to close or cut.
+    async fn guest(place: Place) {
+        let Place {
+            asked_to_close,
+            _seat,
+            ..
+        } = place;
+        let _ = asked_to_close.await;
+        drop(_seat);
+    }
+
+    async fn settled(room: &Room, size: usize) {
+        for _ in 0..1000 {
+            if room.lock().taken.len() == size {
+                return;
+            }
+            sleep(Duration::from_millis(1)).await;
+        }
+        panic!("{} are there, not {size}", room.lock().taken.len());
+    }
+
+    fn numbers(room: &Room) -> Vec<u64> {
+        let mut numbers: Vec<_> = room.lock().taken.keys().copied().collect();
+        numbers.sort_unstable();
+        numbers
+    }
+
+    #[tokio::test]
+    async fn in_a_full_room_the_longest_quiet_makes_way() {
+        let room = Arc::new(Room::new(4));
+        let mut working = None;
+        for number in 0..4 {
+            room.admit(|place| {
+                if number == 0 {
+                    working = Some(place.activity.begin());
+                }
+                guest(place)
+            });
+        }
+        room.sweep();
+        // The second has just been answered; the third and the fourth have been quiet, the third for longer.
+        drop(room.lock().taken.get(&1).map(|slot| slot.activity.begin()));
+        room.sweep();
+        assert!(timeout(Duration::from_secs(5), room.place_free()).await.is_ok());
+        settled(&room, 3).await;
+        assert_eq!(numbers(&room), [0, 1, 3]);
+        drop(working);
+    }
+
+    #[tokio::test]
+    async fn nobody_who_is_served_makes_way() {
+        let room = Arc::new(Room::new(1));
+        let mut working = None;
+        room.admit(|place| {
+            working = Some(place.activity.begin());
+            guest(place)
+        });
+        assert!(
+            timeout(Duration::from_millis(100), room.place_free())
+                .await
+                .is_err()
+        );
+        drop(working);
+        assert!(timeout(Duration::from_secs(5), room.place_free()).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn the_quiet_are_asked_to_leave_and_then_cut() {
+        let room = Arc::new(Room::new(8));
+        room.admit(guest);
+        room.admit(|place| async move {
+            let _deaf = place;
+            std::future::pending::<()>().await;
+        });
+        let mut working = None;
+        room.admit(|place| {
+            working = Some(place.activity.begin());
+            guest(place)
+        });
+        (0..=MAX_QUIET).for_each(|_| room.sweep());
+        settled(&room, 2).await;
+        (0..=MAX_LEAVING).for_each(|_| room.sweep());
+        settled(&room, 1).await;
+        assert_eq!(numbers(&room), [2]);
+        drop(working);
+        room.ask_all_to_leave();
+        assert!(timeout(Duration::from_secs(5), room.emptied()).await.is_ok());
+    }
+}
