@@ -44,14 +44,19 @@ pub(crate) struct Open {
 
 /// Where the local socket of a data directory is. A path that no socket can have is replaced by a short one.
 pub(crate) fn socket_path(data: &Path) -> PathBuf {
-    let full = std::path::absolute(data).unwrap_or_else(|_| data.to_owned()).join(SOCKET);
+    let full = std::path::absolute(data)
+        .unwrap_or_else(|_| data.to_owned())
+        .join(SOCKET);
     if full.as_os_str().len() <= MAX_SOCKET_PATH {
         return full;
     }
     let hash = muster_pki::key::sha256(full.as_os_str().as_encoded_bytes());
     let uid = rustix::process::getuid().as_raw();
     let run = std::env::var_os("XDG_RUNTIME_DIR").map_or_else(std::env::temp_dir, PathBuf::from);
-    run.join(format!("muster-{uid}-{}.sock", URL_SAFE_NO_PAD.encode(&hash[..9])))
+    run.join(format!(
+        "muster-{uid}-{}.sock",
+        URL_SAFE_NO_PAD.encode(&hash[..9])
+    ))
 }
 
 /// Whether the directory holds an authority.
@@ -62,14 +67,21 @@ pub(crate) fn is_initialised(data: &Path) -> bool {
 /// Opens the authority of a data directory.
 pub(crate) async fn open(config: &Config) -> Result<Open, Failure> {
     if !is_initialised(&config.data) {
-        return Err(Failure::failed(format!("there is no certification authority in {}", config.data.display()))
-            .fix("make one with: muster init"));
+        return Err(Failure::failed(format!(
+            "there is no certification authority in {}",
+            config.data.display()
+        ))
+        .fix("make one with: muster init"));
     }
     let lock = lock(&config.data)?;
-    let store = SqliteStore::open(&config.data.join(DATABASE)).map_err(|why| Failure::failed(why.to_string()))?;
+    let store =
+        SqliteStore::open(&config.data.join(DATABASE)).map_err(|why| Failure::failed(why.to_string()))?;
     let passphrase = read_secret(&passphrase_path(config))?;
     let ca = Ca::open(parts(config, Arc::new(store), passphrase)?).await?;
-    Ok(Open { ca: Arc::new(ca), _lock: lock })
+    Ok(Open {
+        ca: Arc::new(ca),
+        _lock: lock,
+    })
 }
 
 /// What somebody brings along to begin with.
@@ -119,9 +131,16 @@ async fn found(config: &Config, store: Arc<dyn Store>, brought: Brought) -> Resu
         make_secret(&data.join(PASSPHRASE))?;
     }
     let passphrase = read_secret(&passphrase_path(config))?;
-    let root_signer = FileSigner::open(&data.join(ROOT_KEYS), recovery).map_err(|why| Failure::failed(why.to_string()))?;
+    let root_signer =
+        FileSigner::open(&data.join(ROOT_KEYS), recovery).map_err(|why| Failure::failed(why.to_string()))?;
     let parts = parts(config, store, passphrase)?;
-    let import = take_in(muster_ca::authority::DEFAULT, &brought, &*parts.signer, &root_signer).await?;
+    let import = take_in(
+        muster_ca::authority::DEFAULT,
+        &brought,
+        &*parts.signer,
+        &root_signer,
+    )
+    .await?;
     let password = Zeroizing::new(String::from_utf8_lossy(&password).into_owned());
     let founding = Founding {
         name: &config.name,
@@ -149,7 +168,10 @@ pub(crate) async fn import(
         .map_err(|why| Failure::failed(why.to_string()))?;
     let import = take_in(name, &brought, &signer, &root_signer).await?;
     let import = import.ok_or_else(|| Failure::usage("there is nothing to import"))?;
-    Ok(open.ca.import_authority(proof, name, &import, &root_signer).await?)
+    Ok(open
+        .ca
+        .import_authority(proof, name, &import, &root_signer)
+        .await?)
 }
 
 /// Reads what was brought along and puts its keys into the signers.
@@ -159,7 +181,9 @@ async fn take_in(
     signer: &dyn Signer,
     root_signer: &FileSigner,
 ) -> Result<Option<Import>, Failure> {
-    let Some((root, root_key)) = &brought.root else { return Ok(None) };
+    let Some((root, root_key)) = &brought.root else {
+        return Ok(None);
+    };
     let one = |text: &str, what: &str| {
         let mut all = muster_pki::cert::Certificate::all_from_pem(text)?;
         if all.is_empty() {
@@ -167,14 +191,24 @@ async fn take_in(
         }
         Ok(all.remove(0))
     };
-    let matches = |certificate: &muster_pki::cert::Certificate, key: &muster_pki::key::PublicKey, what: &str| {
-        if certificate.key() == key { Ok(()) } else { Err(Failure::usage(format!("the {what}'s key is not the key of its certificate"))) }
-    };
+    let matches =
+        |certificate: &muster_pki::cert::Certificate, key: &muster_pki::key::PublicKey, what: &str| {
+            if certificate.key() == key {
+                Ok(())
+            } else {
+                Err(Failure::usage(format!(
+                    "the {what}'s key is not the key of its certificate"
+                )))
+            }
+        };
     let root = one(root, "root")?;
     let root_name = format!("{authority}-root");
     let root_key = match root_key {
         Some(pkcs8) => {
-            let public = root_signer.import(&root_name, pkcs8.clone()).await.map_err(muster_ca::Error::from)?;
+            let public = root_signer
+                .import(&root_name, pkcs8.clone())
+                .await
+                .map_err(muster_ca::Error::from)?;
             matches(&root, &public, "root")?;
             Some(root_name)
         }
@@ -184,13 +218,20 @@ async fn take_in(
         Some((text, pkcs8)) => {
             let certificate = one(text, "issuing CA")?;
             let name = format!("{authority}-issuing-1");
-            let public = signer.import(&name, pkcs8.clone()).await.map_err(muster_ca::Error::from)?;
+            let public = signer
+                .import(&name, pkcs8.clone())
+                .await
+                .map_err(muster_ca::Error::from)?;
             matches(&certificate, &public, "issuing CA")?;
             Some((certificate, name))
         }
         None => None,
     };
-    Ok(Some(Import { root, root_key, issuing }))
+    Ok(Some(Import {
+        root,
+        root_key,
+        issuing,
+    }))
 }
 
 /// The signer of root keys, opened with the recovery secret. The server never makes one.
@@ -224,7 +265,9 @@ pub(crate) fn todos(config: &Config) -> Vec<String> {
 
 /// Reads a secret's file: at most 4 KiB, without the newline at its end.
 pub(crate) fn read_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
-    let cannot = |why: &dyn std::fmt::Display| Failure::failed(format!("cannot read the secret {}: {why}", path.display()));
+    let cannot = |why: &dyn std::fmt::Display| {
+        Failure::failed(format!("cannot read the secret {}: {why}", path.display()))
+    };
     let mut bytes = Zeroizing::new(std::fs::read(path).map_err(|why| cannot(&why))?);
     while bytes.last().is_some_and(u8::is_ascii_whitespace) {
         bytes.pop();
@@ -237,13 +280,18 @@ pub(crate) fn read_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
 
 /// Writes a new file that only this user can read.
 pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
     file.write_all(bytes)?;
     file.sync_all()
 }
 
 fn parts(config: &Config, store: Arc<dyn Store>, passphrase: Zeroizing<Vec<u8>>) -> Result<Parts, Failure> {
-    let signer = FileSigner::open(&config.data.join(KEYS), passphrase).map_err(|why| Failure::failed(why.to_string()))?;
+    let signer = FileSigner::open(&config.data.join(KEYS), passphrase)
+        .map_err(|why| Failure::failed(why.to_string()))?;
     Ok(Parts {
         store,
         signer: Arc::new(signer),
@@ -260,7 +308,11 @@ fn lock(data: &Path) -> Result<DirLock, Failure> {
 }
 
 fn passphrase_path(config: &Config) -> PathBuf {
-    config.passphrase_file.clone().or_else(credential).unwrap_or_else(|| config.data.join(PASSPHRASE))
+    config
+        .passphrase_file
+        .clone()
+        .or_else(credential)
+        .unwrap_or_else(|| config.data.join(PASSPHRASE))
 }
 
 /// systemd's `LoadCredential=muster-passphrase:…`.
@@ -271,7 +323,11 @@ fn credential() -> Option<PathBuf> {
 
 fn make_dir(data: &Path) -> Result<(), Failure> {
     let cannot = |why: std::io::Error| Failure::failed(format!("cannot make {}: {why}", data.display()));
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(data).map_err(cannot)?;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(data)
+        .map_err(cannot)?;
     std::fs::set_permissions(data, Permissions::from_mode(0o700)).map_err(cannot)
 }
 
@@ -306,9 +362,14 @@ fn write_root(data: &Path, ca: &Ca) -> Result<(), Failure> {
     Ok(())
 }
 
-#[expect(clippy::expect_used, reason = "without randomness nothing may go on; aws-lc aborts by itself in this case")]
+#[expect(
+    clippy::expect_used,
+    reason = "without randomness nothing may go on; aws-lc aborts by itself in this case"
+)]
 fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
-    SystemRandom::new().fill(&mut bytes).expect("the system has randomness");
+    SystemRandom::new()
+        .fill(&mut bytes)
+        .expect("the system has randomness");
     bytes
 }

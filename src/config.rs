@@ -107,23 +107,47 @@ impl Config {
             RawFile::default()
         });
         let first = |flag: Option<String>, variables: &[&str], file: Option<String>, default: &str| {
-            flag.or_else(|| variables.iter().find_map(|name| variable(name))).or(file).unwrap_or_else(|| default.into())
+            flag.or_else(|| variables.iter().find_map(|name| variable(name)))
+                .or(file)
+                .unwrap_or_else(|| default.into())
         };
-        let name = first(flags.name.clone(), &["MUSTER_NAME", "DOCKER_STEPCA_INIT_NAME"], file.name, "Muster");
+        let name = first(
+            flags.name.clone(),
+            &["MUSTER_NAME", "DOCKER_STEPCA_INIT_NAME"],
+            file.name,
+            "Muster",
+        );
         let provisioner = first(
             flags.provisioner.clone(),
             &["MUSTER_PROVISIONER", "DOCKER_STEPCA_INIT_PROVISIONER_NAME"],
             file.provisioner,
             "iot-devices",
         );
-        let listen = first(flags.listen.clone(), &["MUSTER_LISTEN"], file.listen, "0.0.0.0:9000");
-        let public = first(flags.public_listen.clone(), &["MUSTER_PUBLIC_LISTEN"], file.public_listen, "0.0.0.0:9080");
-        let public_url = first(flags.public_url.clone(), &["MUSTER_PUBLIC_URL"], file.public_url, "");
+        let listen = first(
+            flags.listen.clone(),
+            &["MUSTER_LISTEN"],
+            file.listen,
+            "0.0.0.0:9000",
+        );
+        let public = first(
+            flags.public_listen.clone(),
+            &["MUSTER_PUBLIC_LISTEN"],
+            file.public_listen,
+            "0.0.0.0:9080",
+        );
+        let public_url = first(
+            flags.public_url.clone(),
+            &["MUSTER_PUBLIC_URL"],
+            file.public_url,
+            "",
+        );
         let dns = names(flags, file.dns, &mut mistakes);
         let listen = address("listen", &listen, &mut mistakes);
         let public_listen = address("public_listen", &public, &mut mistakes);
         let public_url = check_public_url(&public_url, &mut mistakes);
-        let profiles = Profiles::new(&file.profile).map_err(|more| mistakes.extend(more)).ok();
+        let profiles = Profiles::new(&file.profile)
+            .map_err(|more| mistakes.extend(more))
+            .ok();
         match (listen, public_listen, profiles) {
             (Some(listen), Some(public_listen), Some(profiles)) if mistakes.is_empty() => Ok(Self {
                 data: data.to_owned(),
@@ -136,10 +160,20 @@ impl Config {
                     .clone()
                     .or_else(|| variable("MUSTER_PASSPHRASE_FILE").map(PathBuf::from))
                     .or(file.passphrase_file),
-                settings: Settings { dns, public_url, profiles },
+                settings: Settings {
+                    dns,
+                    public_url,
+                    profiles,
+                },
             }),
-            _ => Err(Failure::usage(format!("the configuration has mistakes:\n  {}", mistakes.join("\n  ")))
-                .fix(format!("mend {} or the environment, then run this again", data.join(FILE).display()))),
+            _ => Err(Failure::usage(format!(
+                "the configuration has mistakes:\n  {}",
+                mistakes.join("\n  ")
+            ))
+            .fix(format!(
+                "mend {} or the environment, then run this again",
+                data.join(FILE).display()
+            ))),
         }
     }
 
@@ -156,7 +190,10 @@ impl Config {
             public_url: self.settings.public_url.as_deref(),
         };
         let text = toml::to_string(&first).map_err(std::io::Error::other)?;
-        std::fs::write(path, format!("# Written at the first run. Every key is explained in docs/configuration.md.\n{text}"))
+        std::fs::write(
+            path,
+            format!("# Written at the first run. Every key is explained in docs/configuration.md.\n{text}"),
+        )
     }
 }
 
@@ -168,22 +205,34 @@ pub(crate) fn variable(name: &str) -> Option<String> {
         return Some(value);
     }
     let path = std::env::var(format!("{name}_FILE")).ok()?;
-    std::fs::read_to_string(path).ok().map(|text| text.trim().to_owned())
+    std::fs::read_to_string(path)
+        .ok()
+        .map(|text| text.trim().to_owned())
 }
 
 fn unknown_variables() -> Vec<String> {
-    let ours = std::env::vars().map(|(name, _)| name).filter(|name| name.starts_with("MUSTER_"));
+    let ours = std::env::vars()
+        .map(|(name, _)| name)
+        .filter(|name| name.starts_with("MUSTER_"));
     ours.filter(|name| {
         let base = name.strip_suffix("_FILE").unwrap_or(name);
         !VARIABLES.contains(&name.as_str()) && !VARIABLES.contains(&base)
     })
-    .map(|name| format!("the environment variable {name} is not known{}", nearest(&name, &VARIABLES)))
+    .map(|name| {
+        format!(
+            "the environment variable {name} is not known{}",
+            nearest(&name, &VARIABLES)
+        )
+    })
     .collect()
 }
 
 fn nearest(name: &str, known: &[&str]) -> String {
-    let best = known.iter().max_by(|a, b| strsim::jaro(name, a).total_cmp(&strsim::jaro(name, b)));
-    best.map(|best| format!("; did you mean {best}?")).unwrap_or_default()
+    let best = known
+        .iter()
+        .max_by(|a, b| strsim::jaro(name, a).total_cmp(&strsim::jaro(name, b)));
+    best.map(|best| format!("; did you mean {best}?"))
+        .unwrap_or_default()
 }
 
 fn read_file(data: &Path) -> Result<RawFile, String> {
@@ -195,11 +244,30 @@ fn read_file(data: &Path) -> Result<RawFile, String> {
     };
     toml::from_str(&text).map_err(|why| {
         let message = why.message();
-        let unknown = message.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next());
-        let known = ["name", "dns", "provisioner", "listen", "public_listen", "public_url", "passphrase_file", "profile",
-            "base", "min", "default", "max", "grace", "renewable", "authority"];
+        let unknown = message
+            .strip_prefix("unknown field `")
+            .and_then(|rest| rest.split('`').next());
+        let known = [
+            "name",
+            "dns",
+            "provisioner",
+            "listen",
+            "public_listen",
+            "public_url",
+            "passphrase_file",
+            "profile",
+            "base",
+            "min",
+            "default",
+            "max",
+            "grace",
+            "renewable",
+            "authority",
+        ];
         let hint = unknown.map(|name| nearest(name, &known)).unwrap_or_default();
-        let line = why.span().map_or(1, |span| text[..span.start.min(text.len())].lines().count().max(1));
+        let line = why.span().map_or(1, |span| {
+            text[..span.start.min(text.len())].lines().count().max(1)
+        });
         format!("{}:{line}: {message}{hint}", path.display())
     })
 }
@@ -224,8 +292,18 @@ fn names(flags: &Flags, file: Option<Vec<String>>, mistakes: &mut Vec<String>) -
 }
 
 fn address(key: &str, text: &str, mistakes: &mut Vec<String>) -> Option<SocketAddr> {
-    let full = if text.starts_with(':') { format!("0.0.0.0{text}") } else { text.to_owned() };
-    full.parse().map_err(|_| mistakes.push(format!("{key}: {text:?} is no address and port, such as 0.0.0.0:9000"))).ok()
+    let full = if text.starts_with(':') {
+        format!("0.0.0.0{text}")
+    } else {
+        text.to_owned()
+    };
+    full.parse()
+        .map_err(|_| {
+            mistakes.push(format!(
+                "{key}: {text:?} is no address and port, such as 0.0.0.0:9000"
+            ))
+        })
+        .ok()
 }
 
 /// It goes into certificates that live for years: a name that only this machine knows would be of no use to anybody.
@@ -234,11 +312,18 @@ fn check_public_url(text: &str, mistakes: &mut Vec<String>) -> Option<String> {
     if text.is_empty() {
         return None;
     }
-    let host = text.strip_prefix("http://").map(|rest| rest.split(['/', ':']).next().unwrap_or_default());
+    let host = text
+        .strip_prefix("http://")
+        .map(|rest| rest.split(['/', ':']).next().unwrap_or_default());
     match host {
-        None | Some("") => mistakes.push(format!("public_url: {text:?} does not begin with http:// and a host name")),
+        None | Some("") => mistakes.push(format!(
+            "public_url: {text:?} does not begin with http:// and a host name"
+        )),
         Some("localhost" | "127.0.0.1") => {
-            mistakes.push("public_url: localhost means another machine to everybody else; give the name they use".into());
+            mistakes.push(
+                "public_url: localhost means another machine to everybody else; give the name they use"
+                    .into(),
+            );
         }
         Some(_) => return Some(text.to_owned()),
     }

@@ -25,9 +25,14 @@ pub(crate) fn now() -> Timestamp {
 pub(crate) struct SystemEntropy;
 
 impl Entropy for SystemEntropy {
-    #[expect(clippy::expect_used, reason = "without randomness a CA must not go on; aws-lc aborts by itself in this case")]
+    #[expect(
+        clippy::expect_used,
+        reason = "without randomness a CA must not go on; aws-lc aborts by itself in this case"
+    )]
     fn fill(&self, bytes: &mut [u8]) {
-        SystemRandom::new().fill(bytes).expect("the system has randomness");
+        SystemRandom::new()
+            .fill(bytes)
+            .expect("the system has randomness");
     }
 
     fn private_key(&self, kind: KeyKind) -> Result<PrivateKey, SignerError> {

@@ -26,8 +26,13 @@ pub(super) async fn run(common: &Common, voice: Voice, command: AuditCommand) ->
     let session = Session::start(common).await?;
     let exit = match command {
         AuditCommand::List { limit, after } => {
-            let after = after.map(|sequence| format!("&after={sequence}")).unwrap_or_default();
-            let page: Page<AuditEntry> = session.client.get(&format!("/audit?limit={limit}{after}")).await?;
+            let after = after
+                .map(|sequence| format!("&after={sequence}"))
+                .unwrap_or_default();
+            let page: Page<AuditEntry> = session
+                .client
+                .get(&format!("/audit?limit={limit}{after}"))
+                .await?;
             voice.data(&rows(&page.items), &page)?;
             Exit::Ok
         }
@@ -47,12 +52,16 @@ fn text(verdict: &AuditVerdict) -> String {
             "The chain of {} entries is intact. Its end: {}\nKeep that line elsewhere: what is cut off after it cannot be known.",
             verdict.entries, verdict.head
         ),
-        Some(sequence) => format!("The chain is broken at entry {sequence}: it was changed, or one before it was taken out."),
+        Some(sequence) => format!(
+            "The chain is broken at entry {sequence}: it was changed, or one before it was taken out."
+        ),
     }
 }
 
 fn rows(entries: &[AuditEntry]) -> String {
-    let head = ["NO", "TIME", "WHO", "HOW", "FROM", "WHAT", "TO WHAT"].map(str::to_owned).to_vec();
+    let head = ["NO", "TIME", "WHO", "HOW", "FROM", "WHAT", "TO WHAT"]
+        .map(str::to_owned)
+        .to_vec();
     let row = |entry: &AuditEntry| {
         vec![
             entry.sequence.to_string(),
@@ -64,5 +73,9 @@ fn rows(entries: &[AuditEntry]) -> String {
             entry.subject.clone(),
         ]
     };
-    table(&std::iter::once(head).chain(entries.iter().map(row)).collect::<Vec<_>>())
+    table(
+        &std::iter::once(head)
+            .chain(entries.iter().map(row))
+            .collect::<Vec<_>>(),
+    )
 }

@@ -109,7 +109,10 @@ pub(super) struct ImportArgs {
 
 pub(super) async fn run(common: &Common, voice: Voice, command: CaCommand) -> Result<Exit, Failure> {
     match command {
-        CaCommand::Rollover(RolloverCommand::Start { which, recovery_secret }) => {
+        CaCommand::Rollover(RolloverCommand::Start {
+            which,
+            recovery_secret,
+        }) => {
             return start_rollover(common, voice, &which.authority, recovery_secret).await;
         }
         CaCommand::Import(args) => return import(common, voice, args).await,
@@ -134,12 +137,27 @@ async fn run_online(session: &Session, voice: Voice, command: CaCommand) -> Resu
         }
         CaCommand::Fingerprint { which } => {
             let root = root(session, &which.authority).await?;
-            voice.data(&root.fingerprint, &serde_json::json!({ "fingerprint": root.fingerprint }))?;
+            voice.data(
+                &root.fingerprint,
+                &serde_json::json!({ "fingerprint": root.fingerprint }),
+            )?;
         }
-        CaCommand::Crl { which, generation, out } => {
-            let query = generation.map(|number| format!("?generation={number}")).unwrap_or_default();
-            let crl: Crl = session.client.get(&format!("/authorities/{}/crl{query}", which.authority)).await?;
-            voice.say(&format!("CRL number {} with {} entries, good until {}", crl.number, crl.entries, crl.next_update));
+        CaCommand::Crl {
+            which,
+            generation,
+            out,
+        } => {
+            let query = generation
+                .map(|number| format!("?generation={number}"))
+                .unwrap_or_default();
+            let crl: Crl = session
+                .client
+                .get(&format!("/authorities/{}/crl{query}", which.authority))
+                .await?;
+            voice.say(&format!(
+                "CRL number {} with {} entries, good until {}",
+                crl.number, crl.entries, crl.next_update
+            ));
             write(voice, out, &crl.pem, &crl)?;
         }
         CaCommand::Profile => {
@@ -187,24 +205,57 @@ async fn start_rollover(
 
 async fn import(common: &Common, voice: Voice, args: ImportArgs) -> Result<Exit, Failure> {
     let config = Config::load(&common.data, &Flags::default())?;
-    let password = args.key_password_file.as_deref().map(assemble::read_secret).transpose()?;
+    let password = args
+        .key_password_file
+        .as_deref()
+        .map(assemble::read_secret)
+        .transpose()?;
     let password = password.as_ref().map(|bytes| &***bytes);
-    let key = |path: &Option<PathBuf>| path.as_deref().map(|path| files::private_key(path, password)).transpose();
+    let key = |path: &Option<PathBuf>| {
+        path.as_deref()
+            .map(|path| files::private_key(path, password))
+            .transpose()
+    };
     let issuing = match (&args.issuing_cert, key(&args.issuing_key)?) {
         (Some(path), Some(key)) => Some((files::text(path)?, key)),
         _ => None,
     };
-    let brought = assemble::Brought { root: Some((files::text(&args.root_cert)?, key(&args.root_key)?)), issuing };
-    let secret = args.recovery_secret.clone().unwrap_or_else(|| assemble::recovery_path(&config));
-    assemble::import(&config, own_proof(), &args.name, brought, assemble::read_secret(&secret)?).await?;
-    voice.data(&format!("imported {}", args.name), &serde_json::json!({ "authority": args.name }))?;
+    let brought = assemble::Brought {
+        root: Some((files::text(&args.root_cert)?, key(&args.root_key)?)),
+        issuing,
+    };
+    let secret = args
+        .recovery_secret
+        .clone()
+        .unwrap_or_else(|| assemble::recovery_path(&config));
+    assemble::import(
+        &config,
+        own_proof(),
+        &args.name,
+        brought,
+        assemble::read_secret(&secret)?,
+    )
+    .await?;
+    voice.data(
+        &format!("imported {}", args.name),
+        &serde_json::json!({ "authority": args.name }),
+    )?;
     voice.say("A profile issues from it once muster.toml says so: [profile.NAME] authority = …");
     Ok(Exit::Ok)
 }
 
 fn own_proof() -> Proof {
-    let evidence = Evidence::LocalUser { uid: rustix::process::geteuid().as_raw(), trusted: true };
-    Proof { evidence, origin: Origin { via: "command", source: "local".into() } }
+    let evidence = Evidence::LocalUser {
+        uid: rustix::process::geteuid().as_raw(),
+        trusted: true,
+    };
+    Proof {
+        evidence,
+        origin: Origin {
+            via: "command",
+            source: "local".into(),
+        },
+    }
 }
 
 async fn root(session: &Session, name: &str) -> Result<Generation, Failure> {
@@ -214,7 +265,12 @@ async fn root(session: &Session, name: &str) -> Result<Generation, Failure> {
     root.ok_or_else(|| Failure::new(Exit::Missing, format!("there is no authority {name:?}")))
 }
 
-fn write(voice: Voice, out: Option<PathBuf>, text: &str, json: &impl serde::Serialize) -> Result<(), Failure> {
+fn write(
+    voice: Voice,
+    out: Option<PathBuf>,
+    text: &str,
+    json: &impl serde::Serialize,
+) -> Result<(), Failure> {
     match out {
         Some(path) => {
             files::write_public(&path, text.as_bytes())?;
@@ -225,23 +281,41 @@ fn write(voice: Voice, out: Option<PathBuf>, text: &str, json: &impl serde::Seri
 }
 
 fn rows(authorities: &[Authority]) -> String {
-    let head = ["AUTHORITY", "GENERATION", "STAGE", "NAME", "UNTIL", "FINGERPRINT"].map(str::to_owned).to_vec();
+    let head = ["AUTHORITY", "GENERATION", "STAGE", "NAME", "UNTIL", "FINGERPRINT"]
+        .map(str::to_owned)
+        .to_vec();
     let row = |authority: &Authority, generation: &Generation| {
         vec![
             authority.name.clone(),
-            if generation.number == 0 { "root".into() } else { generation.number.to_string() },
+            if generation.number == 0 {
+                "root".into()
+            } else {
+                generation.number.to_string()
+            },
             generation.stage.clone(),
             generation.subject.clone(),
             generation.not_after.clone(),
             generation.fingerprint.clone(),
         ]
     };
-    let all = authorities.iter().flat_map(|a| a.generations.iter().map(move |g| row(a, g)));
+    let all = authorities
+        .iter()
+        .flat_map(|a| a.generations.iter().map(move |g| row(a, g)));
     table(&std::iter::once(head).chain(all).collect::<Vec<_>>())
 }
 
 fn profile_rows(profiles: &[Profile]) -> String {
-    let head = ["PROFILE", "KIND", "AUTHORITY", "SHORTEST", "DEFAULT", "LONGEST", "GRACE"].map(str::to_owned).to_vec();
+    let head = [
+        "PROFILE",
+        "KIND",
+        "AUTHORITY",
+        "SHORTEST",
+        "DEFAULT",
+        "LONGEST",
+        "GRACE",
+    ]
+    .map(str::to_owned)
+    .to_vec();
     let row = |p: &Profile| {
         vec![
             p.name.clone(),
@@ -253,5 +327,9 @@ fn profile_rows(profiles: &[Profile]) -> String {
             p.grace.clone(),
         ]
     };
-    table(&std::iter::once(head).chain(profiles.iter().map(row)).collect::<Vec<_>>())
+    table(
+        &std::iter::once(head)
+            .chain(profiles.iter().map(row))
+            .collect::<Vec<_>>(),
+    )
 }

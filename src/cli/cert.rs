@@ -103,7 +103,11 @@ pub(super) async fn run(common: &Common, voice: Voice, command: CertCommand) -> 
 async fn list(common: &Common, voice: Voice, args: ListArgs) -> Result<Exit, Failure> {
     let session = Session::start(common).await?;
     let mut path = format!("/certificates?limit={}&status={}", args.limit, args.status);
-    let more = [("device", args.device), ("expires_within", args.expires_within), ("after", args.after)];
+    let more = [
+        ("device", args.device),
+        ("expires_within", args.expires_within),
+        ("after", args.after),
+    ];
     for (key, value) in more {
         path.push_str(&value.map(|value| format!("&{key}={value}")).unwrap_or_default());
     }
@@ -131,20 +135,39 @@ async fn revoke(common: &Common, voice: Voice, args: RevokeArgs) -> Result<Exit,
         let issued: Issued = session.client.get(&format!("/certificates/{serial}")).await?;
         confirm(voice, &issued.certificate.device, "revoke the certificate of")?;
     }
-    let request = ActRequest { reason: Some(args.reason), note: args.note, dry_run: args.dry_run };
-    let done: Revocation = session.client.post(&format!("/certificates/{serial}/revoke"), &request).await?;
+    let request = ActRequest {
+        reason: Some(args.reason),
+        note: args.note,
+        dry_run: args.dry_run,
+    };
+    let done: Revocation = session
+        .client
+        .post(&format!("/certificates/{serial}/revoke"), &request)
+        .await?;
     session.finish().await?;
     tell_revocation(voice, &done, "revoked", args.dry_run)
 }
 
 /// Says what was done to a device's certificates, and that brokers have yet to prove it.
-pub(super) fn tell_revocation(voice: Voice, done: &Revocation, word: &str, dry_run: bool) -> Result<Exit, Failure> {
+pub(super) fn tell_revocation(
+    voice: Voice,
+    done: &Revocation,
+    word: &str,
+    dry_run: bool,
+) -> Result<Exit, Failure> {
     let serials = done.serials.join(", ");
+    let count = match done.serials.len() {
+        1 => "1 certificate".to_owned(),
+        several => format!("{several} certificates"),
+    };
     if dry_run {
-        voice.data(&format!("Would touch {} certificates of {}: {serials}", done.serials.len(), done.device), done)?;
+        voice.data(
+            &format!("Would touch {count} of {}: {serials}", done.device),
+            done,
+        )?;
         return Ok(Exit::Ok);
     }
-    voice.data(&format!("{} {word}: {} certificates {serials}", done.device, done.serials.len()), done)?;
+    voice.data(&format!("{} {word}: {count} {serials}", done.device), done)?;
     if done.confirmed {
         return Ok(Exit::Ok);
     }
@@ -164,7 +187,11 @@ pub(super) fn confirm(voice: Voice, name: &str, what: &str) -> Result<(), Failur
     voice.say(&format!("To {what} {name}, type its name:"));
     let mut line = String::new();
     stdin().read_line(&mut line)?;
-    if line.trim() == name { Ok(()) } else { Err(Failure::usage("that is another name; nothing was changed")) }
+    if line.trim() == name {
+        Ok(())
+    } else {
+        Err(Failure::usage("that is another name; nothing was changed"))
+    }
 }
 
 async fn download(common: &Common, voice: Voice, what: &str, out: &Path) -> Result<Exit, Failure> {
@@ -174,7 +201,11 @@ async fn download(common: &Common, voice: Voice, what: &str, out: &Path) -> Resu
     session.finish().await?;
     let bundle = issue::bundle(&issued, None, None, issue::kind(&issued))?;
     files::write_bundle(out, &bundle.files())?;
-    let written: Vec<_> = bundle.files().into_iter().map(|file| out.join(file.name)).collect();
+    let written: Vec<_> = bundle
+        .files()
+        .into_iter()
+        .map(|file| out.join(file.name))
+        .collect();
     let lines: Vec<_> = written.iter().map(|path| path.display().to_string()).collect();
     voice.data(&lines.join("\n"), &written)?;
     Ok(Exit::Ok)
@@ -185,7 +216,9 @@ async fn serial_of(session: &Session, what: &str) -> Result<String, Failure> {
     let path = Path::new(what);
     if path.is_file() {
         let all = muster_pki::cert::Certificate::all_from_pem(&files::text(path)?)?;
-        let first = all.first().ok_or_else(|| Failure::usage(format!("{what} holds no certificate")))?;
+        let first = all
+            .first()
+            .ok_or_else(|| Failure::usage(format!("{what} holds no certificate")))?;
         return Ok(first.serial().iter().map(|byte| format!("{byte:02x}")).collect());
     }
     let hex = what.chars().all(|c| c.is_ascii_hexdigit() || c == ':');
@@ -193,20 +226,38 @@ async fn serial_of(session: &Session, what: &str) -> Result<String, Failure> {
         return Ok(what.replace(':', ""));
     }
     let device: Device = session.client.get(&format!("/devices/{what}")).await?;
-    let living: Vec<_> = device.certificates.iter().filter(|certificate| certificate.status == "active").collect();
+    let living: Vec<_> = device
+        .certificates
+        .iter()
+        .filter(|certificate| certificate.status == "active")
+        .collect();
     match living.as_slice() {
         [only] => Ok(only.serial.clone()),
-        [] => Err(Failure::new(Exit::Missing, format!("{what} has no living certificate"))),
+        [] => Err(Failure::new(
+            Exit::Missing,
+            format!("{what} has no living certificate"),
+        )),
         several => {
-            let serials: Vec<_> = several.iter().map(|certificate| certificate.serial.as_str()).collect();
-            Err(Failure::usage(format!("{what} has {} living certificates: {}", several.len(), serials.join(", ")))
-                .fix(format!("name one, or all of them with: muster device revoke {what}")))
+            let serials: Vec<_> = several
+                .iter()
+                .map(|certificate| certificate.serial.as_str())
+                .collect();
+            Err(Failure::usage(format!(
+                "{what} has {} living certificates: {}",
+                several.len(),
+                serials.join(", ")
+            ))
+            .fix(format!(
+                "name one, or all of them with: muster device revoke {what}"
+            )))
         }
     }
 }
 
 pub(super) fn rows(certificates: &[Certificate]) -> String {
-    let head = ["CN", "STATUS", "PROFILE", "ISSUED", "EXPIRES", "SERIAL"].map(str::to_owned).to_vec();
+    let head = ["CN", "STATUS", "PROFILE", "ISSUED", "EXPIRES", "SERIAL"]
+        .map(str::to_owned)
+        .to_vec();
     let row = |certificate: &Certificate| {
         vec![
             certificate.device.clone(),
@@ -217,7 +268,11 @@ pub(super) fn rows(certificates: &[Certificate]) -> String {
             certificate.serial.clone(),
         ]
     };
-    table(&std::iter::once(head).chain(certificates.iter().map(row)).collect::<Vec<_>>())
+    table(
+        &std::iter::once(head)
+            .chain(certificates.iter().map(row))
+            .collect::<Vec<_>>(),
+    )
 }
 
 fn describe(certificate: &Certificate) -> String {
@@ -225,11 +280,17 @@ fn describe(certificate: &Certificate) -> String {
         format!("{} ({})", certificate.device, certificate.status),
         format!("  profile        {}", certificate.profile),
         format!("  names          {}", certificate.sans.join(", ")),
-        format!("  valid          {} to {}", certificate.not_before, certificate.not_after),
+        format!(
+            "  valid          {} to {}",
+            certificate.not_before, certificate.not_after
+        ),
         format!("  serial number  {}", certificate.serial),
         format!("  in decimal     {}", certificate.serial_decimal),
         format!("  fingerprint    {}", certificate.fingerprint),
-        format!("  issued by      {} {} ({})", certificate.authority, certificate.generation, certificate.how),
+        format!(
+            "  issued by      {} {} ({})",
+            certificate.authority, certificate.generation, certificate.how
+        ),
     ];
     if let (Some(at), Some(reason)) = (&certificate.revoked_at, &certificate.reason) {
         lines.push(format!("  revoked        {at} ({reason})"));

@@ -24,16 +24,25 @@ impl Session {
     /// Reaches the server that the options mean. A server that runs on the data directory is preferred to a second one.
     pub(crate) async fn start(common: &Common) -> Result<Self, Failure> {
         if let Some(url) = remote_url(common) {
-            return Ok(Self { client: remote(&url, common)?, open: None });
+            return Ok(Self {
+                client: remote(&url, common)?,
+                open: None,
+            });
         }
         let socket = assemble::socket_path(&common.data);
         if tokio::net::UnixStream::connect(&socket).await.is_ok() {
-            return Ok(Self { client: Client::new(Connector::unix(socket), None), open: None });
+            return Ok(Self {
+                client: Client::new(Connector::unix(socket), None),
+                open: None,
+            });
         }
         let config = Config::load(&common.data, &Flags::default())?;
         let open = assemble::open(&config).await?;
         let client = Client::new(in_process(&config, &open), None);
-        Ok(Self { client, open: Some(open) })
+        Ok(Self {
+            client,
+            open: Some(open),
+        })
     }
 
     /// Finishes what a command began: without a server, its CRLs are made here.
@@ -70,7 +79,9 @@ fn remote_url(common: &Common) -> Option<String> {
     if assemble::is_initialised(&common.data) {
         return None;
     }
-    variable("MUSTER_URL").or_else(|| variable("STEP_CA_URL")).or_else(|| step_default("ca-url"))
+    variable("MUSTER_URL")
+        .or_else(|| variable("STEP_CA_URL"))
+        .or_else(|| step_default("ca-url"))
 }
 
 fn remote(url: &str, common: &Common) -> Result<Client, Failure> {
@@ -81,11 +92,20 @@ fn remote(url: &str, common: &Common) -> Result<Client, Failure> {
     let root = common
         .root
         .clone()
-        .or_else(|| variable("MUSTER_ROOT").or_else(|| variable("STEP_CA_ROOT")).map(PathBuf::from))
+        .or_else(|| {
+            variable("MUSTER_ROOT")
+                .or_else(|| variable("STEP_CA_ROOT"))
+                .map(PathBuf::from)
+        })
         .or_else(|| step_default("root").map(PathBuf::from))
-        .ok_or_else(|| Failure::usage("say which root certificate the server must have").fix("add --root FILE"))?;
+        .ok_or_else(|| {
+            Failure::usage("say which root certificate the server must have").fix("add --root FILE")
+        })?;
     let (host, port) = host_and_port(url)?;
-    Ok(Client::new(Connector::https(&host, port, trust(&root)?)?, Some(key)))
+    Ok(Client::new(
+        Connector::https(&host, port, trust(&root)?)?,
+        Some(key),
+    ))
 }
 
 fn host_and_port(url: &str) -> Result<(String, u16), Failure> {
@@ -100,16 +120,24 @@ fn host_and_port(url: &str) -> Result<(String, u16), Failure> {
         Some((host, port)) if !port.contains(']') => (host, port.parse().map_err(|_| bad())?),
         _ => (authority, 9000),
     };
-    if host.is_empty() { Err(bad()) } else { Ok((host.to_owned(), port)) }
+    if host.is_empty() {
+        Err(bad())
+    } else {
+        Ok((host.to_owned(), port))
+    }
 }
 
 /// TLS that trusts the roots in a file and nobody else.
 pub(crate) fn trust(root: &Path) -> Result<Arc<rustls::ClientConfig>, Failure> {
-    let cannot = |why: &dyn std::fmt::Display| Failure::usage(format!("the root certificate {}: {why}", root.display()));
+    let cannot = |why: &dyn std::fmt::Display| {
+        Failure::usage(format!("the root certificate {}: {why}", root.display()))
+    };
     let text = std::fs::read_to_string(root).map_err(|why| cannot(&why))?;
     let mut roots = rustls::RootCertStore::empty();
     for certificate in muster_pki::cert::Certificate::all_from_pem(&text)? {
-        roots.add(certificate.der().to_vec().into()).map_err(|why| cannot(&why))?;
+        roots
+            .add(certificate.der().to_vec().into())
+            .map_err(|why| cannot(&why))?;
     }
     if roots.is_empty() {
         return Err(cannot(&"it holds no certificate"));

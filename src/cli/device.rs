@@ -92,12 +92,26 @@ pub(super) struct ActArgs {
 pub(super) async fn run(common: &Common, voice: Voice, command: DeviceCommand) -> Result<Exit, Failure> {
     match command {
         DeviceCommand::Import(args) => import::run(common, voice, args).await,
-        DeviceCommand::Create { name, kind, note, dry_run } => {
+        DeviceCommand::Create {
+            name,
+            kind,
+            note,
+            dry_run,
+        } => {
             let session = Session::start(common).await?;
-            let request = CreateDevice { name, profile: kind, note, dry_run };
+            let request = CreateDevice {
+                name,
+                profile: kind,
+                note,
+                dry_run,
+            };
             let device: Device = session.client.post("/devices", &request).await?;
             session.finish().await?;
-            let word = if dry_run { "could be registered" } else { "registered" };
+            let word = if dry_run {
+                "could be registered"
+            } else {
+                "registered"
+            };
             voice.data(&format!("{} {word} as a {}", device.name, device.kind), &device)?;
             Ok(Exit::Ok)
         }
@@ -117,16 +131,29 @@ async fn act(common: &Common, voice: Voice, args: ActArgs, verb: &str, word: &st
     if matches!(verb, "revoke" | "retire") && !args.yes && !args.dry_run {
         confirm(voice, &args.name, verb)?;
     }
-    let request = ActRequest { reason: args.reason, note: args.note, dry_run: args.dry_run };
-    let done: Revocation = session.client.post(&format!("/devices/{}/{verb}", args.name), &request).await?;
+    let request = ActRequest {
+        reason: args.reason,
+        note: args.note,
+        dry_run: args.dry_run,
+    };
+    let done: Revocation = session
+        .client
+        .post(&format!("/devices/{}/{verb}", args.name), &request)
+        .await?;
     session.finish().await?;
     tell_revocation(voice, &done, word, args.dry_run)
 }
 
 async fn list(common: &Common, voice: Voice, args: ListArgs) -> Result<Exit, Failure> {
     let session = Session::start(common).await?;
-    let after = args.after.map(|name| format!("&after={name}")).unwrap_or_default();
-    let path = format!("/devices?limit={}&prefix={}&state={}{after}", args.limit, args.prefix, args.state);
+    let after = args
+        .after
+        .map(|name| format!("&after={name}"))
+        .unwrap_or_default();
+    let path = format!(
+        "/devices?limit={}&prefix={}&state={}{after}",
+        args.limit, args.prefix, args.state
+    );
     let page: Page<Device> = session.client.get(&path).await?;
     session.finish().await?;
     voice.data(&rows(&page.items), &page)?;
@@ -173,9 +200,18 @@ async fn export(common: &Common, voice: Voice, csv: bool) -> Result<Exit, Failur
 fn as_csv(devices: &[Device]) -> Result<String, Failure> {
     let failed = |why: &dyn std::fmt::Display| Failure::failed(why.to_string());
     let mut writer = csv::Writer::from_writer(Vec::new());
-    writer.write_record(["name", "kind", "state", "profile", "created", "note"]).map_err(|why| failed(&why))?;
+    writer
+        .write_record(["name", "kind", "state", "profile", "created", "note"])
+        .map_err(|why| failed(&why))?;
     for device in devices {
-        let row = [&device.name, &device.kind, &device.state, &device.profile, &device.created, &device.note];
+        let row = [
+            &device.name,
+            &device.kind,
+            &device.state,
+            &device.profile,
+            &device.created,
+            &device.note,
+        ];
         writer.write_record(row).map_err(|why| failed(&why))?;
     }
     let bytes = writer.into_inner().map_err(|why| failed(&why))?;
@@ -183,7 +219,9 @@ fn as_csv(devices: &[Device]) -> Result<String, Failure> {
 }
 
 fn rows(devices: &[Device]) -> String {
-    let head = ["NAME", "KIND", "STATE", "PROFILE", "SINCE"].map(str::to_owned).to_vec();
+    let head = ["NAME", "KIND", "STATE", "PROFILE", "SINCE"]
+        .map(str::to_owned)
+        .to_vec();
     let row = |device: &Device| {
         vec![
             device.name.clone(),
@@ -193,5 +231,9 @@ fn rows(devices: &[Device]) -> String {
             device.created.clone(),
         ]
     };
-    table(&std::iter::once(head).chain(devices.iter().map(row)).collect::<Vec<_>>())
+    table(
+        &std::iter::once(head)
+            .chain(devices.iter().map(row))
+            .collect::<Vec<_>>(),
+    )
 }

@@ -17,14 +17,23 @@ const MAX_FILE: u64 = 64 << 20;
 /// A whole file, or standard input for `-`.
 pub(super) fn bytes(path: &Path) -> Result<Vec<u8>, Failure> {
     let cannot = |why: std::io::Error| {
-        let exit = if why.kind() == std::io::ErrorKind::NotFound { super::Exit::Missing } else { super::Exit::Failed };
+        let exit = if why.kind() == std::io::ErrorKind::NotFound {
+            super::Exit::Missing
+        } else {
+            super::Exit::Failed
+        };
         Failure::new(exit, format!("cannot read {}: {why}", path.display()))
     };
     let mut bytes = Vec::new();
     if path == Path::new("-") {
-        std::io::stdin().take(MAX_FILE).read_to_end(&mut bytes).map_err(cannot)?;
+        std::io::stdin()
+            .take(MAX_FILE)
+            .read_to_end(&mut bytes)
+            .map_err(cannot)?;
     } else {
-        std::fs::File::open(path).and_then(|file| file.take(MAX_FILE).read_to_end(&mut bytes)).map_err(cannot)?;
+        std::fs::File::open(path)
+            .and_then(|file| file.take(MAX_FILE).read_to_end(&mut bytes))
+            .map_err(cannot)?;
     }
     Ok(bytes)
 }
@@ -37,7 +46,8 @@ pub(super) fn text(path: &Path) -> Result<String, Failure> {
 /// A private key, PKCS#8 DER; encrypted PKCS#8 is opened with the password.
 pub(super) fn private_key(path: &Path, password: Option<&[u8]>) -> Result<Zeroizing<Vec<u8>>, Failure> {
     let text = Zeroizing::new(text(path)?);
-    let bad = |why: &dyn std::fmt::Display| Failure::usage(format!("the private key {}: {why}", path.display()));
+    let bad =
+        |why: &dyn std::fmt::Display| Failure::usage(format!("the private key {}: {why}", path.display()));
     if text.contains("BEGIN ENCRYPTED PRIVATE KEY") {
         let password = password.ok_or_else(|| bad(&"it is encrypted").fix("add --key-password-file FILE"))?;
         let key = PrivateKey::from_encrypted_pem(&text, password).map_err(|why| bad(&why))?;
@@ -56,8 +66,14 @@ pub(super) fn private_key(path: &Path, password: Option<&[u8]>) -> Result<Zeroiz
 /// SHA-256 over the first certificate of a text, as `step` shows it.
 pub(super) fn fingerprint(text: &str) -> Result<String, Failure> {
     let all = Certificate::all_from_pem(text)?;
-    let first = all.first().ok_or_else(|| Failure::usage("there is no certificate in the file"))?;
-    Ok(first.fingerprint().iter().map(|byte| format!("{byte:02x}")).collect())
+    let first = all
+        .first()
+        .ok_or_else(|| Failure::usage("there is no certificate in the file"))?;
+    Ok(first
+        .fingerprint()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect())
 }
 
 /// Writes a public file beside and renames it, so that a reader never sees half of it. Mode 0644.
@@ -67,7 +83,8 @@ pub(super) fn write_public(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     let beside = path.with_extension("new");
     let mut file = std::fs::File::create(&beside).map_err(cannot)?;
     std::io::Write::write_all(&mut file, bytes).map_err(cannot)?;
-    file.set_permissions(std::fs::Permissions::from_mode(0o644)).map_err(cannot)?;
+    file.set_permissions(std::fs::Permissions::from_mode(0o644))
+        .map_err(cannot)?;
     file.sync_all().map_err(cannot)?;
     std::fs::rename(beside, path).map_err(cannot)
 }

@@ -21,10 +21,12 @@ const AT_ONCE: usize = 16;
 const MAX_ROWS: usize = 1_000_000;
 
 #[derive(clap::Args)]
-#[command(after_help = "The file has a header line; name is needed, the rest may be missing:
+#[command(
+    after_help = "The file has a header line; name is needed, the rest may be missing:
   name,kind,validity,sans
   site-001,client,30d,
-  mqtt.ak-sg.com,server,365d,mqtt.ak-sg.com;10.0.80.50")]
+  mqtt.ak-sg.com,server,365d,mqtt.ak-sg.com;10.0.80.50"
+)]
 pub(super) struct ImportArgs {
     /// CSV file
     file: PathBuf,
@@ -72,12 +74,20 @@ pub(super) async fn run(common: &Common, voice: Voice, args: ImportArgs) -> Resu
     let rows = Arc::new(rows);
     let mut workers = tokio::task::JoinSet::new();
     for _ in 0..AT_ONCE.min(total) {
-        let (client, rows, next, failed) = (session.client.another(), rows.clone(), next.clone(), failed.clone());
+        let (client, rows, next, failed) = (
+            session.client.another(),
+            rows.clone(),
+            next.clone(),
+            failed.clone(),
+        );
         let (out, bar, dry_run) = (args.out.clone(), bar.clone(), args.dry_run);
         workers.spawn(async move {
             while let Some(row) = rows.get(next.fetch_add(1, Ordering::Relaxed)) {
                 if let Err(why) = one(&client, row, &out, dry_run).await {
-                    failed.lock().await.push(FailedRow { name: row.name.clone(), why: why.to_string() });
+                    failed.lock().await.push(FailedRow {
+                        name: row.name.clone(),
+                        why: why.to_string(),
+                    });
                 }
                 bar.inc(1);
             }
@@ -87,7 +97,15 @@ pub(super) async fn run(common: &Common, voice: Voice, args: ImportArgs) -> Resu
     bar.finish_and_clear();
     session.finish().await?;
     let failed = std::mem::take(&mut *failed.lock().await);
-    tell(voice, Outcome { rows: total, done: total - failed.len(), failed }, &args)
+    tell(
+        voice,
+        Outcome {
+            rows: total,
+            done: total - failed.len(),
+            failed,
+        },
+        &args,
+    )
 }
 
 /// The key is on the disk before it is asked for, and the certificate is the last file to be written. So whatever is
@@ -102,7 +120,9 @@ async fn one(client: &Client, row: &Row, out: &Path, dry_run: bool) -> Result<()
     }
     let key = if dry_run {
         use muster_ca::ports::Entropy;
-        crate::real::SystemEntropy.private_key(KeyKind::P256).map_err(muster_ca::Error::from)?
+        crate::real::SystemEntropy
+            .private_key(KeyKind::P256)
+            .map_err(muster_ca::Error::from)?
     } else {
         std::fs::create_dir_all(&dir)?;
         issue::kept_key(&dir.join(format!("{}.key", row.name)), KeyKind::P256)?
@@ -111,7 +131,14 @@ async fn one(client: &Client, row: &Row, out: &Path, dry_run: bool) -> Result<()
         name: Some(row.name.clone()),
         csr: issue::request_pem(&row.name, &key)?,
         profile: row.kind.clone().filter(|kind| !kind.is_empty()),
-        sans: row.sans.iter().flat_map(|sans| sans.split(';')).map(str::trim).filter(|san| !san.is_empty()).map(str::to_owned).collect(),
+        sans: row
+            .sans
+            .iter()
+            .flat_map(|sans| sans.split(';'))
+            .map(str::trim)
+            .filter(|san| !san.is_empty())
+            .map(str::to_owned)
+            .collect(),
         validity: row.validity.clone().filter(|validity| !validity.is_empty()),
         reuse: true,
         dry_run,
@@ -121,8 +148,10 @@ async fn one(client: &Client, row: &Row, out: &Path, dry_run: bool) -> Result<()
         return Ok(());
     }
     let bundle = issue::bundle(&issued, Some(key.to_pem()?), None, issue::kind(&issued))?;
-    let (certificate, others): (Vec<_>, Vec<_>) =
-        bundle.files().into_iter().partition(|file| file.name == format!("{}.crt", row.name));
+    let (certificate, others): (Vec<_>, Vec<_>) = bundle
+        .files()
+        .into_iter()
+        .partition(|file| file.name == format!("{}.crt", row.name));
     files::write_bundle(&dir, &others)?;
     files::write_bundle(&dir, &certificate)
 }
@@ -134,7 +163,11 @@ fn read(path: &Path) -> Result<Vec<Row>, Failure> {
 
 /// Reads the rows, and refuses a name that stands there twice: which of the two would count?
 fn parse(bytes: &[u8]) -> Result<Vec<Row>, String> {
-    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).comment(Some(b'#')).flexible(true).from_reader(bytes);
+    let mut reader = csv::ReaderBuilder::new()
+        .trim(csv::Trim::All)
+        .comment(Some(b'#'))
+        .flexible(true)
+        .from_reader(bytes);
     let mut rows = Vec::new();
     let mut names = std::collections::HashSet::new();
     for row in reader.deserialize::<Row>() {
@@ -147,7 +180,11 @@ fn parse(bytes: &[u8]) -> Result<Vec<Row>, String> {
         }
         rows.push(row);
     }
-    if rows.is_empty() { Err("it has no rows".into()) } else { Ok(rows) }
+    if rows.is_empty() {
+        Err("it has no rows".into())
+    } else {
+        Ok(rows)
+    }
 }
 
 fn progress(voice: Voice, total: usize) -> ProgressBar {
@@ -161,8 +198,17 @@ fn progress(voice: Voice, total: usize) -> ProgressBar {
 }
 
 fn tell(voice: Voice, outcome: Outcome, args: &ImportArgs) -> Result<Exit, Failure> {
-    let word = if args.dry_run { "could be enrolled" } else { "have their certificate" };
-    let mut text = format!("{} of {} devices {word} in {}", outcome.done, outcome.rows, args.out.display());
+    let word = if args.dry_run {
+        "could be enrolled"
+    } else {
+        "have their certificate"
+    };
+    let mut text = format!(
+        "{} of {} devices {word} in {}",
+        outcome.done,
+        outcome.rows,
+        args.out.display()
+    );
     for failed in &outcome.failed {
         text.push_str(&format!("\n  {}: {}", failed.name, failed.why));
     }
@@ -171,7 +217,11 @@ fn tell(voice: Voice, outcome: Outcome, args: &ImportArgs) -> Result<Exit, Failu
         return Ok(Exit::Ok);
     }
     voice.say("Mend the rows that failed and run the same line again: the others are not touched.");
-    Ok(if outcome.done == 0 { Exit::Failed } else { Exit::Partly })
+    Ok(if outcome.done == 0 {
+        Exit::Failed
+    } else {
+        Exit::Partly
+    })
 }
 
 #[cfg(test)]
@@ -189,7 +239,13 @@ mod tests {
 
     #[test]
     fn files_that_cannot_be_meant_are_refused() {
-        for bad in ["", "name\n", "name,colour\na,red\n", "name\na\na\n", "kind\nclient\n"] {
+        for bad in [
+            "",
+            "name\n",
+            "name,colour\na,red\n",
+            "name\na\na\n",
+            "kind\nclient\n",
+        ] {
             assert!(parse(bad.as_bytes()).is_err(), "{bad}");
         }
     }

@@ -60,7 +60,10 @@ pub(super) async fn init(common: &Common, voice: Voice, args: InitArgs) -> Resul
     if assemble::init(&config, brought).await? {
         tell(&config, voice);
     } else {
-        voice.say(&format!("There is a certification authority in {}; nothing was changed.", config.data.display()));
+        voice.say(&format!(
+            "There is a certification authority in {}; nothing was changed.",
+            config.data.display()
+        ));
     }
     let root = config.data.join(assemble::ROOT_FILE);
     let text = std::fs::read_to_string(&root)?;
@@ -71,11 +74,19 @@ pub(super) async fn init(common: &Common, voice: Voice, args: InitArgs) -> Resul
 }
 
 fn read_brought(args: &InitArgs) -> Result<Brought, Failure> {
-    let password = args.key_password_file.as_deref().map(assemble::read_secret).transpose()?;
+    let password = args
+        .key_password_file
+        .as_deref()
+        .map(assemble::read_secret)
+        .transpose()?;
     let key = |path: &Option<PathBuf>| {
-        path.as_deref().map(|path| files::private_key(path, password.as_ref().map(|bytes| &***bytes))).transpose()
+        path.as_deref()
+            .map(|path| files::private_key(path, password.as_ref().map(|bytes| &***bytes)))
+            .transpose()
     };
-    let Some(root) = &args.root_cert else { return Ok(Brought::default()) };
+    let Some(root) = &args.root_cert else {
+        return Ok(Brought::default());
+    };
     let (root_key, issuing_key) = (key(&args.root_key)?, key(&args.issuing_key)?);
     if root_key.is_none() && issuing_key.is_none() {
         return Err(Failure::usage("a root without its key cannot sign an issuing CA")
@@ -83,10 +94,15 @@ fn read_brought(args: &InitArgs) -> Result<Brought, Failure> {
     }
     let issuing = match (&args.issuing_cert, issuing_key) {
         (Some(path), Some(key)) => Some((files::text(path)?, key)),
-        (Some(_), None) => return Err(Failure::usage("the issuing CA's key is missing").fix("add --issuing-key FILE")),
+        (Some(_), None) => {
+            return Err(Failure::usage("the issuing CA's key is missing").fix("add --issuing-key FILE"));
+        }
         (None, _) => None,
     };
-    Ok(Brought { root: Some((files::text(root)?, root_key)), issuing })
+    Ok(Brought {
+        root: Some((files::text(root)?, root_key)),
+        issuing,
+    })
 }
 
 fn ask(config: &Config, voice: Voice) -> Result<(), Failure> {
@@ -103,7 +119,11 @@ fn ask(config: &Config, voice: Voice) -> Result<(), Failure> {
     ));
     let mut line = String::new();
     stdin().read_line(&mut line)?;
-    if line.trim() == "yes" { Ok(()) } else { Err(Failure::usage("not made")) }
+    if line.trim() == "yes" {
+        Ok(())
+    } else {
+        Err(Failure::usage("not made"))
+    }
 }
 
 fn tell(config: &Config, voice: Voice) {

@@ -57,14 +57,22 @@ pub(super) async fn verify(voice: Voice, args: &VerifyArgs) -> Result<Exit, Fail
         None => beside(&args.what)?,
     };
     let anchors = files::bytes(&ca)?;
-    let crls = args.crl.iter().map(|path| files::bytes(path)).collect::<Result<Vec<_>, _>>()?;
+    let crls = args
+        .crl
+        .iter()
+        .map(|path| files::bytes(path))
+        .collect::<Result<Vec<_>, _>>()?;
     let crls: Vec<&[u8]> = crls.iter().map(Vec::as_slice).collect();
     let purpose = match args.purpose.as_deref() {
         None if host.is_some() => Some(Purpose::Server),
         None => None,
         Some("client") => Some(Purpose::Client),
         Some("server") => Some(Purpose::Server),
-        Some(other) => return Err(Failure::usage(format!("{other:?} is no purpose: client or server"))),
+        Some(other) => {
+            return Err(Failure::usage(format!(
+                "{other:?} is no purpose: client or server"
+            )));
+        }
     };
     let verdict = explain::verify(&VerifyInput {
         leaf_chain: &chain,
@@ -91,9 +99,14 @@ async fn read(what: &str) -> Result<(Vec<u8>, Option<String>), Failure> {
     if what == "-" || Path::new(what).exists() {
         return Ok((files::bytes(Path::new(what))?, None));
     }
-    let address = what.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse::<u16>().ok()?)));
+    let address = what
+        .rsplit_once(':')
+        .and_then(|(host, port)| Some((host, port.parse::<u16>().ok()?)));
     match address {
-        Some((host, port)) => Ok((fetch(host, port).await?.into_bytes(), Some(host.trim_matches(['[', ']']).to_owned()))),
+        Some((host, port)) => Ok((
+            fetch(host, port).await?.into_bytes(),
+            Some(host.trim_matches(['[', ']']).to_owned()),
+        )),
         None => Ok((files::bytes(Path::new(what))?, None)),
     }
 }
@@ -110,10 +123,14 @@ async fn fetch(host: &str, port: u16) -> Result<String, Failure> {
         .dangerous()
         .with_custom_certificate_verifier(seen.clone())
         .with_no_client_auth();
-    let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned()).map_err(|why| cannot(why.to_string()))?;
+    let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned())
+        .map_err(|why| cannot(why.to_string()))?;
     let handshake = async {
         let tcp = TcpStream::connect((host.trim_matches(['[', ']']), port)).await?;
-        tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, tcp).await.map(drop)
+        tokio_rustls::TlsConnector::from(Arc::new(config))
+            .connect(name, tcp)
+            .await
+            .map(drop)
     };
     let ended = tokio::time::timeout(PATIENCE, handshake).await;
     let chain = seen.chain.lock().map(|chain| chain.clone()).unwrap_or_default();
@@ -124,7 +141,10 @@ async fn fetch(host: &str, port: u16) -> Result<String, Failure> {
             Err(_) => cannot("it did not answer within 10 s".into()),
         });
     }
-    let blocks = chain.iter().map(|der| pem::encode(pem::CERTIFICATE, der)).collect::<Result<Vec<_>, _>>()?;
+    let blocks = chain
+        .iter()
+        .map(|der| pem::encode(pem::CERTIFICATE, der))
+        .collect::<Result<Vec<_>, _>>()?;
     Ok(blocks.concat())
 }
 
@@ -137,12 +157,19 @@ struct Seen {
 
 impl Seen {
     fn new() -> Self {
-        let schemes = rustls::crypto::aws_lc_rs::default_provider().signature_verification_algorithms.supported_schemes();
-        Self { chain: Mutex::default(), schemes }
+        let schemes = rustls::crypto::aws_lc_rs::default_provider()
+            .signature_verification_algorithms
+            .supported_schemes();
+        Self {
+            chain: Mutex::default(),
+            schemes,
+        }
     }
 
     fn refuse<T>() -> Result<T, rustls::Error> {
-        Err(rustls::Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure))
+        Err(rustls::Error::InvalidCertificate(
+            CertificateError::ApplicationVerificationFailure,
+        ))
     }
 }
 
@@ -156,7 +183,10 @@ impl ServerCertVerifier for Seen {
         _now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
         if let Ok(mut chain) = self.chain.lock() {
-            *chain = std::iter::once(end_entity).chain(intermediates).map(|der| der.to_vec()).collect();
+            *chain = std::iter::once(end_entity)
+                .chain(intermediates)
+                .map(|der| der.to_vec())
+                .collect();
         }
         Self::refuse()
     }

@@ -93,7 +93,9 @@ pub(super) struct RenewArgs {
 
 pub(super) async fn issue(common: &Common, voice: Voice, args: IssueArgs) -> Result<Exit, Failure> {
     let session = Session::start(common).await?;
-    let key = SystemEntropy.private_key(KeyKind::parse(&args.key_type)?).map_err(muster_ca::Error::from)?;
+    let key = SystemEntropy
+        .private_key(KeyKind::parse(&args.key_type)?)
+        .map_err(muster_ca::Error::from)?;
     let request = IssueRequest {
         name: Some(args.name.clone()),
         csr: request_pem(&args.name, &key)?,
@@ -108,12 +110,19 @@ pub(super) async fn issue(common: &Common, voice: Voice, args: IssueArgs) -> Res
     if args.dry_run {
         return would(voice, &issued);
     }
-    let bundle = bundle(&issued, Some(key.to_pem()?), args.broker.as_deref(), kind(&issued))?;
+    let bundle = bundle(
+        &issued,
+        Some(key.to_pem()?),
+        args.broker.as_deref(),
+        kind(&issued),
+    )?;
     let mut written = Vec::new();
     if args.zip {
         let path = args.out.join(bundle.zip_name());
         std::fs::create_dir_all(&args.out)?;
-        let zip = bundle.zip(real::now()).map_err(|why| Failure::failed(why.to_string()))?;
+        let zip = bundle
+            .zip(real::now())
+            .map_err(|why| Failure::failed(why.to_string()))?;
         let _ = std::fs::remove_file(&path);
         crate::assemble::write_private(&path, &zip)?;
         written.push(path);
@@ -159,13 +168,17 @@ pub(super) async fn renew(common: &Common, voice: Voice, args: RenewArgs) -> Res
     let newest = device.certificates.first();
     let key = match &args.key {
         Some(path) => PrivateKey::from_pkcs8(files::private_key(path, None)?)?,
-        None => SystemEntropy.private_key(KeyKind::P256).map_err(muster_ca::Error::from)?,
+        None => SystemEntropy
+            .private_key(KeyKind::P256)
+            .map_err(muster_ca::Error::from)?,
     };
     let request = IssueRequest {
         name: Some(args.name.clone()),
         csr: request_pem(&args.name, &key)?,
         profile: Some(device.profile.clone()),
-        sans: newest.map(|certificate| certificate.sans.clone()).unwrap_or_default(),
+        sans: newest
+            .map(|certificate| certificate.sans.clone())
+            .unwrap_or_default(),
         validity: args.validity,
         reuse: false,
         dry_run: args.dry_run,
@@ -177,7 +190,11 @@ pub(super) async fn renew(common: &Common, voice: Voice, args: RenewArgs) -> Res
     }
     let bundle = bundle(&issued, Some(key.to_pem()?), None, kind(&issued))?;
     files::write_bundle(&args.out, &bundle.files())?;
-    let written: Vec<_> = bundle.files().into_iter().map(|file| args.out.join(file.name)).collect();
+    let written: Vec<_> = bundle
+        .files()
+        .into_iter()
+        .map(|file| args.out.join(file.name))
+        .collect();
     tell(voice, &issued, &written, &bundle)
 }
 
@@ -219,7 +236,9 @@ pub(super) fn kind(issued: &Issued) -> Use {
 fn broker_address(text: &str) -> Result<(String, u16), Failure> {
     match text.rsplit_once(':') {
         Some((host, port)) => {
-            let port = port.parse().map_err(|_| Failure::usage(format!("{text:?} is no HOST:PORT")))?;
+            let port = port
+                .parse()
+                .map_err(|_| Failure::usage(format!("{text:?} is no HOST:PORT")))?;
             Ok((host.to_owned(), port))
         }
         None => Ok((text.to_owned(), muster_pki::snippet::MQTTS_PORT)),
@@ -254,7 +273,11 @@ fn would(voice: Voice, issued: &Issued) -> Result<Exit, Failure> {
         certificate.profile,
         certificate.not_before,
         certificate.not_after,
-        if issued.clamped { " (cut short: its issuer ends)" } else { "" }
+        if issued.clamped {
+            " (cut short: its issuer ends)"
+        } else {
+            ""
+        }
     );
     voice.data(&text, issued)?;
     Ok(Exit::Ok)
@@ -272,8 +295,10 @@ fn tell(voice: Voice, issued: &Issued, written: &[PathBuf], bundle: &Bundle) -> 
     let list = |path: &PathBuf| format!("  {}", path.display());
     voice.say(&written.iter().map(list).collect::<Vec<_>>().join("\n"));
     let snippets = bundle.snippets();
-    let text: Vec<_> =
-        snippets.iter().map(|snippet| format!("# {} -> {}\n{}", snippet.title, snippet.file, snippet.text)).collect();
+    let text: Vec<_> = snippets
+        .iter()
+        .map(|snippet| format!("# {} -> {}\n{}", snippet.title, snippet.file, snippet.text))
+        .collect();
     let json = serde_json::json!({
         "certificate": issued,
         "files": written,

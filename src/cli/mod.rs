@@ -46,7 +46,13 @@ Exit codes: 0 ok, 1 failed, 2 usage, 3 not found, 4 not allowed, 5 needs attenti
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Common {
     /// Data directory
-    #[arg(long, global = true, env = "MUSTER_DATA", default_value = "./muster-data", value_name = "DIR")]
+    #[arg(
+        long,
+        global = true,
+        env = "MUSTER_DATA",
+        default_value = "./muster-data",
+        value_name = "DIR"
+    )]
     pub(crate) data: PathBuf,
     /// Work with a remote server (needs an API key: MUSTER_API_KEY or MUSTER_API_KEY_FILE)
     #[arg(long, global = true, value_name = "URL")]
@@ -106,13 +112,22 @@ pub(crate) fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(why) => {
             // Help and version come this way, too; clap knows where each belongs.
             let _ = why.print();
-            return if why.use_stderr() { Exit::Usage.into() } else { Exit::Ok.into() };
+            return if why.use_stderr() {
+                Exit::Usage.into()
+            } else {
+                Exit::Ok.into()
+            };
         }
     };
-    let voice = Voice { json: cli.common.json, quiet: cli.common.quiet };
+    let voice = Voice {
+        json: cli.common.json,
+        quiet: cli.common.quiet,
+    };
     start_log(matches!(cli.command, Command::Up(_) | Command::Serve(_)));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let done = runtime.map_err(Failure::from).and_then(|runtime| runtime.block_on(dispatch(cli, voice)));
+    let done = runtime
+        .map_err(Failure::from)
+        .and_then(|runtime| runtime.block_on(dispatch(cli, voice)));
     match done {
         Ok(exit) => exit.into(),
         Err(failure) => {

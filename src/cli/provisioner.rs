@@ -32,14 +32,21 @@ pub(super) enum ProvisionerCommand {
     },
 }
 
-pub(super) async fn run(session: &Session, voice: Voice, command: ProvisionerCommand) -> Result<Exit, Failure> {
+pub(super) async fn run(
+    session: &Session,
+    voice: Voice,
+    command: ProvisionerCommand,
+) -> Result<Exit, Failure> {
     match command {
         ProvisionerCommand::Add { name, password_file } => {
             if !password_file.exists() {
                 write_private(&password_file, drawn().as_bytes())?;
             }
             let password = password(Some(&password_file))?.unwrap_or_default();
-            let request = AddProvisioner { name, password: password.to_string() };
+            let request = AddProvisioner {
+                name,
+                password: password.to_string(),
+            };
             let made: Provisioner = session.client.post("/provisioners", &request).await?;
             voice.data(&made.kid, &made)?;
         }
@@ -47,7 +54,9 @@ pub(super) async fn run(session: &Session, voice: Voice, command: ProvisionerCom
             let provisioners: Vec<Provisioner> = session.client.get("/provisioners").await?;
             let head = ["NAME", "KEY", "PROFILES"].map(str::to_owned).to_vec();
             let row = |p: &Provisioner| vec![p.name.clone(), p.kid.clone(), p.profiles.join(", ")];
-            let rows: Vec<_> = std::iter::once(head).chain(provisioners.iter().map(row)).collect();
+            let rows: Vec<_> = std::iter::once(head)
+                .chain(provisioners.iter().map(row))
+                .collect();
             voice.data(&table(&rows), &provisioners)?;
         }
         ProvisionerCommand::Remove { name } => {

@@ -33,7 +33,11 @@ pub(crate) struct Failure {
 
 impl Failure {
     pub(crate) fn new(exit: Exit, what: impl Into<String>) -> Self {
-        Self { exit, what: what.into(), fix: None }
+        Self {
+            exit,
+            what: what.into(),
+            fix: None,
+        }
     }
 
     pub(crate) fn failed(what: impl Into<String>) -> Self {
@@ -86,7 +90,9 @@ impl From<muster_ca::Error> for Failure {
             muster_ca::Error::Bad(_) | muster_ca::Error::Conflict(_) => Exit::Usage,
             muster_ca::Error::Unproven(_) | muster_ca::Error::Refused(_) => Exit::NotAllowed,
             muster_ca::Error::Missing(_) => Exit::Missing,
-            muster_ca::Error::Store(_) | muster_ca::Error::Signer(_) | muster_ca::Error::Internal(_) => Exit::Failed,
+            muster_ca::Error::Store(_) | muster_ca::Error::Signer(_) | muster_ca::Error::Internal(_) => {
+                Exit::Failed
+            }
         };
         Self::new(exit, error.to_string())
     }
@@ -153,10 +159,18 @@ impl Voice {
 /// A table with aligned columns; the first row is the head.
 pub(crate) fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
+    let width = |column: usize| {
+        rows.iter()
+            .filter_map(|row| row.get(column))
+            .map(|cell| cell.chars().count())
+            .max()
+    };
     let widths: Vec<_> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
     let line = |row: &Vec<String>| {
-        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+        let cells = row
+            .iter()
+            .zip(&widths)
+            .map(|(cell, width)| format!("{cell:<width$}"));
         cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     };
     rows.iter().map(line).collect::<Vec<_>>().join("\n")

@@ -43,7 +43,9 @@ pub(super) async fn serve_config(config: &Config, voice: Voice) -> Result<Exit, 
         config.settings.dns.join(", ")
     ));
     let todos = assemble::todos(config);
-    todos.iter().for_each(|todo| voice.say(&format!("  to do    {todo}")));
+    todos
+        .iter()
+        .for_each(|todo| voice.say(&format!("  to do    {todo}")));
     let for_status = config.clone();
     let todos = Arc::new(move || assemble::todos(&for_status));
     let served = muster_server::serve(Edge::new(open.ca.clone(), todos), listeners, stopped()).await;
@@ -66,7 +68,10 @@ async fn farewell(ca: &Ca) -> String {
         ));
     }
     if let Some(renewal) = renewal {
-        text.push_str(&format!("\n  The first certificate is due for renewal on {}.", whole(renewal)));
+        text.push_str(&format!(
+            "\n  The first certificate is due for renewal on {}.",
+            whole(renewal)
+        ));
     }
     let due = crl.map(|crl| crl.next_update).into_iter().chain(renewal).min();
     if let Some(due) = due {
@@ -100,7 +105,9 @@ fn bind_local(path: &std::path::Path) -> Result<UnixListener, Failure> {
 
 /// Ends with SIGTERM or SIGINT.
 async fn stopped() {
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
         return std::future::pending().await;
     };
     tokio::select! {

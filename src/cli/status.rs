@@ -15,7 +15,11 @@ pub(super) async fn run(common: &Common, voice: Voice) -> Result<Exit, Failure> 
 }
 
 fn text(status: &Status) -> String {
-    let mut text = if status.ready { "All right.".to_owned() } else { "Not all right:".to_owned() };
+    let mut text = if status.ready {
+        "All right.".to_owned()
+    } else {
+        "Not all right:".to_owned()
+    };
     for problem in &status.problems {
         text.push_str(&format!("\n  ! {problem}"));
     }
@@ -40,7 +44,10 @@ fn text(status: &Status) -> String {
     }
     if !status.todos.is_empty() {
         text.push_str("\n\nTo do:");
-        status.todos.iter().for_each(|todo| text.push_str(&format!("\n  - {todo}")));
+        status
+            .todos
+            .iter()
+            .for_each(|todo| text.push_str(&format!("\n  - {todo}")));
     }
     text
 }

@@ -64,12 +64,18 @@ pub(super) async fn run(common: &Common, voice: Voice, command: TokenCommand) ->
                 lifetime: args.lifetime,
             };
             if request.device.is_none() && request.wave.is_empty() {
-                return Err(Failure::usage("say for whom").fix("muster token create NAME, or --wave NAME --count N"));
+                return Err(
+                    Failure::usage("say for whom").fix("muster token create NAME, or --wave NAME --count N")
+                );
             }
             let made: NewToken = client.post("/tokens", &request).await?;
             let text = if args.csv { csv(&made) } else { made.secret.clone() };
             voice.data(&text, &made)?;
-            voice.say(&format!("Good for {} until {}. The secret is not shown again.", whom(&made.token), made.token.expires));
+            voice.say(&format!(
+                "Good for {} until {}. The secret is not shown again.",
+                whom(&made.token),
+                made.token.expires
+            ));
         }
         TokenCommand::List { limit, after } => {
             let after = after.map(|id| format!("&after={id}")).unwrap_or_default();
@@ -86,7 +92,10 @@ pub(super) async fn run(common: &Common, voice: Voice, command: TokenCommand) ->
 }
 
 fn whom(token: &Token) -> String {
-    token.device.clone().unwrap_or_else(|| format!("{} devices of the wave {:?}", token.uses, token.wave))
+    token
+        .device
+        .clone()
+        .unwrap_or_else(|| format!("{} devices of the wave {:?}", token.uses, token.wave))
 }
 
 fn csv(made: &NewToken) -> String {
@@ -99,9 +108,21 @@ fn csv(made: &NewToken) -> String {
 }
 
 fn rows(tokens: &[Token]) -> String {
-    let head = ["ID", "FOR", "USED", "STATUS", "EXPIRES"].map(str::to_owned).to_vec();
+    let head = ["ID", "FOR", "USED", "STATUS", "EXPIRES"]
+        .map(str::to_owned)
+        .to_vec();
     let row = |token: &Token| {
-        vec![token.id.clone(), whom(token), format!("{}/{}", token.used, token.uses), token.status.clone(), token.expires.clone()]
+        vec![
+            token.id.clone(),
+            whom(token),
+            format!("{}/{}", token.used, token.uses),
+            token.status.clone(),
+            token.expires.clone(),
+        ]
     };
-    table(&std::iter::once(head).chain(tokens.iter().map(row)).collect::<Vec<_>>())
+    table(
+        &std::iter::once(head)
+            .chain(tokens.iter().map(row))
+            .collect::<Vec<_>>(),
+    )
 }

@@ -31,14 +31,23 @@ pub(super) async fn run(common: &Common, voice: Voice, command: UserCommand) -> 
     let session = Session::start(common).await?;
     match command {
         UserCommand::Create { name, role } => {
-            let made: Operator = session.client.post("/operators", &AddOperator { name, role }).await?;
+            let made: Operator = session
+                .client
+                .post("/operators", &AddOperator { name, role })
+                .await?;
             voice.data(made.key.as_deref().unwrap_or_default(), &made)?;
             voice.say("The API key is not shown again.");
         }
         UserCommand::List => {
             let operators: Vec<Operator> = session.client.get("/operators").await?;
             let head = ["NAME", "ROLE", "SINCE"].map(str::to_owned).to_vec();
-            let row = |operator: &Operator| vec![operator.name.clone(), operator.role.clone(), operator.created.clone()];
+            let row = |operator: &Operator| {
+                vec![
+                    operator.name.clone(),
+                    operator.role.clone(),
+                    operator.created.clone(),
+                ]
+            };
             let rows: Vec<_> = std::iter::once(head).chain(operators.iter().map(row)).collect();
             voice.data(&table(&rows), &operators)?;
         }

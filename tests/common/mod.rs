@@ -7,6 +7,8 @@
     reason = "a test may fail, and no story uses everything"
 )]
 
+pub mod https;
+
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -113,6 +115,8 @@ impl Muster {
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(MUSTER);
         command.args(args).arg("--data").arg(self.data()).current_dir(self.path()).stdin(Stdio::null());
+        // Muster refuses variables that it does not know.
+        command.env_remove("MUSTER_TEST_PYTHON");
         command
     }
 

@@ -73,7 +73,11 @@ impl Connector {
 
     /// Any other way; `what` names it in errors.
     pub fn custom(what: String, connect: impl Fn() -> Connecting + Send + Sync + 'static) -> Self {
-        Self { connect: Arc::new(connect), host: "localhost".into(), what }
+        Self {
+            connect: Arc::new(connect),
+            host: "localhost".into(),
+            what,
+        }
     }
 }
 
@@ -104,7 +108,11 @@ pub enum Error {
 impl Client {
     /// A client; with an API key for a remote server, without for the local socket.
     pub fn new(connector: Connector, key: Option<Zeroizing<String>>) -> Self {
-        Self { connector, key, connection: Mutex::new(None) }
+        Self {
+            connector,
+            key,
+            connection: Mutex::new(None),
+        }
     }
 
     /// Another client of the same server, with a connection of its own.
@@ -128,7 +136,12 @@ impl Client {
         self.call("DELETE", path, None).await
     }
 
-    async fn call<T: DeserializeOwned>(&self, method: &str, path: &str, body: Option<Vec<u8>>) -> Result<T, Error> {
+    async fn call<T: DeserializeOwned>(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<Vec<u8>>,
+    ) -> Result<T, Error> {
         let answer = self.exchange(method, path, Bytes::from(body.unwrap_or_default()));
         let (status, body) = tokio::time::timeout(ANSWER, answer)
             .await
@@ -144,17 +157,27 @@ impl Client {
         Err(Error::Refused(problem))
     }
 
-    async fn exchange(&self, method: &str, path: &str, body: Bytes) -> Result<(http::StatusCode, Bytes), Error> {
+    async fn exchange(
+        &self,
+        method: &str,
+        path: &str,
+        body: Bytes,
+    ) -> Result<(http::StatusCode, Bytes), Error> {
         let mut kept = self.connection.lock().await;
         let mut sender = match kept.take().filter(|sender| !sender.is_closed()) {
             Some(sender) => sender,
             None => self.connect().await?,
         };
         let request = self.request(method, path, body)?;
-        let response = sender.send_request(request).await.map_err(|why| self.unreachable(&why.to_string()))?;
+        let response = sender
+            .send_request(request)
+            .await
+            .map_err(|why| self.unreachable(&why.to_string()))?;
         let status = response.status();
         let read = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
-        let body = read.map_err(|why| Error::Answer(self.connector.what.clone(), why.to_string()))?.to_bytes();
+        let body = read
+            .map_err(|why| Error::Answer(self.connector.what.clone(), why.to_string()))?
+            .to_bytes();
         *kept = Some(sender);
         Ok((status, body))
     }
@@ -169,7 +192,9 @@ impl Client {
         if let Some(key) = &self.key {
             request = request.header("authorization", format!("Bearer {}", key.as_str()));
         }
-        request.body(Full::new(body)).map_err(|why| Error::Usage(why.to_string()))
+        request
+            .body(Full::new(body))
+            .map_err(|why| Error::Usage(why.to_string()))
     }
 
     async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, Error> {
@@ -177,8 +202,9 @@ impl Client {
             .await
             .map_err(|_| self.unreachable("no connection within 10 s"))?
             .map_err(|why| self.unreachable(&why.to_string()))?;
-        let (sender, connection) =
-            handshake(TokioIo::new(stream)).await.map_err(|why| self.unreachable(&why.to_string()))?;
+        let (sender, connection) = handshake(TokioIo::new(stream))
+            .await
+            .map_err(|why| self.unreachable(&why.to_string()))?;
         // Ends with the sender, or when the other side hangs up; the sender then reports it.
         tokio::spawn(connection);
         Ok(sender)

@@ -83,7 +83,15 @@ impl Entry {
         bytes.extend_from_slice(&self.before);
         bytes.extend_from_slice(&self.sequence.to_be_bytes());
         bytes.extend_from_slice(&self.at.as_millisecond().to_be_bytes());
-        for text in [&self.writer, &self.actor, &self.via, &self.source, &self.action, &self.subject, &self.detail] {
+        for text in [
+            &self.writer,
+            &self.actor,
+            &self.via,
+            &self.source,
+            &self.action,
+            &self.subject,
+            &self.detail,
+        ] {
             bytes.extend_from_slice(&(text.len() as u64).to_be_bytes());
             bytes.extend_from_slice(text.as_bytes());
         }

@@ -35,12 +35,18 @@ impl Stage {
 
     /// Reads the word for it.
     pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.iter().find(|(_, name)| *name == text).map(|(stage, _)| *stage)
+        Self::ALL
+            .iter()
+            .find(|(_, name)| *name == text)
+            .map(|(stage, _)| *stage)
     }
 
     /// The word for it.
     pub fn as_str(self) -> &'static str {
-        Self::ALL.iter().find(|(stage, _)| *stage == self).map_or("retired", |(_, name)| name)
+        Self::ALL
+            .iter()
+            .find(|(stage, _)| *stage == self)
+            .map_or("retired", |(_, name)| name)
     }
 }
 
@@ -84,18 +90,30 @@ impl Authority {
 
     /// A generation by number.
     pub fn generation(&self, number: u32) -> Result<&Generation, Error> {
-        let found = self.generations.iter().find(|generation| generation.number == number);
-        found.ok_or_else(|| Error::Missing(format!("the authority {:?} has no generation {number}", self.name)))
+        let found = self
+            .generations
+            .iter()
+            .find(|generation| generation.number == number);
+        found.ok_or_else(|| {
+            Error::Missing(format!(
+                "the authority {:?} has no generation {number}",
+                self.name
+            ))
+        })
     }
 
     /// The issuing CA that issues.
     pub fn active(&self) -> Result<&Generation, Error> {
-        let found = self.issuing().find(|generation| generation.stage == Stage::Active);
+        let found = self
+            .issuing()
+            .find(|generation| generation.stage == Stage::Active);
         found.ok_or_else(|| Error::Missing(format!("the authority {:?} has no active issuing CA", self.name)))
     }
 
     /// Every issuing CA that is not retired.
     pub fn issuing(&self) -> impl Iterator<Item = &Generation> {
-        self.generations.iter().filter(|generation| generation.number != ROOT && generation.stage != Stage::Retired)
+        self.generations
+            .iter()
+            .filter(|generation| generation.number != ROOT && generation.stage != Stage::Retired)
     }
 }

@@ -22,9 +22,15 @@ impl Serial {
         if digits.is_empty() || digits.len() > 42 || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return None;
         }
-        let even = if digits.len() % 2 == 1 { format!("0{digits}") } else { digits };
-        let bytes: Option<Vec<u8>> =
-            (0..even.len()).step_by(2).map(|at| u8::from_str_radix(&even[at..at + 2], 16).ok()).collect();
+        let even = if digits.len() % 2 == 1 {
+            format!("0{digits}")
+        } else {
+            digits
+        };
+        let bytes: Option<Vec<u8>> = (0..even.len())
+            .step_by(2)
+            .map(|at| u8::from_str_radix(&even[at..at + 2], 16).ok())
+            .collect();
         Self::from_bytes(&bytes?)
     }
 
@@ -82,7 +88,11 @@ impl Serial {
                 carry /= 10;
             }
         }
-        digits.iter().rev().map(|digit| char::from(b'0' + digit)).collect()
+        digits
+            .iter()
+            .rev()
+            .map(|digit| char::from(b'0' + digit))
+            .collect()
     }
 }
 
@@ -159,7 +169,16 @@ mod tests {
         assert_eq!(hex("0b1_0").unwrap(), "02");
         assert_eq!(hex("0o17").unwrap(), "0f");
         assert_eq!(hex("017").unwrap(), "0f");
-        for bad in ["", "0", "0x", "12a", "-1", "08", &"9".repeat(60), &"9".repeat(1000)] {
+        for bad in [
+            "",
+            "0",
+            "0x",
+            "12a",
+            "-1",
+            "08",
+            &"9".repeat(60),
+            &"9".repeat(1000),
+        ] {
             assert_eq!(hex(bad), None, "{bad}");
         }
     }

@@ -41,8 +41,13 @@ impl Ca {
 
     /// Makes every issuing CA's list anew. Called after each revocation, and daily.
     pub async fn refresh_crls(&self) -> Result<(), Error> {
-        let issuers: Vec<_> =
-            self.state.load().authorities.iter().flat_map(|authority| authority.issuing.clone()).collect();
+        let issuers: Vec<_> = self
+            .state
+            .load()
+            .authorities
+            .iter()
+            .flat_map(|authority| authority.issuing.clone())
+            .collect();
         for issuer in issuers {
             self.make_crl(&issuer).await?;
         }
@@ -52,7 +57,9 @@ impl Ca {
     /// Makes one issuing CA's list anew and returns it. A root's list is returned as it is: its key is not here.
     pub async fn fresh_crl(&self, authority: &str, generation: Option<u32>) -> Result<Arc<Crl>, Error> {
         if generation == Some(ROOT) {
-            return self.crl(authority, ROOT).ok_or_else(|| Error::Missing(format!("{authority} has no root CRL here")));
+            return self
+                .crl(authority, ROOT)
+                .ok_or_else(|| Error::Missing(format!("{authority} has no root CRL here")));
         }
         let issuer = {
             let state = self.state.load();
@@ -64,7 +71,9 @@ impl Ca {
                     .iter()
                     .find(|issuer| issuer.generation.number == number)
                     .cloned()
-                    .ok_or_else(|| Error::Missing(format!("{authority} has no generation {number} that signs")))?,
+                    .ok_or_else(|| {
+                        Error::Missing(format!("{authority} has no generation {number} that signs"))
+                    })?,
             }
         };
         self.make_crl(&issuer).await
@@ -74,13 +83,20 @@ impl Ca {
     pub fn next_crl_due(&self) -> Timestamp {
         let now = self.clock.now();
         let lists = self.crls.load();
-        let due = lists.values().filter(|crl| crl.generation != ROOT).map(|crl| crl.this_update + BACKDATE + RENEW_AFTER);
+        let due = lists
+            .values()
+            .filter(|crl| crl.generation != ROOT)
+            .map(|crl| crl.this_update + BACKDATE + RENEW_AFTER);
         due.min().unwrap_or(now)
     }
 
     /// The list that runs out first, of those that are made here.
     pub fn first_crl_to_expire(&self) -> Option<Arc<Crl>> {
-        self.crls.load().values().min_by_key(|crl| crl.next_update).cloned()
+        self.crls
+            .load()
+            .values()
+            .min_by_key(|crl| crl.next_update)
+            .cloned()
     }
 
     /// How many revocations there were since start; a list that was made at an older count is out of date.
@@ -92,7 +108,12 @@ impl Ca {
         let mut wanted = Vec::new();
         for authority in &self.state.load().authorities {
             wanted.push((authority.record.name.clone(), ROOT));
-            wanted.extend(authority.issuing.iter().map(|issuer| (issuer.authority.clone(), issuer.generation.number)));
+            wanted.extend(
+                authority
+                    .issuing
+                    .iter()
+                    .map(|issuer| (issuer.authority.clone(), issuer.generation.number)),
+            );
         }
         let mut found = HashMap::new();
         for (authority, generation) in wanted {
@@ -116,13 +137,31 @@ impl Ca {
         let revoked = self.store.revoked(authority, generation, now - KEEP).await?;
         let entries: Vec<_> = revoked
             .into_iter()
-            .map(|entry| Entry { serial: entry.serial.as_bytes().to_vec(), revoked_at: entry.at, reason: entry.reason })
+            .map(|entry| Entry {
+                serial: entry.serial.as_bytes().to_vec(),
+                revoked_at: entry.at,
+                reason: entry.reason,
+            })
             .collect();
         let crl = self
-            .sign_numbered(&*self.signer, key, &issuer.issuer, authority, generation, &entries, now, number)
+            .sign_numbered(
+                &*self.signer,
+                key,
+                &issuer.issuer,
+                authority,
+                generation,
+                &entries,
+                now,
+                number,
+            )
             .await?;
         let act = own_act(now, "crl.made", &crate::state::file_stem(authority, generation));
-        self.store.commit(Change { writes: vec![Write::Crl(crl.clone())], act }).await?;
+        self.store
+            .commit(Change {
+                writes: vec![Write::Crl(crl.clone())],
+                act,
+            })
+            .await?;
         let crl = Arc::new(crl);
         self.publish(&crl);
         Ok(crl)
@@ -143,11 +182,17 @@ impl Ca {
     fn crl_number(&self, now: Timestamp) -> u64 {
         let millis = u64::try_from(now.as_millisecond()).unwrap_or(0);
         let next = |last: u64| Some(millis.max(last + 1));
-        let last = self.last_crl.fetch_update(Ordering::SeqCst, Ordering::SeqCst, next).unwrap_or(0);
+        let last = self
+            .last_crl
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, next)
+            .unwrap_or(0);
         millis.max(last + 1)
     }
 
-    #[expect(clippy::too_many_arguments, reason = "a CRL is made of these and of nothing else")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "a CRL is made of these and of nothing else"
+    )]
     pub(crate) async fn sign_crl(
         &self,
         signer: &dyn Signer,
@@ -159,10 +204,14 @@ impl Ca {
         now: Timestamp,
     ) -> Result<Crl, Error> {
         let number = self.crl_number(now);
-        self.sign_numbered(signer, key, issuer, authority, generation, entries, now, number).await
+        self.sign_numbered(signer, key, issuer, authority, generation, entries, now, number)
+            .await
     }
 
-    #[expect(clippy::too_many_arguments, reason = "a CRL is made of these and of nothing else")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "a CRL is made of these and of nothing else"
+    )]
     async fn sign_numbered(
         &self,
         signer: &dyn Signer,
@@ -175,7 +224,12 @@ impl Ca {
         number: u64,
     ) -> Result<Crl, Error> {
         let life = if generation == ROOT { ROOT_LIFE } else { LIFE };
-        let template = CrlTemplate { number, this_update: now - BACKDATE, next_update: now + life, entries };
+        let template = CrlTemplate {
+            number,
+            this_update: now - BACKDATE,
+            next_update: now + life,
+            entries,
+        };
         let draft = ToBeSigned::new(key, template.to_be_signed(issuer)?);
         let signature = signer.sign(&draft).await?;
         Ok(Crl {

@@ -19,7 +19,10 @@ impl DeviceName {
     pub fn parse(text: &str) -> Result<Self, Refusal> {
         let name = Self::well_formed(text)?;
         if text == "muster" || RESERVED_PREFIXES.iter().any(|prefix| text.starts_with(prefix)) {
-            return Err(Refusal::new(format!("the name {text:?} is reserved for Muster itself")).fix("choose another"));
+            return Err(
+                Refusal::new(format!("the name {text:?} is reserved for Muster itself"))
+                    .fix("choose another"),
+            );
         }
         Ok(name)
     }
@@ -36,12 +39,18 @@ impl DeviceName {
 
     fn well_formed(text: &str) -> Result<Self, Refusal> {
         let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-._".contains(&byte);
-        let starts_well = text.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+        let starts_well = text
+            .bytes()
+            .next()
+            .is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
         if text.len() <= MAX_NAME && starts_well && text.bytes().all(allowed) {
             return Ok(Self(text.to_owned()));
         }
-        Err(Refusal::new(format!("{:?} cannot be a device's name", shorten(text)))
-            .fix("use 1 to 64 lower-case letters, digits, '-', '.' and '_', starting with a letter or digit"))
+        Err(
+            Refusal::new(format!("{:?} cannot be a device's name", shorten(text))).fix(
+                "use 1 to 64 lower-case letters, digits, '-', '.' and '_', starting with a letter or digit",
+            ),
+        )
     }
 
     /// The text.
@@ -72,16 +81,26 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [(Self, &'static str); 3] = [(Self::Client, "client"), (Self::Server, "server"), (Self::Broker, "broker")];
+    const ALL: [(Self, &'static str); 3] = [
+        (Self::Client, "client"),
+        (Self::Server, "server"),
+        (Self::Broker, "broker"),
+    ];
 
     /// Reads `client`, `server` or `broker`.
     pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.iter().find(|(_, name)| *name == text).map(|(kind, _)| *kind)
+        Self::ALL
+            .iter()
+            .find(|(_, name)| *name == text)
+            .map(|(kind, _)| *kind)
     }
 
     /// The word for it, which is also the name of its built-in profile.
     pub fn as_str(self) -> &'static str {
-        Self::ALL.iter().find(|(kind, _)| *kind == self).map_or("client", |(_, name)| name)
+        Self::ALL
+            .iter()
+            .find(|(kind, _)| *kind == self)
+            .map_or("client", |(_, name)| name)
     }
 }
 
@@ -111,12 +130,18 @@ impl State {
 
     /// Reads the word for it.
     pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.iter().find(|(_, name)| *name == text).map(|(state, _)| *state)
+        Self::ALL
+            .iter()
+            .find(|(_, name)| *name == text)
+            .map(|(state, _)| *state)
     }
 
     /// The word for it.
     pub fn as_str(self) -> &'static str {
-        Self::ALL.iter().find(|(state, _)| *state == self).map_or("new", |(_, name)| name)
+        Self::ALL
+            .iter()
+            .find(|(state, _)| *state == self)
+            .map_or("new", |(_, name)| name)
     }
 }
 
@@ -149,7 +174,22 @@ mod tests {
         for good in ["a", "0", "site-001", "mqtt.ak-sg.com", "a_b", &"x".repeat(64)] {
             assert_eq!(DeviceName::parse(good).unwrap().as_str(), good);
         }
-        for bad in ["", "-a", ".a", "_a", "A", "a/b", "a+b", "a#", "$sys", "a b", "a:b", "ä", "..", &"x".repeat(65)] {
+        for bad in [
+            "",
+            "-a",
+            ".a",
+            "_a",
+            "A",
+            "a/b",
+            "a+b",
+            "a#",
+            "$sys",
+            "a b",
+            "a:b",
+            "ä",
+            "..",
+            &"x".repeat(65),
+        ] {
             assert!(DeviceName::parse(bad).is_err(), "{bad}");
         }
         for reserved in ["muster", "muster-ca", "muster.canary"] {

@@ -60,7 +60,12 @@ pub struct Issued {
 
 impl Issued {
     pub(crate) fn new(certificate: Certificate, issuing: &[u8], root: &[u8], clamped: bool) -> Self {
-        Self { certificate, issuing: issuing.to_vec(), root: root.to_vec(), clamped }
+        Self {
+            certificate,
+            issuing: issuing.to_vec(),
+            root: root.to_vec(),
+            clamped,
+        }
     }
 
     /// The certificate as recorded.
@@ -101,7 +106,9 @@ impl Ca {
                 done => return done,
             }
         }
-        Err(Error::Conflict("others are changing this device at the same moment; ask again".into()))
+        Err(Error::Conflict(
+            "others are changing this device at the same moment; ask again".into(),
+        ))
     }
 
     async fn enrol_once(&self, caller: &Caller, csr: &Csr, wish: &Wish) -> Result<Issued, Error> {
@@ -116,7 +123,11 @@ impl Ca {
             Some(_) => self.store.certificates_of(&name, now).await?,
             None => Vec::new(),
         };
-        let facts = may::Facts { device: device.as_ref(), living: &living, now };
+        let facts = may::Facts {
+            device: device.as_ref(),
+            living: &living,
+            now,
+        };
         let grant = may::decide(caller, csr, wish, name, &facts, &self.settings.profiles)?;
         self.refuse_foreign_server_names(&grant).await?;
         if wish.reuse
@@ -139,7 +150,15 @@ impl Ca {
         let act = caller.act(now, "certificate.issued", draft.subject(), draft.detail());
         let (issued, writes) = draft.signed(&signature, &issuer, &root)?;
         match self.store.commit(Change { writes, act }).await {
-            Ok(()) => Ok(issued),
+            Ok(()) => {
+                if issued.clamped {
+                    tracing::warn!(
+                        authority = issued.certificate.authority,
+                        "the issuing CA ends and cuts certificates short: roll over"
+                    );
+                }
+                Ok(issued)
+            }
             Err(StoreError::Changed(what)) => Err(Error::Conflict(what)),
             Err(other) => Err(other.into()),
         }
@@ -147,8 +166,14 @@ impl Ca {
 
     /// A lost answer costs nothing: the same enrolment token and the same key get the same certificate.
     async fn issued_before(&self, caller: &Caller, csr: &Csr) -> Result<Option<Issued>, Error> {
-        let Who::Enrolment(token) = caller.who() else { return Ok(None) };
-        let Some(binding) = self.store.binding(&token.id, &csr.public_key().fingerprint()).await? else {
+        let Who::Enrolment(token) = caller.who() else {
+            return Ok(None);
+        };
+        let Some(binding) = self
+            .store
+            .binding(&token.id, &csr.public_key().fingerprint())
+            .await?
+        else {
             return Ok(None);
         };
         let certificate = self.store.certificate(&binding.serial).await?;
@@ -173,14 +198,27 @@ impl Ca {
         let state = self.state.load();
         let authority = state.authority(&certificate.authority)?;
         let issuing = authority.record.generation(certificate.generation)?;
-        Ok(Issued::new(certificate, &issuing.certificate, authority.root.der(), clamped))
+        Ok(Issued::new(
+            certificate,
+            &issuing.certificate,
+            authority.root.der(),
+            clamped,
+        ))
     }
 }
 
 impl Caller {
     pub(crate) fn act(&self, at: Timestamp, action: &'static str, subject: String, detail: String) -> Act {
         let origin = self.origin();
-        Act { at, actor: self.name(), via: origin.via.to_owned(), source: origin.source.clone(), action, subject, detail }
+        Act {
+            at,
+            actor: self.name(),
+            via: origin.via.to_owned(),
+            source: origin.source.clone(),
+            action,
+            subject,
+            detail,
+        }
     }
 }
 

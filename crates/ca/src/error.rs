@@ -43,7 +43,10 @@ pub struct Refusal {
 
 impl Refusal {
     pub(crate) fn new(why: impl Into<String>) -> Self {
-        Self { why: why.into(), fix: None }
+        Self {
+            why: why.into(),
+            fix: None,
+        }
     }
 
     pub(crate) fn fix(mut self, fix: impl Into<String>) -> Self {
@@ -68,7 +71,9 @@ impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Spent => Self::Unproven("the token has been used already: get a new one".into()),
-            StoreError::Changed(what) => Self::Conflict(format!("{what} was changed by somebody else meanwhile; ask again")),
+            StoreError::Changed(what) => Self::Conflict(format!(
+                "{what} was changed by somebody else meanwhile; ask again"
+            )),
             StoreError::Exists(what) => Self::Conflict(format!("{what} exists already")),
             other @ (StoreError::Full | StoreError::Unavailable(_)) => Self::Store(other),
             StoreError::Damaged(why) => Self::Internal(why),

@@ -18,17 +18,27 @@ pub enum Role {
 }
 
 impl Role {
-    const ALL: [(Self, &'static str); 4] =
-        [(Self::Admin, "admin"), (Self::Operator, "operator"), (Self::Viewer, "viewer"), (Self::Auditor, "auditor")];
+    const ALL: [(Self, &'static str); 4] = [
+        (Self::Admin, "admin"),
+        (Self::Operator, "operator"),
+        (Self::Viewer, "viewer"),
+        (Self::Auditor, "auditor"),
+    ];
 
     /// Reads the word for it.
     pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.iter().find(|(_, name)| *name == text).map(|(role, _)| *role)
+        Self::ALL
+            .iter()
+            .find(|(_, name)| *name == text)
+            .map(|(role, _)| *role)
     }
 
     /// The word for it.
     pub fn as_str(self) -> &'static str {
-        Self::ALL.iter().find(|(role, _)| *role == self).map_or("viewer", |(_, name)| name)
+        Self::ALL
+            .iter()
+            .find(|(role, _)| *role == self)
+            .map_or("viewer", |(_, name)| name)
     }
 }
 
@@ -70,8 +80,10 @@ impl Permission {
         if self.is_given_to(role) {
             return Ok(());
         }
-        Err(Refusal::new(format!("the role {} may not {}", role.as_str(), self.words()))
-            .fix("ask somebody with the role admin"))
+        Err(
+            Refusal::new(format!("the role {} may not {}", role.as_str(), self.words()))
+                .fix("ask somebody with the role admin"),
+        )
     }
 }
 

@@ -47,7 +47,10 @@ pub struct ToBeSigned {
 
 impl ToBeSigned {
     pub(crate) fn new(key: &str, bytes: Vec<u8>) -> Self {
-        Self { key: key.to_owned(), bytes }
+        Self {
+            key: key.to_owned(),
+            bytes,
+        }
     }
 
     /// The name of the key to sign with.
@@ -92,13 +95,22 @@ pub trait Store: Send + Sync {
     /// Devices by name, in name order.
     async fn devices(&self, page: DevicePage) -> Result<Vec<Device>, StoreError>;
     /// A device's certificates that run out after `since`, newest first; at most 1,000.
-    async fn certificates_of(&self, name: &DeviceName, since: Timestamp) -> Result<Vec<Certificate>, StoreError>;
+    async fn certificates_of(
+        &self,
+        name: &DeviceName,
+        since: Timestamp,
+    ) -> Result<Vec<Certificate>, StoreError>;
     /// A certificate by serial number.
     async fn certificate(&self, serial: &Serial) -> Result<Option<Certificate>, StoreError>;
     /// Certificates, newest first.
     async fn certificates(&self, page: CertificatePage) -> Result<Vec<(u64, Certificate)>, StoreError>;
     /// What this issuer has revoked and must still list: every entry whose certificate runs out after `since`.
-    async fn revoked(&self, authority: &str, generation: u32, since: Timestamp) -> Result<Vec<RevokedEntry>, StoreError>;
+    async fn revoked(
+        &self,
+        authority: &str,
+        generation: u32,
+        since: Timestamp,
+    ) -> Result<Vec<RevokedEntry>, StoreError>;
     /// How many there are, by status and state; no walk over the fleet.
     async fn counts(&self, now: Timestamp) -> Result<Counts, StoreError>;
     /// Of the certificates that are active and unexpired, the validity of the one that runs out first; the

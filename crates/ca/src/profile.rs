@@ -69,15 +69,33 @@ impl Profile {
 
     fn from_raw(name: &str, raw: &RawProfile) -> Result<Self, Vec<String>> {
         let mut mistakes = Vec::new();
-        let base = raw.base.as_deref().unwrap_or(if Kind::parse(name).is_some() { name } else { "client" });
+        let base = raw.base.as_deref().unwrap_or(if Kind::parse(name).is_some() {
+            name
+        } else {
+            "client"
+        });
         let kind = Kind::parse(base).unwrap_or_else(|| {
-            mistakes.push(format!("profile.{name}.base: {base:?} is not client, server or broker"));
+            mistakes.push(format!(
+                "profile.{name}.base: {base:?} is not client, server or broker"
+            ));
             Kind::Client
         });
-        let mut profile = Self { name: name.to_owned(), ..Self::built_in(kind) };
+        let mut profile = Self {
+            name: name.to_owned(),
+            ..Self::built_in(kind)
+        };
         let texts = [&raw.min, &raw.default, &raw.max, &raw.grace];
-        let fields = [&mut profile.min, &mut profile.default, &mut profile.max, &mut profile.grace];
-        for ((text, field), key) in texts.into_iter().zip(fields).zip(["min", "default", "max", "grace"]) {
+        let fields = [
+            &mut profile.min,
+            &mut profile.default,
+            &mut profile.max,
+            &mut profile.grace,
+        ];
+        for ((text, field), key) in texts
+            .into_iter()
+            .zip(fields)
+            .zip(["min", "default", "max", "grace"])
+        {
             match text.as_deref().map(parse_duration) {
                 Some(Ok(duration)) => *field = duration,
                 Some(Err(why)) => mistakes.push(format!("profile.{name}.{key}: {why}")),
@@ -88,8 +106,16 @@ impl Profile {
             profile.authority.clone_from(authority);
         }
         profile.renewable = raw.renewable.unwrap_or(profile.renewable);
-        mistakes.extend(profile.contradiction().map(|why| format!("profile.{name}: {why}")));
-        if mistakes.is_empty() { Ok(profile) } else { Err(mistakes) }
+        mistakes.extend(
+            profile
+                .contradiction()
+                .map(|why| format!("profile.{name}: {why}")),
+        );
+        if mistakes.is_empty() {
+            Ok(profile)
+        } else {
+            Err(mistakes)
+        }
     }
 
     fn contradiction(&self) -> Option<&'static str> {
@@ -123,9 +149,18 @@ impl Profile {
     /// The extended key usages. A client never gets `serverAuth`.
     pub fn usages(&self) -> Usages {
         match self.kind {
-            Kind::Client => Usages { client: true, server: false },
-            Kind::Server => Usages { client: false, server: true },
-            Kind::Broker => Usages { client: true, server: true },
+            Kind::Client => Usages {
+                client: true,
+                server: false,
+            },
+            Kind::Server => Usages {
+                client: false,
+                server: true,
+            },
+            Kind::Broker => Usages {
+                client: true,
+                server: true,
+            },
         }
     }
 
@@ -148,8 +183,10 @@ impl Profile {
     pub(crate) fn accept_key(&self, key: &PublicKey) -> Result<(), Refusal> {
         // Mbed TLS cannot parse a server certificate with an Ed25519 key at all.
         if key.kind() == KeyKind::Ed25519 && self.kind != Kind::Client {
-            return Err(Refusal::new("an Ed25519 key is not accepted for a server: many devices could not connect")
-                .fix("make a P-256 key"));
+            return Err(Refusal::new(
+                "an Ed25519 key is not accepted for a server: many devices could not connect",
+            )
+            .fix("make a P-256 key"));
         }
         Ok(())
     }
@@ -158,12 +195,22 @@ impl Profile {
     pub(crate) fn accept_validity(&self, wished: SignedDuration) -> Result<(), Refusal> {
         let words = |duration: SignedDuration| muster_pki::time::format_duration(duration);
         if wished < self.min {
-            return Err(Refusal::new(format!("a validity of {} is too short", words(wished)))
-                .fix(format!("the profile {:?} gives at least {}", self.name, words(self.min))));
+            return Err(
+                Refusal::new(format!("a validity of {} is too short", words(wished))).fix(format!(
+                    "the profile {:?} gives at least {}",
+                    self.name,
+                    words(self.min)
+                )),
+            );
         }
         if wished > self.max {
-            return Err(Refusal::new(format!("a validity of {} is too long", words(wished)))
-                .fix(format!("the profile {:?} gives at most {}", self.name, words(self.max))));
+            return Err(
+                Refusal::new(format!("a validity of {} is too long", words(wished))).fix(format!(
+                    "the profile {:?} gives at most {}",
+                    self.name,
+                    words(self.max)
+                )),
+            );
         }
         Ok(())
     }
@@ -177,7 +224,10 @@ impl Profiles {
     /// Checks every configured profile; all mistakes are reported at once.
     pub fn new(configured: &BTreeMap<String, RawProfile>) -> Result<Self, Vec<String>> {
         let built_in = [Kind::Client, Kind::Server, Kind::Broker].map(Profile::built_in);
-        let mut profiles: BTreeMap<_, _> = built_in.into_iter().map(|profile| (profile.name.clone(), profile)).collect();
+        let mut profiles: BTreeMap<_, _> = built_in
+            .into_iter()
+            .map(|profile| (profile.name.clone(), profile))
+            .collect();
         let mut mistakes = Vec::new();
         for (name, raw) in configured {
             match Profile::from_raw(name, raw) {
@@ -185,14 +235,19 @@ impl Profiles {
                 Err(more) => mistakes.extend(more),
             }
         }
-        if mistakes.is_empty() { Ok(Self(profiles)) } else { Err(mistakes) }
+        if mistakes.is_empty() {
+            Ok(Self(profiles))
+        } else {
+            Err(mistakes)
+        }
     }
 
     /// A profile by name.
     pub fn get(&self, name: &str) -> Result<&Profile, Refusal> {
         self.0.get(name).ok_or_else(|| {
             let names: Vec<_> = self.0.keys().map(String::as_str).collect();
-            Refusal::new(format!("there is no profile {name:?}")).fix(format!("choose one of {}", names.join(", ")))
+            Refusal::new(format!("there is no profile {name:?}"))
+                .fix(format!("choose one of {}", names.join(", ")))
         })
     }
 

@@ -54,7 +54,10 @@ impl Ca {
     pub async fn certificate(&self, proof: Proof, serial: &Serial) -> Result<Issued, Error> {
         self.operator(proof, Permission::Read).await?;
         let found = self.store.certificate(serial).await?;
-        self.hand_out(found.ok_or_else(|| Error::Missing(format!("no certificate has the serial number {serial}")))?, false)
+        self.hand_out(
+            found.ok_or_else(|| Error::Missing(format!("no certificate has the serial number {serial}")))?,
+            false,
+        )
     }
 
     /// A device's certificates, newest first; those that ran out before `since` left out.
@@ -69,13 +72,22 @@ impl Ca {
     }
 
     /// A page of certificates.
-    pub async fn certificates(&self, proof: Proof, page: CertificatePage) -> Result<Vec<(u64, Certificate)>, Error> {
+    pub async fn certificates(
+        &self,
+        proof: Proof,
+        page: CertificatePage,
+    ) -> Result<Vec<(u64, Certificate)>, Error> {
         self.operator(proof, Permission::Read).await?;
         Ok(self.store.certificates(page).await?)
     }
 
     /// A page of enrolment tokens.
-    pub async fn tokens(&self, proof: Proof, before: Option<&str>, limit: usize) -> Result<Vec<EnrolmentToken>, Error> {
+    pub async fn tokens(
+        &self,
+        proof: Proof,
+        before: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<EnrolmentToken>, Error> {
         self.operator(proof, Permission::Read).await?;
         Ok(self.store.tokens(before, limit).await?)
     }
@@ -100,16 +112,26 @@ impl Ca {
     /// Walks the whole audit chain.
     pub async fn verify_audit(&self, proof: Proof) -> Result<AuditVerdict, Error> {
         self.operator(proof, Permission::ReadAudit).await?;
-        let mut verdict = AuditVerdict { entries: 0, broken_at: None, head: [0; 32] };
+        let mut verdict = AuditVerdict {
+            entries: 0,
+            broken_at: None,
+            head: [0; 32],
+        };
         loop {
-            let page = AuditPage::From { after: verdict.entries, limit: 1000 };
+            let page = AuditPage::From {
+                after: verdict.entries,
+                limit: 1000,
+            };
             let entries = self.store.audit(page).await?;
             if entries.is_empty() {
                 return Ok(verdict);
             }
             for entry in entries {
                 if entry.sequence != verdict.entries + 1 || !entry.follows(verdict.head) {
-                    return Ok(AuditVerdict { broken_at: Some(verdict.entries + 1), ..verdict });
+                    return Ok(AuditVerdict {
+                        broken_at: Some(verdict.entries + 1),
+                        ..verdict
+                    });
                 }
                 verdict.entries = entry.sequence;
                 verdict.head = entry.hash;
@@ -119,12 +141,22 @@ impl Ca {
 
     /// Every authority. Public: certificates are.
     pub fn authorities(&self) -> Vec<Authority> {
-        self.state.load().authorities.iter().map(|authority| authority.record.clone()).collect()
+        self.state
+            .load()
+            .authorities
+            .iter()
+            .map(|authority| authority.record.clone())
+            .collect()
     }
 
     /// Every provisioner. Public, as `step` expects.
     pub fn provisioners(&self) -> Vec<Provisioner> {
-        self.state.load().provisioners.iter().map(|provisioner| provisioner.record.clone()).collect()
+        self.state
+            .load()
+            .provisioners
+            .iter()
+            .map(|provisioner| provisioner.record.clone())
+            .collect()
     }
 
     /// Every profile.
@@ -160,7 +192,10 @@ impl Ca {
         }
         for crl in self.crls() {
             if crl.next_update <= now {
-                problems.push(format!("the CRL of {} {} has run out", crl.authority, crl.generation));
+                problems.push(format!(
+                    "the CRL of {} {} has run out",
+                    crl.authority, crl.generation
+                ));
             }
         }
         Readiness { problems }
@@ -170,7 +205,9 @@ impl Ca {
         let keys: Vec<_> = {
             let state = self.state.load();
             let issuers = state.authorities.iter().flat_map(|authority| &authority.issuing);
-            issuers.filter_map(|issuer| issuer.generation.key.clone()).collect()
+            issuers
+                .filter_map(|issuer| issuer.generation.key.clone())
+                .collect()
         };
         for key in keys {
             // No structure of X.509 begins with this text, so the signature is good for nothing else.

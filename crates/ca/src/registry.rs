@@ -64,7 +64,10 @@ impl Ca {
         if !dry_run {
             let detail = serde_json::json!({ "profile": profile.name() }).to_string();
             let act = caller.act(now, "device.created", name.to_string(), detail);
-            let writes = vec![Write::Device { device: device.clone(), expected: None }];
+            let writes = vec![Write::Device {
+                device: device.clone(),
+                expected: None,
+            }];
             self.store.commit(Change { writes, act }).await?;
         }
         Ok(device)
@@ -79,13 +82,19 @@ impl Ca {
         let caller = self.operator(proof, Permission::Operate).await?;
         let profile = self.settings.profiles.get(&wish.profile)?;
         if wish.uses == 0 || wish.uses > MAX_USES || (wish.device.is_some() && wish.uses != 1) {
-            return Err(Error::Bad(format!("a token is for one name, or for a wave of 1 to {MAX_USES}")));
+            return Err(Error::Bad(format!(
+                "a token is for one name, or for a wave of 1 to {MAX_USES}"
+            )));
         }
         if wish.wave.len() > 64 || wish.wave.chars().any(char::is_control) {
-            return Err(Error::Bad("a wave's name has at most 64 printable characters".into()));
+            return Err(Error::Bad(
+                "a wave's name has at most 64 printable characters".into(),
+            ));
         }
         if wish.lifetime <= SignedDuration::ZERO || wish.lifetime > LONGEST_TOKEN {
-            return Err(Error::Bad("a token lives for more than nothing and at most 366 days".into()));
+            return Err(Error::Bad(
+                "a token lives for more than nothing and at most 366 days".into(),
+            ));
         }
         let now = self.clock.now();
         let secret = self.secret("mt_");
@@ -102,9 +111,15 @@ impl Ca {
             withdrawn: None,
             by: caller.name(),
         };
-        let detail = serde_json::json!({ "uses": token.uses, "expires": token.expires.to_string() }).to_string();
+        let detail =
+            serde_json::json!({ "uses": token.uses, "expires": token.expires.to_string() }).to_string();
         let act = caller.act(now, "token.created", token.id.clone(), detail);
-        self.store.commit(Change { writes: vec![Write::Token(token.clone())], act }).await?;
+        self.store
+            .commit(Change {
+                writes: vec![Write::Token(token.clone())],
+                act,
+            })
+            .await?;
         Ok((token, secret))
     }
 
@@ -113,7 +128,10 @@ impl Ca {
         let caller = self.operator(proof, Permission::Operate).await?;
         let now = self.clock.now();
         let act = caller.act(now, "token.withdrawn", id.to_owned(), String::new());
-        let writes = vec![Write::WithdrawToken { id: id.to_owned(), at: now }];
+        let writes = vec![Write::WithdrawToken {
+            id: id.to_owned(),
+            at: now,
+        }];
         self.store.commit(Change { writes, act }).await.map_err(|why| {
             if matches!(why, StoreError::Changed(_)) {
                 return Error::Missing(format!("there is no token {id:?} to withdraw"));
@@ -123,12 +141,22 @@ impl Ca {
     }
 
     /// Adds a provisioner with a new key that only this password opens.
-    pub async fn add_provisioner(&self, proof: Proof, name: &str, password: &str) -> Result<Provisioner, Error> {
+    pub async fn add_provisioner(
+        &self,
+        proof: Proof,
+        name: &str,
+        password: &str,
+    ) -> Result<Provisioner, Error> {
         let caller = self.administrator(proof).await?;
         let now = self.clock.now();
         let provisioner = self.make_provisioner(name, password, now)?;
         let act = caller.act(now, "provisioner.added", name.to_owned(), String::new());
-        self.store.commit(Change { writes: vec![Write::Provisioner(provisioner.clone())], act }).await?;
+        self.store
+            .commit(Change {
+                writes: vec![Write::Provisioner(provisioner.clone())],
+                act,
+            })
+            .await?;
         self.reload().await?;
         Ok(provisioner)
     }
@@ -136,12 +164,27 @@ impl Ca {
     /// Removes a provisioner; its tokens are refused from now on.
     pub async fn remove_provisioner(&self, proof: Proof, name: &str) -> Result<(), Error> {
         let caller = self.administrator(proof).await?;
-        let known = self.state.load().provisioners.iter().any(|provisioner| provisioner.record.name == name);
+        let known = self
+            .state
+            .load()
+            .provisioners
+            .iter()
+            .any(|provisioner| provisioner.record.name == name);
         if !known {
             return Err(Error::Missing(format!("there is no provisioner {name:?}")));
         }
-        let act = caller.act(self.clock.now(), "provisioner.removed", name.to_owned(), String::new());
-        self.store.commit(Change { writes: vec![Write::RemoveProvisioner(name.to_owned())], act }).await?;
+        let act = caller.act(
+            self.clock.now(),
+            "provisioner.removed",
+            name.to_owned(),
+            String::new(),
+        );
+        self.store
+            .commit(Change {
+                writes: vec![Write::RemoveProvisioner(name.to_owned())],
+                act,
+            })
+            .await?;
         self.reload().await
     }
 
@@ -154,25 +197,54 @@ impl Ca {
     ) -> Result<(Operator, Zeroizing<String>), Error> {
         let caller = self.administrator(proof).await?;
         if name.is_empty() || name.len() > 64 || name.chars().any(char::is_control) {
-            return Err(Error::Bad("an operator's name has 1 to 64 printable characters".into()));
+            return Err(Error::Bad(
+                "an operator's name has 1 to 64 printable characters".into(),
+            ));
         }
         let now = self.clock.now();
         let key = self.secret("mk_");
-        let operator = Operator { name: name.to_owned(), role, key: sha256(key.as_bytes()), created: now };
+        let operator = Operator {
+            name: name.to_owned(),
+            role,
+            key: sha256(key.as_bytes()),
+            created: now,
+        };
         let detail = serde_json::json!({ "role": role.as_str() }).to_string();
         let act = caller.act(now, "operator.added", name.to_owned(), detail);
-        self.store.commit(Change { writes: vec![Write::Operator(operator.clone())], act }).await?;
+        self.store
+            .commit(Change {
+                writes: vec![Write::Operator(operator.clone())],
+                act,
+            })
+            .await?;
         Ok((operator, key))
     }
 
     /// Removes an operator; its API key is refused from now on.
     pub async fn remove_operator(&self, proof: Proof, name: &str) -> Result<(), Error> {
         let caller = self.administrator(proof).await?;
-        if !self.store.operators().await?.iter().any(|operator| operator.name == name) {
+        if !self
+            .store
+            .operators()
+            .await?
+            .iter()
+            .any(|operator| operator.name == name)
+        {
             return Err(Refusal::new(format!("there is no operator {name:?}")).into());
         }
-        let act = caller.act(self.clock.now(), "operator.removed", name.to_owned(), String::new());
-        Ok(self.store.commit(Change { writes: vec![Write::RemoveOperator(name.to_owned())], act }).await?)
+        let act = caller.act(
+            self.clock.now(),
+            "operator.removed",
+            name.to_owned(),
+            String::new(),
+        );
+        Ok(self
+            .store
+            .commit(Change {
+                writes: vec![Write::RemoveOperator(name.to_owned())],
+                act,
+            })
+            .await?)
     }
 
     /// 256 random bits behind a prefix that scanners for leaked secrets can look for.

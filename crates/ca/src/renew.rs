@@ -4,10 +4,10 @@ use muster_pki::csr::Csr;
 use muster_pki::key::PublicKey;
 
 use crate::Ca;
+use crate::enrol::Issued;
 use crate::enrol::draft::Draft;
 use crate::enrol::may;
 use crate::enrol::who::{Caller, Proof, Purpose, Who};
-use crate::enrol::Issued;
 use crate::error::Error;
 use crate::ports::{Change, StoreError};
 
@@ -16,9 +16,13 @@ impl Ca {
     pub async fn renew(&self, proof: Proof) -> Result<Issued, Error> {
         let caller = self.identify(proof, Purpose::Renew).await?;
         let key = match caller.who() {
-            Who::Device(holder) => muster_pki::cert::Certificate::from_der(&holder.certificate.der)?.key().clone(),
+            Who::Device(holder) => muster_pki::cert::Certificate::from_der(&holder.certificate.der)?
+                .key()
+                .clone(),
             Who::Token(_) | Who::Enrolment(_) | Who::Operator { .. } => {
-                return Err(Error::Unproven("only a certificate can be renewed: present it".into()));
+                return Err(Error::Unproven(
+                    "only a certificate can be renewed: present it".into(),
+                ));
             }
         };
         self.renew_for(&caller, &key).await
@@ -33,7 +37,9 @@ impl Ca {
 
     async fn renew_for(&self, caller: &Caller, key: &PublicKey) -> Result<Issued, Error> {
         let Who::Device(holder) = caller.who() else {
-            return Err(Error::Unproven("only a certificate can be renewed: present it".into()));
+            return Err(Error::Unproven(
+                "only a certificate can be renewed: present it".into(),
+            ));
         };
         let now = self.clock.now();
         let profile = self.settings.profiles.get(&holder.certificate.profile)?;
@@ -49,9 +55,9 @@ impl Ca {
         let (issued, writes) = draft.signed(&signature, &issuer, &root)?;
         match self.store.commit(Change { writes, act }).await {
             Ok(()) => Ok(issued),
-            Err(StoreError::Changed(_)) => {
-                Err(Error::Conflict("the device was changed at the same moment; ask again".into()))
-            }
+            Err(StoreError::Changed(_)) => Err(Error::Conflict(
+                "the device was changed at the same moment; ask again".into(),
+            )),
             Err(other) => Err(other.into()),
         }
     }

@@ -36,9 +36,17 @@ pub struct Revocation {
 
 impl Ca {
     /// Revokes for good.
-    pub async fn revoke(&self, proof: Proof, target: Target, reason: Reason, note: &str) -> Result<Revocation, Error> {
+    pub async fn revoke(
+        &self,
+        proof: Proof,
+        target: Target,
+        reason: Reason,
+        note: &str,
+    ) -> Result<Revocation, Error> {
         if reason == Reason::CertificateHold {
-            return Err(Error::Bad("certificate-hold is for suspending a device: muster device suspend NAME".into()));
+            return Err(Error::Bad(
+                "certificate-hold is for suspending a device: muster device suspend NAME".into(),
+            ));
         }
         check_note(note)?;
         let caller = self.identify(proof, Purpose::Revoke).await?;
@@ -48,9 +56,20 @@ impl Ca {
                 caller.demand(Permission::Operate)?;
                 let device = self.known_device(&name).await?;
                 if matches!(device.state, State::Revoked | State::Retired) {
-                    return Err(Error::Conflict(format!("{name} is {} already", device.state.as_str())));
+                    return Err(Error::Conflict(format!(
+                        "{name} is {} already",
+                        device.state.as_str()
+                    )));
                 }
-                self.move_device(&caller, device, State::Revoked, Some(reason), "device.revoked", note).await
+                self.move_device(
+                    &caller,
+                    device,
+                    State::Revoked,
+                    Some(reason),
+                    "device.revoked",
+                    note,
+                )
+                .await
             }
         }
     }
@@ -61,7 +80,8 @@ impl Ca {
         match device.state {
             State::New | State::Active => {
                 let hold = Some(Reason::CertificateHold);
-                self.move_device(&caller, device, State::Suspended, hold, "device.suspended", note).await
+                self.move_device(&caller, device, State::Suspended, hold, "device.suspended", note)
+                    .await
             }
             State::Suspended | State::Revoked | State::Retired => {
                 Err(Error::Conflict(format!("{name} is {}", device.state.as_str())))
@@ -73,9 +93,13 @@ impl Ca {
     pub async fn resume(&self, proof: Proof, name: &DeviceName, note: &str) -> Result<Revocation, Error> {
         let (caller, device) = self.operated(proof, name, note).await?;
         if device.state != State::Suspended {
-            return Err(Error::Conflict(format!("{name} is {}, not suspended", device.state.as_str())));
+            return Err(Error::Conflict(format!(
+                "{name} is {}, not suspended",
+                device.state.as_str()
+            )));
         }
-        self.move_device(&caller, device, State::Active, None, "device.resumed", note).await
+        self.move_device(&caller, device, State::Active, None, "device.resumed", note)
+            .await
     }
 
     /// Takes a device out of service for good; its name stays taken.
@@ -85,7 +109,8 @@ impl Ca {
             return Err(Error::Conflict(format!("{name} is retired already")));
         }
         let gone = Some(Reason::CessationOfOperation);
-        self.move_device(&caller, device, State::Retired, gone, "device.retired", note).await
+        self.move_device(&caller, device, State::Retired, gone, "device.retired", note)
+            .await
     }
 
     /// Lets a device obtain an identity again, with any key. Certificates that were revoked stay revoked.
@@ -95,8 +120,15 @@ impl Ca {
             return Err(Error::Conflict(format!("{name} is {}", device.state.as_str())));
         }
         let now = self.clock.now();
-        let next = Device { state: State::New, version: device.version + 1, ..device.clone() };
-        let writes = vec![Write::Device { device: next.clone(), expected: Some(device.version) }];
+        let next = Device {
+            state: State::New,
+            version: device.version + 1,
+            ..device.clone()
+        };
+        let writes = vec![Write::Device {
+            device: next.clone(),
+            expected: Some(device.version),
+        }];
         let act = caller.act(now, "device.rearmed", name.to_string(), note_detail(note));
         self.store.commit(Change { writes, act }).await?;
         Ok(next)
@@ -124,9 +156,12 @@ impl Ca {
         let found = self.store.certificate(serial).await?;
         // A stranger who guesses serial numbers learns nothing that a token would not tell them.
         let certificate = found.ok_or_else(|| {
-            Error::Missing(format!("no certificate with serial number {} was issued here", serial.decimal()))
+            Error::Missing(format!(
+                "no certificate with serial number {} was issued here",
+                serial.decimal()
+            ))
         })?;
-        accept_revoker(caller, &certificate)?;
+        self.accept_revoker(caller, &certificate)?;
         if let Status::Revoked { reason, .. } = certificate.status
             && reason != Reason::CertificateHold
         {
@@ -138,13 +173,20 @@ impl Ca {
         let now = self.clock.now();
         let mut writes = vec![status_write(&certificate, Status::Revoked { at: now, reason })];
         if let Who::Token(token) = caller.who() {
-            writes.push(Write::Spend { token: token.id, expires: token.expires });
+            writes.push(Write::Spend {
+                token: token.id,
+                expires: token.expires,
+            });
         }
         let subject = audit_subject(&certificate.device, serial);
         let act = caller.act(now, "certificate.revoked", subject, reason_detail(reason, note));
         self.store.commit(Change { writes, act }).await?;
         self.tell_of_revocation();
-        Ok(Revocation { device: certificate.device, serials: vec![serial.clone()], at: now })
+        Ok(Revocation {
+            device: certificate.device,
+            serials: vec![serial.clone()],
+            at: now,
+        })
     }
 
     /// Moves a device to another state, and its unexpired certificates with it.
@@ -160,9 +202,19 @@ impl Ca {
         let now = self.clock.now();
         let to = reason.map_or(Status::Active, |reason| Status::Revoked { at: now, reason });
         let certificates = self.store.certificates_of(&device.name, now).await?;
-        let touched: Vec<_> = certificates.into_iter().filter(|certificate| moves(certificate.status, to)).collect();
-        let next = Device { state, version: device.version + 1, ..device.clone() };
-        let mut writes = vec![Write::Device { device: next, expected: Some(device.version) }];
+        let touched: Vec<_> = certificates
+            .into_iter()
+            .filter(|certificate| moves(certificate.status, to))
+            .collect();
+        let next = Device {
+            state,
+            version: device.version + 1,
+            ..device.clone()
+        };
+        let mut writes = vec![Write::Device {
+            device: next,
+            expected: Some(device.version),
+        }];
         writes.extend(touched.iter().map(|certificate| status_write(certificate, to)));
         let detail = reason.map_or_else(|| note_detail(note), |reason| reason_detail(reason, note));
         let act = caller.act(now, action, device.name.to_string(), detail);
@@ -170,9 +222,37 @@ impl Ca {
         self.tell_of_revocation();
         Ok(Revocation {
             device: device.name,
-            serials: touched.into_iter().map(|certificate| certificate.serial).collect(),
+            serials: touched
+                .into_iter()
+                .map(|certificate| certificate.serial)
+                .collect(),
             at: now,
         })
+    }
+
+    /// Operators may; a device may revoke its own; a provisioner's token names the one serial number it is good for.
+    fn accept_revoker(&self, caller: &Caller, certificate: &Certificate) -> Result<(), Error> {
+        match caller.who() {
+            Who::Operator { .. } => caller.demand(Permission::Operate),
+            Who::Device(holder) if holder.certificate.serial == certificate.serial => Ok(()),
+            Who::Device(_) => Err(Refusal::new("a certificate can revoke itself only").into()),
+            Who::Token(token) => {
+                if token.subject != certificate.serial.decimal() {
+                    return Err(Refusal::new("the token was made for another serial number").into());
+                }
+                let provisioner = &token.provisioner.record;
+                let kind = self.settings.profiles.get(&certificate.profile)?.kind();
+                if !provisioner.may_ask_for(&certificate.profile, kind) {
+                    let name = &provisioner.name;
+                    return Err(Refusal::new(format!(
+                        "the provisioner {name:?} may not revoke this certificate"
+                    ))
+                    .into());
+                }
+                Ok(())
+            }
+            Who::Enrolment(_) => Err(Refusal::new("an enrolment token does not revoke").into()),
+        }
     }
 
     fn tell_of_revocation(&self) {
@@ -191,27 +271,10 @@ fn moves(from: Status, to: Status) -> bool {
 }
 
 fn status_write(certificate: &Certificate, to: Status) -> Write {
-    Write::Status { serial: certificate.serial.clone(), from: certificate.status, to }
-}
-
-/// Operators may; a device may revoke its own; a provisioner's token names the one serial number it is good for.
-fn accept_revoker(caller: &Caller, certificate: &Certificate) -> Result<(), Error> {
-    match caller.who() {
-        Who::Operator { .. } => caller.demand(Permission::Operate),
-        Who::Device(holder) if holder.certificate.serial == certificate.serial => Ok(()),
-        Who::Device(_) => Err(Refusal::new("a certificate can revoke itself only").into()),
-        Who::Token(token) => {
-            if token.subject != certificate.serial.decimal() {
-                return Err(Refusal::new("the token was made for another serial number").into());
-            }
-            let profiles = &token.provisioner.record.profiles;
-            if !profiles.contains(&certificate.profile) {
-                let name = &token.provisioner.record.name;
-                return Err(Refusal::new(format!("the provisioner {name:?} may not revoke this certificate")).into());
-            }
-            Ok(())
-        }
-        Who::Enrolment(_) => Err(Refusal::new("an enrolment token does not revoke").into()),
+    Write::Status {
+        serial: certificate.serial.clone(),
+        from: certificate.status,
+        to,
     }
 }
 
@@ -226,7 +289,11 @@ fn check_note(note: &str) -> Result<(), Error> {
 }
 
 fn note_detail(note: &str) -> String {
-    if note.is_empty() { String::new() } else { serde_json::json!({ "note": note }).to_string() }
+    if note.is_empty() {
+        String::new()
+    } else {
+        serde_json::json!({ "note": note }).to_string()
+    }
 }
 
 fn reason_detail(reason: Reason, note: &str) -> String {

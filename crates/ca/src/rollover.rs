@@ -25,17 +25,38 @@ impl Ca {
         let (root, number, display) = {
             let state = self.state.load();
             let loaded = state.authority(authority)?;
-            if let Some(waiting) = loaded.record.issuing().find(|generation| generation.stage == Stage::Standby) {
+            if let Some(waiting) = loaded
+                .record
+                .issuing()
+                .find(|generation| generation.stage == Stage::Standby)
+            {
                 return Err(Error::Conflict(format!(
                     "generation {} stands by already; activate it with: muster ca rollover activate",
                     waiting.number
                 )));
             }
-            let last = loaded.record.generations.iter().map(|generation| generation.number).max().unwrap_or(ROOT);
-            (loaded.record.root()?.clone(), last + 1, display_name(&root_name(loaded.root.subject()?)))
+            let last = loaded
+                .record
+                .generations
+                .iter()
+                .map(|generation| generation.number)
+                .max()
+                .unwrap_or(ROOT);
+            (
+                loaded.record.root()?.clone(),
+                last + 1,
+                display_name(&root_name(loaded.root.subject()?)),
+            )
         };
-        let next = self.make_issuing(authority, &display, number, &root, root_signer, now).await?;
-        let act = caller.act(now, "authority.standby", format!("{authority} {number}"), String::new());
+        let next = self
+            .make_issuing(authority, &display, number, &root, root_signer, now)
+            .await?;
+        let act = caller.act(
+            now,
+            "authority.standby",
+            format!("{authority} {number}"),
+            String::new(),
+        );
         self.write_generations(authority, vec![next.clone()], act).await?;
         self.refresh_crls().await?;
         Ok(next)
@@ -47,7 +68,10 @@ impl Ca {
         let (mut next, mut before) = {
             let state = self.state.load();
             let record = &state.authority(authority)?.record;
-            let waiting = record.issuing().find(|generation| generation.stage == Stage::Standby).cloned();
+            let waiting = record
+                .issuing()
+                .find(|generation| generation.stage == Stage::Standby)
+                .cloned();
             let waiting = waiting.ok_or_else(|| {
                 Error::Conflict("no issuing CA stands by; make one with: muster ca rollover start".into())
             })?;
@@ -57,7 +81,8 @@ impl Ca {
         before.stage = Stage::Retiring;
         let subject = format!("{authority} {}", next.number);
         let act = caller.act(self.clock.now(), "authority.activated", subject, String::new());
-        self.write_generations(authority, vec![before, next.clone()], act).await?;
+        self.write_generations(authority, vec![before, next.clone()], act)
+            .await?;
         Ok(next)
     }
 
@@ -68,16 +93,27 @@ impl Ca {
         let mut old = {
             let state = self.state.load();
             let record = &state.authority(authority)?.record;
-            let retiring = record.issuing().find(|generation| generation.stage == Stage::Retiring).cloned();
+            let retiring = record
+                .issuing()
+                .find(|generation| generation.stage == Stage::Retiring)
+                .cloned();
             retiring.ok_or_else(|| Error::Conflict("no issuing CA is retiring".into()))?
         };
         if let Some(end) = self.last_end(authority, old.number).await? {
-            return Err(Refusal::new(format!("certificates of generation {} live until {end}", old.number))
-                .fix("renew or revoke them, or wait")
-                .into());
+            return Err(Refusal::new(format!(
+                "certificates of generation {} live until {end}",
+                old.number
+            ))
+            .fix("renew or revoke them, or wait")
+            .into());
         }
         old.stage = Stage::Retired;
-        let act = caller.act(now, "authority.retired", format!("{authority} {}", old.number), String::new());
+        let act = caller.act(
+            now,
+            "authority.retired",
+            format!("{authority} {}", old.number),
+            String::new(),
+        );
         self.write_generations(authority, vec![old.clone()], act).await?;
         Ok(old)
     }
@@ -120,17 +156,34 @@ impl Ca {
                 ..CertificatePage::default()
             };
             let certificates = self.store.certificates(page).await?;
-            let Some((id, _)) = certificates.last() else { return Ok(last) };
+            let Some((id, _)) = certificates.last() else {
+                return Ok(last);
+            };
             before = Some(*id);
             let ours = certificates.iter().map(|(_, certificate)| certificate);
-            let ends = ours.filter(|c| c.authority == authority && c.generation == generation).map(|c| c.not_after);
+            let ends = ours
+                .filter(|c| c.authority == authority && c.generation == generation)
+                .map(|c| c.not_after);
             last = last.max(ends.max());
         }
     }
 
-    async fn write_generations(&self, authority: &str, generations: Vec<Generation>, act: Act) -> Result<(), Error> {
-        let write = |generation| Write::Authority { name: authority.to_owned(), generation };
-        self.store.commit(Change { writes: generations.into_iter().map(write).collect(), act }).await?;
+    async fn write_generations(
+        &self,
+        authority: &str,
+        generations: Vec<Generation>,
+        act: Act,
+    ) -> Result<(), Error> {
+        let write = |generation| Write::Authority {
+            name: authority.to_owned(),
+            generation,
+        };
+        self.store
+            .commit(Change {
+                writes: generations.into_iter().map(write).collect(),
+                act,
+            })
+            .await?;
         self.reload().await
     }
 
@@ -148,7 +201,10 @@ fn display_name(root: &str) -> String {
 }
 
 fn root_name(subject: Vec<u8>) -> String {
-    name::from_der(&subject).ok().and_then(|name| name::first_common_name(&name)).unwrap_or_else(|| "Imported".into())
+    name::from_der(&subject)
+        .ok()
+        .and_then(|name| name::first_common_name(&name))
+        .unwrap_or_else(|| "Imported".into())
 }
 
 fn check_authority_name(name: &str) -> Result<(), Error> {
@@ -156,5 +212,7 @@ fn check_authority_name(name: &str) -> Result<(), Error> {
     if (1..=32).contains(&name.len()) && name.bytes().all(allowed) {
         return Ok(());
     }
-    Err(Error::Bad("an authority is called by 1 to 32 lower-case letters, digits and '-'".into()))
+    Err(Error::Bad(
+        "an authority is called by 1 to 32 lower-case letters, digits and '-'".into(),
+    ))
 }

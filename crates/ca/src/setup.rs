@@ -82,17 +82,32 @@ impl Ca {
     pub async fn found(parts: Parts, founding: Founding<'_>) -> Result<Self, Error> {
         check_name(founding.name)?;
         if Self::is_founded(&*parts.store).await? {
-            return Err(Error::Conflict("there is an authority already; nothing was changed".into()));
+            return Err(Error::Conflict(
+                "there is an authority already; nothing was changed".into(),
+            ));
         }
         let ca = Self::assemble(parts).await?;
         let now = ca.clock.now();
         let mut writes = match &founding.import {
-            Some(import) => ca.adopt(DEFAULT, founding.name, import, founding.root_signer, now).await?,
-            None => ca.make_authority(DEFAULT, founding.name, founding.root_signer, now).await?,
+            Some(import) => {
+                ca.adopt(DEFAULT, founding.name, import, founding.root_signer, now)
+                    .await?
+            }
+            None => {
+                ca.make_authority(DEFAULT, founding.name, founding.root_signer, now)
+                    .await?
+            }
         };
         let internal = format!("{} Internal", founding.name);
-        writes.extend(ca.make_authority(INTERNAL, &internal, founding.root_signer, now).await?);
-        writes.push(Write::Provisioner(ca.make_provisioner(founding.provisioner, founding.password, now)?));
+        writes.extend(
+            ca.make_authority(INTERNAL, &internal, founding.root_signer, now)
+                .await?,
+        );
+        writes.push(Write::Provisioner(ca.make_provisioner(
+            founding.provisioner,
+            founding.password,
+            now,
+        )?));
         let act = own_act(now, "authority.founded", founding.name);
         ca.store.commit(Change { writes, act }).await?;
         ca.reload().await?;
@@ -122,7 +137,11 @@ impl Ca {
             pointers: &Pointers::default(),
         };
         let certificate = sign(root_signer, &key_name, &key, &template, None).await?;
-        let import = Import { root: certificate, root_key: Some(key_name), issuing: None };
+        let import = Import {
+            root: certificate,
+            root_key: Some(key_name),
+            issuing: None,
+        };
         self.adopt(authority, display, &import, root_signer, now).await
     }
 
@@ -154,15 +173,23 @@ impl Ca {
                     created: now,
                 }
             }
-            None => self.make_issuing(authority, display, 1, &root, root_signer, now).await?,
+            None => {
+                self.make_issuing(authority, display, 1, &root, root_signer, now)
+                    .await?
+            }
         };
         issuing.stage = Stage::Active;
         let mut writes = Vec::new();
         if import.root_key.is_some() {
-            writes.push(Write::Crl(self.sign_root_crl(authority, &root, root_signer, now).await?));
+            writes.push(Write::Crl(
+                self.sign_root_crl(authority, &root, root_signer, now).await?,
+            ));
         }
         for generation in [root, issuing] {
-            writes.push(Write::Authority { name: authority.to_owned(), generation });
+            writes.push(Write::Authority {
+                name: authority.to_owned(),
+                generation,
+            });
         }
         Ok(writes)
     }
@@ -178,7 +205,10 @@ impl Ca {
         now: Timestamp,
     ) -> Result<Generation, Error> {
         let root_certificate = root.parsed()?;
-        let root_key = root.key.as_deref().ok_or_else(|| Refusal::new("the root's key is not here"))?;
+        let root_key = root
+            .key
+            .as_deref()
+            .ok_or_else(|| Refusal::new("the root's key is not here"))?;
         let key_name = format!("{authority}-issuing-{number}");
         let key = self.signer.create(&key_name, KeyKind::P256).await?;
         let common_name = format!("{display} Issuing CA {number}");
@@ -212,22 +242,41 @@ impl Ca {
         now: Timestamp,
     ) -> Result<Crl, Error> {
         let issuer = root.parsed()?.as_issuer()?;
-        let key = root.key.as_deref().ok_or_else(|| Refusal::new("the root's key is not here"))?;
-        self.sign_crl(root_signer, key, &issuer, authority, ROOT, &[], now).await
+        let key = root
+            .key
+            .as_deref()
+            .ok_or_else(|| Refusal::new("the root's key is not here"))?;
+        self.sign_crl(root_signer, key, &issuer, authority, ROOT, &[], now)
+            .await
     }
 
     /// A provisioner with a new key that only its password opens.
-    pub(crate) fn make_provisioner(&self, name: &str, password: &str, now: Timestamp) -> Result<Provisioner, Error> {
+    pub(crate) fn make_provisioner(
+        &self,
+        name: &str,
+        password: &str,
+        now: Timestamp,
+    ) -> Result<Provisioner, Error> {
         if name.is_empty() || name.len() > 64 || name.chars().any(char::is_control) {
-            return Err(Error::Bad("a provisioner's name has 1 to 64 printable characters".into()));
+            return Err(Error::Bad(
+                "a provisioner's name has 1 to 64 printable characters".into(),
+            ));
         }
         if password.len() < MIN_PASSWORD {
-            return Err(Refusal::new("the provisioner's password is too weak: its encrypted key is public by step's design")
-                .fix(format!("leave it out to have one generated, or give at least {MIN_PASSWORD} random characters"))
-                .into());
+            return Err(Refusal::new(
+                "the provisioner's password is too weak: its encrypted key is public by step's design",
+            )
+            .fix(format!(
+                "leave it out to have one generated, or give at least {MIN_PASSWORD} random characters"
+            ))
+            .into());
         }
         let key = self.entropy.private_key(KeyKind::P256)?;
-        let mut random = JweRandom { salt: [0; 16], cek: [0; 32], iv: [0; 12] };
+        let mut random = JweRandom {
+            salt: [0; 16],
+            cek: [0; 32],
+            iv: [0; 12],
+        };
         self.entropy.fill(&mut random.salt);
         self.entropy.fill(&mut random.cek);
         self.entropy.fill(&mut random.iv);
@@ -268,13 +317,24 @@ async fn sign(
     let draft = ToBeSigned::new(key_name, bytes);
     let signature = signer.sign(&draft).await?;
     let algorithm = issuer.map_or(key.kind().signature_algorithm(), |issuer| issuer.algorithm);
-    Ok(Certificate::from_der(&assemble(draft.bytes(), algorithm, &signature)?)?)
+    Ok(Certificate::from_der(&assemble(
+        draft.bytes(),
+        algorithm,
+        &signature,
+    )?)?)
 }
 
 /// The display name of an authority.
 pub(crate) fn check_name(name: &str) -> Result<(), Error> {
-    let fits = !name.trim().is_empty() && name.chars().count() <= MAX_NAME && !name.chars().any(char::is_control);
-    if fits { Ok(()) } else { Err(Error::Bad(format!("the authority's name has 1 to {MAX_NAME} printable characters"))) }
+    let fits =
+        !name.trim().is_empty() && name.chars().count() <= MAX_NAME && !name.chars().any(char::is_control);
+    if fits {
+        Ok(())
+    } else {
+        Err(Error::Bad(format!(
+            "the authority's name has 1 to {MAX_NAME} printable characters"
+        )))
+    }
 }
 
 fn check_root(root: &Certificate, now: Timestamp) -> Result<(), Error> {

@@ -97,7 +97,8 @@ impl Ca {
     }
 
     pub(crate) async fn reload(&self) -> Result<(), Error> {
-        self.state.store(Arc::new(State::load(&*self.store, &self.settings).await?));
+        self.state
+            .store(Arc::new(State::load(&*self.store, &self.settings).await?));
         Ok(())
     }
 
@@ -123,7 +124,10 @@ impl Ca {
         // 53 bits hold microseconds until 2255; the shift keeps the first octet from being zero.
         let time = micros << 11;
         let step = |last: u64| Some(time.max(last + 1));
-        let before = self.last_serial.fetch_update(Ordering::Relaxed, Ordering::Relaxed, step).unwrap_or(0);
+        let before = self
+            .last_serial
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, step)
+            .unwrap_or(0);
         let mut bytes = [0; 18];
         bytes[..8].copy_from_slice(&time.max(before + 1).to_be_bytes());
         self.entropy.fill(&mut bytes[8..]);
@@ -148,7 +152,10 @@ impl State {
     }
 
     pub(crate) fn authority(&self, name: &str) -> Result<&LoadedAuthority, Error> {
-        let found = self.authorities.iter().find(|authority| authority.record.name == name);
+        let found = self
+            .authorities
+            .iter()
+            .find(|authority| authority.record.name == name);
         found.ok_or_else(|| Error::Missing(format!("there is no authority {name:?}")))
     }
 }
@@ -156,7 +163,10 @@ impl State {
 impl LoadedProvisioner {
     fn new(record: Provisioner) -> Result<Self, Error> {
         let damaged = |why: &dyn std::fmt::Display| {
-            Error::Internal(format!("the key of provisioner {:?} cannot be read: {why}", record.name))
+            Error::Internal(format!(
+                "the key of provisioner {:?} cannot be read: {why}",
+                record.name
+            ))
         };
         let jwk: Jwk = serde_json::from_str(&record.jwk).map_err(|why| damaged(&why))?;
         let key = jwk.public_key().map_err(|why| damaged(&why))?;
@@ -171,13 +181,20 @@ impl LoadedAuthority {
             .issuing()
             .map(|generation| LoadedIssuer::new(&record.name, generation, settings).map(Arc::new))
             .collect::<Result<_, _>>()?;
-        Ok(Self { record, root, issuing })
+        Ok(Self {
+            record,
+            root,
+            issuing,
+        })
     }
 
     /// The issuing CA that issues.
     pub(crate) fn active(&self) -> Result<&Arc<LoadedIssuer>, Error> {
         let number = self.record.active()?.number;
-        let found = self.issuing.iter().find(|issuer| issuer.generation.number == number);
+        let found = self
+            .issuing
+            .iter()
+            .find(|issuer| issuer.generation.number == number);
         found.ok_or_else(|| Error::Internal(format!("generation {number} is not loaded")))
     }
 }
@@ -197,9 +214,14 @@ impl LoadedIssuer {
 
 /// Where the public listener shows an issuer's CRL and certificate.
 pub(crate) fn pointers(public_url: Option<&str>, authority: &str, generation: u32) -> Pointers {
-    let Some(base) = public_url else { return Pointers::default() };
+    let Some(base) = public_url else {
+        return Pointers::default();
+    };
     let file = file_stem(authority, generation);
-    Pointers { crl: Some(format!("{base}/crl/{file}.crl")), issuer: Some(format!("{base}/ca/{file}.crt")) }
+    Pointers {
+        crl: Some(format!("{base}/crl/{file}.crl")),
+        issuer: Some(format!("{base}/ca/{file}.crt")),
+    }
 }
 
 /// `default-1`, `default-root`: how an issuer's files are called.

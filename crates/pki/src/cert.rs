@@ -3,8 +3,8 @@
 use const_oid::ObjectIdentifier;
 use const_oid::db::rfc5280::{
     ID_AD_CA_ISSUERS, ID_CE_AUTHORITY_KEY_IDENTIFIER, ID_CE_BASIC_CONSTRAINTS, ID_CE_CRL_DISTRIBUTION_POINTS,
-    ID_CE_EXT_KEY_USAGE, ID_CE_KEY_USAGE, ID_CE_SUBJECT_ALT_NAME, ID_CE_SUBJECT_KEY_IDENTIFIER, ID_KP_CLIENT_AUTH,
-    ID_KP_SERVER_AUTH, ID_PE_AUTHORITY_INFO_ACCESS,
+    ID_CE_EXT_KEY_USAGE, ID_CE_KEY_USAGE, ID_CE_SUBJECT_ALT_NAME, ID_CE_SUBJECT_KEY_IDENTIFIER,
+    ID_KP_CLIENT_AUTH, ID_KP_SERVER_AUTH, ID_PE_AUTHORITY_INFO_ACCESS,
 };
 use der::asn1::{BitString, Ia5String, OctetString};
 use der::flagset::FlagSet;
@@ -15,8 +15,8 @@ use x509_cert::ext::Extension;
 use x509_cert::ext::pkix::crl::dp::DistributionPoint;
 use x509_cert::ext::pkix::name::{DistributionPointName, GeneralName};
 use x509_cert::ext::pkix::{
-    AccessDescription, AuthorityInfoAccessSyntax, AuthorityKeyIdentifier, BasicConstraints, CrlDistributionPoints,
-    ExtendedKeyUsage, KeyUsage, KeyUsages, SubjectAltName, SubjectKeyIdentifier,
+    AccessDescription, AuthorityInfoAccessSyntax, AuthorityKeyIdentifier, BasicConstraints,
+    CrlDistributionPoints, ExtendedKeyUsage, KeyUsage, KeyUsages, SubjectAltName, SubjectKeyIdentifier,
 };
 use x509_cert::serial_number::SerialNumber;
 
@@ -102,7 +102,10 @@ impl Template<'_> {
             serial_number: SerialNumber::new(self.serial).map_err(|_| Error::Encode("serial number"))?,
             signature: algorithm.identifier()?,
             issuer: issuer_name,
-            validity: x509_cert::time::Validity::new(time::to_x509(self.not_before)?, time::to_x509(self.not_after)?),
+            validity: x509_cert::time::Validity::new(
+                time::to_x509(self.not_before)?,
+                time::to_x509(self.not_after)?,
+            ),
             subject,
             subject_public_key_info: self.key.info().clone(),
             extensions: self.extensions(issuer)?,
@@ -114,23 +117,41 @@ impl Template<'_> {
         let mut list = Vec::with_capacity(8);
         match self.role {
             Role::Authority { path_len } => {
-                let constraints = BasicConstraints { ca: true, path_len_constraint: path_len };
+                let constraints = BasicConstraints {
+                    ca: true,
+                    path_len_constraint: path_len,
+                };
                 list.push(extension(ID_CE_BASIC_CONSTRAINTS, true, &constraints)?);
                 let usage = KeyUsages::KeyCertSign | KeyUsages::CRLSign;
                 list.push(extension(ID_CE_KEY_USAGE, true, &KeyUsage(usage))?);
             }
             Role::Leaf(usages) => {
-                list.push(extension(ID_CE_KEY_USAGE, true, &KeyUsage(leaf_key_usage(self.key.kind(), usages)))?);
+                list.push(extension(
+                    ID_CE_KEY_USAGE,
+                    true,
+                    &KeyUsage(leaf_key_usage(self.key.kind(), usages)),
+                )?);
                 list.push(extension(ID_CE_EXT_KEY_USAGE, false, &extended(usages))?);
             }
         }
-        list.push(extension(ID_CE_SUBJECT_KEY_IDENTIFIER, false, &SubjectKeyIdentifier(octets(&self.key.identifier())?))?);
+        list.push(extension(
+            ID_CE_SUBJECT_KEY_IDENTIFIER,
+            false,
+            &SubjectKeyIdentifier(octets(&self.key.identifier())?),
+        )?);
         if let Some(issuer) = issuer {
-            let id = AuthorityKeyIdentifier { key_identifier: Some(octets(&issuer.key_id)?), ..Default::default() };
+            let id = AuthorityKeyIdentifier {
+                key_identifier: Some(octets(&issuer.key_id)?),
+                ..Default::default()
+            };
             list.push(extension(ID_CE_AUTHORITY_KEY_IDENTIFIER, false, &id)?);
         }
         if !self.sans.is_empty() {
-            let names = self.sans.iter().map(San::to_general_name).collect::<Result<Vec<_>, _>>()?;
+            let names = self
+                .sans
+                .iter()
+                .map(San::to_general_name)
+                .collect::<Result<Vec<_>, _>>()?;
             list.push(extension(ID_CE_SUBJECT_ALT_NAME, false, &SubjectAltName(names))?);
         }
         list.extend(self.pointer_extensions()?);
@@ -145,11 +166,22 @@ impl Template<'_> {
                 reasons: None,
                 crl_issuer: None,
             };
-            list.push(extension(ID_CE_CRL_DISTRIBUTION_POINTS, false, &CrlDistributionPoints(vec![point]))?);
+            list.push(extension(
+                ID_CE_CRL_DISTRIBUTION_POINTS,
+                false,
+                &CrlDistributionPoints(vec![point]),
+            )?);
         }
         if let Some(url) = &self.pointers.issuer {
-            let access = AccessDescription { access_method: ID_AD_CA_ISSUERS, access_location: uri(url)? };
-            list.push(extension(ID_PE_AUTHORITY_INFO_ACCESS, false, &AuthorityInfoAccessSyntax(vec![access]))?);
+            let access = AccessDescription {
+                access_method: ID_AD_CA_ISSUERS,
+                access_location: uri(url)?,
+            };
+            list.push(extension(
+                ID_PE_AUTHORITY_INFO_ACCESS,
+                false,
+                &AuthorityInfoAccessSyntax(vec![access]),
+            )?);
         }
         Ok(list)
     }
@@ -179,7 +211,11 @@ struct Signed<'a> {
 }
 
 /// Joins what was signed with its signature: DER of a certificate or a CRL.
-pub fn assemble(to_be_signed: &[u8], algorithm: SignatureAlgorithm, signature: &[u8]) -> Result<Vec<u8>, Error> {
+pub fn assemble(
+    to_be_signed: &[u8],
+    algorithm: SignatureAlgorithm,
+    signature: &[u8],
+) -> Result<Vec<u8>, Error> {
     let encode = |_| Error::Encode("signed structure");
     Signed {
         to_be_signed: der::asn1::AnyRef::from_der(to_be_signed).map_err(encode)?,
@@ -207,14 +243,28 @@ impl Certificate {
         let tbs = parsed.tbs_certificate().clone();
         let key = PublicKey::from_info(tbs.subject_public_key_info().clone())?;
         let algorithm = SignatureAlgorithm::from_oid(parsed.signature_algorithm().oid)?;
-        let signature = parsed.signature().as_bytes().ok_or(Error::Signature("certificate"))?.to_vec();
-        Ok(Self { der: der.to_vec(), tbs, algorithm, signature, key })
+        let signature = parsed
+            .signature()
+            .as_bytes()
+            .ok_or(Error::Signature("certificate"))?
+            .to_vec();
+        Ok(Self {
+            der: der.to_vec(),
+            tbs,
+            algorithm,
+            signature,
+            key,
+        })
     }
 
     /// Reads every `CERTIFICATE` block of a text, in order.
     pub fn all_from_pem(text: &str) -> Result<Vec<Self>, Error> {
         let blocks = crate::pem::decode_all(text)?;
-        blocks.iter().filter(|block| block.label == crate::pem::CERTIFICATE).map(|block| Self::from_der(&block.der)).collect()
+        blocks
+            .iter()
+            .filter(|block| block.label == crate::pem::CERTIFICATE)
+            .map(|block| Self::from_der(&block.der))
+            .collect()
     }
 
     /// The certificate, DER.
@@ -265,18 +315,40 @@ impl Certificate {
 
     /// Whether it may sign certificates (no key usage extension means yes).
     pub fn may_sign_certificates(&self) -> bool {
-        self.read::<KeyUsage>(ID_CE_KEY_USAGE).is_none_or(|usage| usage.0.contains(KeyUsages::KeyCertSign))
+        self.read::<KeyUsage>(ID_CE_KEY_USAGE)
+            .is_none_or(|usage| usage.0.contains(KeyUsages::KeyCertSign))
+    }
+
+    /// What it lets its holder be. Without an extended key usage, everything.
+    pub fn usages(&self) -> Usages {
+        match self.read::<ExtendedKeyUsage>(ID_CE_EXT_KEY_USAGE) {
+            Some(usage) => Usages {
+                client: usage.0.contains(&ID_KP_CLIENT_AUTH),
+                server: usage.0.contains(&ID_KP_SERVER_AUTH),
+            },
+            None => Usages {
+                client: true,
+                server: true,
+            },
+        }
     }
 
     /// The subject key identifier as it is encoded.
     pub fn key_id(&self) -> Option<Vec<u8>> {
-        self.read::<SubjectKeyIdentifier>(ID_CE_SUBJECT_KEY_IDENTIFIER).map(|id| id.0.as_bytes().to_vec())
+        self.read::<SubjectKeyIdentifier>(ID_CE_SUBJECT_KEY_IDENTIFIER)
+            .map(|id| id.0.as_bytes().to_vec())
     }
 
     /// Alternative names of the types that Muster issues.
     pub fn sans(&self) -> Vec<San> {
-        let names = self.read::<SubjectAltName>(ID_CE_SUBJECT_ALT_NAME).map(|names| names.0).unwrap_or_default();
-        names.iter().filter_map(|name| San::from_general_name(name).ok()).collect()
+        let names = self
+            .read::<SubjectAltName>(ID_CE_SUBJECT_ALT_NAME)
+            .map(|names| names.0)
+            .unwrap_or_default();
+        names
+            .iter()
+            .filter_map(|name| San::from_general_name(name).ok())
+            .collect()
     }
 
     /// SHA-256 over the DER, the fingerprint that `step` and browsers show.
@@ -287,7 +359,9 @@ impl Certificate {
     /// Whether `issuer` signed this.
     pub fn verify_issued_by(&self, issuer: &PublicKey) -> Result<(), Error> {
         let signed = crate::csr::first_element(&self.der).ok_or(Error::Signature("certificate"))?;
-        issuer.verify(self.algorithm, signed, &self.signature).map_err(|_| Error::Signature("certificate"))
+        issuer
+            .verify(self.algorithm, signed, &self.signature)
+            .map_err(|_| Error::Signature("certificate"))
     }
 
     /// This certificate as the issuer of others.
@@ -305,7 +379,11 @@ impl Certificate {
     }
 
     fn read<T: for<'a> Decode<'a>>(&self, oid: ObjectIdentifier) -> Option<T> {
-        let extension = self.tbs.extensions()?.iter().find(|extension| extension.extn_id == oid)?;
+        let extension = self
+            .tbs
+            .extensions()?
+            .iter()
+            .find(|extension| extension.extn_id == oid)?;
         T::from_der(extension.extn_value.as_bytes()).ok()
     }
 }
@@ -326,9 +404,17 @@ fn extended(usages: Usages) -> ExtendedKeyUsage {
     ExtendedKeyUsage(server.into_iter().chain(client).collect())
 }
 
-pub(crate) fn extension<T: Encode>(oid: ObjectIdentifier, critical: bool, value: &T) -> Result<Extension, Error> {
+pub(crate) fn extension<T: Encode>(
+    oid: ObjectIdentifier,
+    critical: bool,
+    value: &T,
+) -> Result<Extension, Error> {
     let der = value.to_der().map_err(|_| Error::Encode("extension"))?;
-    Ok(Extension { extn_id: oid, critical, extn_value: octets(&der)? })
+    Ok(Extension {
+        extn_id: oid,
+        critical,
+        extn_value: octets(&der)?,
+    })
 }
 
 fn octets(bytes: &[u8]) -> Result<OctetString, Error> {
@@ -336,5 +422,7 @@ fn octets(bytes: &[u8]) -> Result<OctetString, Error> {
 }
 
 fn uri(url: &str) -> Result<GeneralName, Error> {
-    Ia5String::new(url).map(GeneralName::UniformResourceIdentifier).map_err(|_| Error::Encode("pointer"))
+    Ia5String::new(url)
+        .map(GeneralName::UniformResourceIdentifier)
+        .map_err(|_| Error::Encode("pointer"))
 }

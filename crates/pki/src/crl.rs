@@ -53,12 +53,18 @@ impl Reason {
 
     /// The number of RFC 5280.
     pub fn code(self) -> u8 {
-        Self::ALL.iter().find(|(reason, ..)| *reason == self).map_or(0, |(_, code, _)| *code)
+        Self::ALL
+            .iter()
+            .find(|(reason, ..)| *reason == self)
+            .map_or(0, |(_, code, _)| *code)
     }
 
     /// Reads the number; 7 is not used, 8 is for delta CRLs only.
     pub fn from_code(code: u8) -> Option<Self> {
-        Self::ALL.iter().find(|(_, known, _)| *known == code).map(|(reason, ..)| *reason)
+        Self::ALL
+            .iter()
+            .find(|(_, known, _)| *known == code)
+            .map(|(reason, ..)| *reason)
     }
 
     /// Reads a name such as `key-compromise`; `keyCompromise` passes too.
@@ -74,7 +80,12 @@ impl Reason {
 
 impl std::fmt::Display for Reason {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(Self::ALL.iter().find(|(reason, ..)| reason == self).map_or("unspecified", |(.., name)| name))
+        f.write_str(
+            Self::ALL
+                .iter()
+                .find(|(reason, ..)| reason == self)
+                .map_or("unspecified", |(.., name)| name),
+        )
     }
 }
 
@@ -108,7 +119,10 @@ impl CrlTemplate<'_> {
         let encode = |_| Error::Encode("CRL");
         let key_id = OctetString::new(issuer.key_id.as_slice()).map_err(encode)?;
         let number = CrlNumber(Uint::new(&self.number.to_be_bytes()).map_err(encode)?);
-        let authority = AuthorityKeyIdentifier { key_identifier: Some(key_id), ..Default::default() };
+        let authority = AuthorityKeyIdentifier {
+            key_identifier: Some(key_id),
+            ..Default::default()
+        };
         let entries = self.entries.iter().map(entry).collect::<Result<Vec<_>, _>>()?;
         TbsCertList {
             version: Version::V2,
@@ -132,7 +146,11 @@ fn entry(entry: &Entry) -> Result<RevokedCert, Error> {
     let extensions = if entry.reason == Reason::Unspecified {
         None
     } else {
-        Some(vec![extension(ID_CE_CRL_REASONS, false, &reason_code(entry.reason))?])
+        Some(vec![extension(
+            ID_CE_CRL_REASONS,
+            false,
+            &reason_code(entry.reason),
+        )?])
     };
     Ok(RevokedCert {
         serial_number: SerialNumber::new(&entry.serial).map_err(|_| Error::Encode("serial number"))?,
@@ -161,5 +179,7 @@ pub fn verify(der: &[u8], issuer: &PublicKey) -> Result<(), Error> {
     let algorithm = SignatureAlgorithm::from_oid(list.signature_algorithm.oid)?;
     let signed = crate::csr::first_element(der).ok_or(Error::Signature("CRL"))?;
     let signature = list.signature.as_bytes().ok_or(Error::Signature("CRL"))?;
-    issuer.verify(algorithm, signed, signature).map_err(|_| Error::Signature("CRL"))
+    issuer
+        .verify(algorithm, signed, signature)
+        .map_err(|_| Error::Signature("CRL"))
 }

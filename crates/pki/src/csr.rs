@@ -40,7 +40,10 @@ impl Csr {
     /// than 100 alternative names.
     pub fn from_der(der: &[u8]) -> Result<Self, Error> {
         if der.len() > MAX_DER {
-            return Err(Error::malformed("certificate request", format!("it is longer than {MAX_DER} bytes")));
+            return Err(Error::malformed(
+                "certificate request",
+                format!("it is longer than {MAX_DER} bytes"),
+            ));
         }
         let request = CertReq::from_der(der).map_err(|why| Error::malformed("certificate request", why))?;
         let public_key = PublicKey::from_info(request.info.public_key.clone())?;
@@ -59,9 +62,14 @@ impl Csr {
     /// The DER inside the first `CERTIFICATE REQUEST` (or `NEW CERTIFICATE REQUEST`) block of a text, not yet read.
     pub fn der_from_pem(text: &str) -> Result<Vec<u8>, Error> {
         let blocks = crate::pem::decode_all(text)?;
-        let found = blocks.into_iter().find(|block| block.label.ends_with("CERTIFICATE REQUEST"));
+        let found = blocks
+            .into_iter()
+            .find(|block| block.label.ends_with("CERTIFICATE REQUEST"));
         found.map(|block| block.der).ok_or_else(|| {
-            Error::malformed("certificate request", "there is no CERTIFICATE REQUEST block in the text")
+            Error::malformed(
+                "certificate request",
+                "there is no CERTIFICATE REQUEST block in the text",
+            )
         })
     }
 
@@ -74,19 +82,37 @@ impl Csr {
         };
         let mut attributes = SetOfVec::new();
         if !sans.is_empty() {
-            let names = sans.iter().map(San::to_general_name).collect::<Result<Vec<_>, _>>()?;
+            let names = sans
+                .iter()
+                .map(San::to_general_name)
+                .collect::<Result<Vec<_>, _>>()?;
             let extension = crate::cert::extension(ID_CE_SUBJECT_ALT_NAME, false, &SubjectAltName(names))?;
             let request = ExtensionReq(vec![extension]);
             let value = der::asn1::Any::encode_from(&request).map_err(encode)?;
             let values = SetOfVec::try_from([value]).map_err(encode)?;
-            attributes.insert(Attribute { oid: ID_EXTENSION_REQ, values }).map_err(encode)?;
+            attributes
+                .insert(Attribute {
+                    oid: ID_EXTENSION_REQ,
+                    values,
+                })
+                .map_err(encode)?;
         }
-        let info =
-            CertReqInfo { version: Version::V1, subject, public_key: key.public().info().clone(), attributes };
+        let info = CertReqInfo {
+            version: Version::V1,
+            subject,
+            public_key: key.public().info().clone(),
+            attributes,
+        };
         let signature = key.sign(&info.to_der().map_err(encode)?)?;
         let algorithm = key.public().kind().signature_algorithm().identifier()?;
         let signature = BitString::from_bytes(&signature).map_err(encode)?;
-        CertReq { info, algorithm, signature }.to_der().map_err(encode)
+        CertReq {
+            info,
+            algorithm,
+            signature,
+        }
+        .to_der()
+        .map_err(encode)
     }
 
     /// The request as it came, DER.
@@ -123,10 +149,15 @@ impl Csr {
 /// The signed part is taken as it came, since somebody else's encoder may not be ours to the byte.
 fn verify_signature(der: &[u8], request: &CertReq, key: &PublicKey) -> Result<(), Error> {
     let algorithm = SignatureAlgorithm::from_oid(request.algorithm.oid)?;
-    let signed = first_element(der).ok_or_else(|| Error::malformed("certificate request", "it is cut short"))?;
+    let signed =
+        first_element(der).ok_or_else(|| Error::malformed("certificate request", "it is cut short"))?;
     // `as_bytes` refuses unused bits, which nothing signs.
-    let signature = request.signature.as_bytes().ok_or(Error::Signature("certificate request"))?;
-    key.verify(algorithm, signed, signature).map_err(|_| Error::Signature("certificate request"))
+    let signature = request
+        .signature
+        .as_bytes()
+        .ok_or(Error::Signature("certificate request"))?;
+    key.verify(algorithm, signed, signature)
+        .map_err(|_| Error::Signature("certificate request"))
 }
 
 /// The bytes of the first element inside a sequence: what is signed in every X.509 structure.
@@ -147,10 +178,18 @@ struct Wishes {
 impl Wishes {
     fn read(request: &CertReq) -> Result<Self, Error> {
         let mut wishes = Self::default();
-        for attribute in request.info.attributes.iter().filter(|attribute| attribute.oid == ID_EXTENSION_REQ) {
+        for attribute in request
+            .info
+            .attributes
+            .iter()
+            .filter(|attribute| attribute.oid == ID_EXTENSION_REQ)
+        {
             for value in attribute.values.iter() {
                 let request = ExtensionReq::from_der(&value.to_der().map_err(bad)?).map_err(bad)?;
-                request.0.iter().try_for_each(|extension| wishes.take(extension))?;
+                request
+                    .0
+                    .iter()
+                    .try_for_each(|extension| wishes.take(extension))?;
             }
         }
         Ok(wishes)
@@ -169,7 +208,9 @@ impl Wishes {
                 }
             }
             ID_CE_BASIC_CONSTRAINTS => self.ca |= BasicConstraints::from_der(value).map_err(bad)?.ca,
-            ID_CE_EXT_KEY_USAGE => self.usages.extend(ExtendedKeyUsage::from_der(value).map_err(bad)?.0),
+            ID_CE_EXT_KEY_USAGE => self
+                .usages
+                .extend(ExtendedKeyUsage::from_der(value).map_err(bad)?.0),
             _ => {}
         }
         Ok(())

@@ -82,7 +82,9 @@ impl Jwk {
     pub fn thumbprint(&self) -> Result<String, Error> {
         let need = |part: &Option<String>| part.clone().ok_or_else(|| bad_key("it lacks a member"));
         let json = match self.kty.as_str() {
-            "EC" => serde_json::json!({"crv": need(&self.crv)?, "kty": "EC", "x": need(&self.x)?, "y": need(&self.y)?}),
+            "EC" => {
+                serde_json::json!({"crv": need(&self.crv)?, "kty": "EC", "x": need(&self.x)?, "y": need(&self.y)?})
+            }
             "OKP" => serde_json::json!({"crv": need(&self.crv)?, "kty": "OKP", "x": need(&self.x)?}),
             "RSA" => serde_json::json!({"e": need(&self.e)?, "kty": "RSA", "n": need(&self.n)?}),
             other => return Err(bad_key(&format!("kty {other:?} is not supported"))),
@@ -97,16 +99,27 @@ impl Jwk {
             ("EC", Some("P-256")) => (ec(SECP_256_R_1), self.point(32)?),
             ("EC", Some("P-384")) => (ec(SECP_384_R_1), self.point(48)?),
             ("EC", Some("P-521")) => (ec(SECP_521_R_1), self.point(66)?),
-            ("OKP", Some("Ed25519")) => {
-                (AlgorithmIdentifierOwned { oid: ID_ED_25519, parameters: None }, member(&self.x)?)
-            }
-            ("RSA", _) => {
-                (AlgorithmIdentifierOwned { oid: RSA_ENCRYPTION, parameters: Some(Any::from(Null)) }, self.rsa()?)
-            }
+            ("OKP", Some("Ed25519")) => (
+                AlgorithmIdentifierOwned {
+                    oid: ID_ED_25519,
+                    parameters: None,
+                },
+                member(&self.x)?,
+            ),
+            ("RSA", _) => (
+                AlgorithmIdentifierOwned {
+                    oid: RSA_ENCRYPTION,
+                    parameters: Some(Any::from(Null)),
+                },
+                self.rsa()?,
+            ),
             _ => return Err(bad_key("its kind is not supported: use EC, Ed25519 or RSA")),
         };
         let subject_public_key = BitString::from_bytes(&bits).map_err(|_| Error::Encode("key"))?;
-        PublicKey::from_info(SubjectPublicKeyInfoOwned { algorithm, subject_public_key })
+        PublicKey::from_info(SubjectPublicKeyInfoOwned {
+            algorithm,
+            subject_public_key,
+        })
     }
 
     fn point(&self, size: usize) -> Result<Vec<u8>, Error> {
@@ -125,7 +138,10 @@ impl Jwk {
         }
         let (n, e) = (member(&self.n)?, member(&self.e)?);
         let encode = |_| Error::Encode("key");
-        let key = RsaPublicKey { modulus: UintRef::new(&n).map_err(encode)?, exponent: UintRef::new(&e).map_err(encode)? };
+        let key = RsaPublicKey {
+            modulus: UintRef::new(&n).map_err(encode)?,
+            exponent: UintRef::new(&e).map_err(encode)?,
+        };
         key.to_der().map_err(encode)
     }
 }
@@ -160,8 +176,13 @@ pub struct Header {
 impl Header {
     /// The first certificate of the chain, DER.
     pub fn leaf(&self) -> Result<Vec<u8>, Error> {
-        let first = self.chain.first().ok_or_else(|| bad_token("it carries no certificate"))?;
-        BASE64.decode(first).map_err(|_| bad_token("its certificate is not base64"))
+        let first = self
+            .chain
+            .first()
+            .ok_or_else(|| bad_token("it carries no certificate"))?;
+        BASE64
+            .decode(first)
+            .map_err(|_| bad_token("its certificate is not base64"))
     }
 }
 
@@ -171,21 +192,35 @@ impl<'a> Jws<'a> {
         if token.len() > MAX_TOKEN {
             return Err(bad_token("it is longer than 16 KiB"));
         }
-        let (signed, signature) = token.rsplit_once('.').ok_or_else(|| bad_token("it has no three parts"))?;
-        let (header, payload) = signed.split_once('.').ok_or_else(|| bad_token("it has no three parts"))?;
-        let decode = |part: &str| BASE64URL.decode(part).map_err(|_| bad_token("a part is not base64url"));
-        let header: Header =
-            serde_json::from_slice(&decode(header)?).map_err(|_| bad_token("its header is not the JSON of a JWS"))?;
+        let (signed, signature) = token
+            .rsplit_once('.')
+            .ok_or_else(|| bad_token("it has no three parts"))?;
+        let (header, payload) = signed
+            .split_once('.')
+            .ok_or_else(|| bad_token("it has no three parts"))?;
+        let decode = |part: &str| {
+            BASE64URL
+                .decode(part)
+                .map_err(|_| bad_token("a part is not base64url"))
+        };
+        let header: Header = serde_json::from_slice(&decode(header)?)
+            .map_err(|_| bad_token("its header is not the JSON of a JWS"))?;
         if !header.crit.is_empty() {
             return Err(bad_token("its header asks for extensions that are not known"));
         }
-        Ok(Self { header, payload: decode(payload)?, signed, signature: decode(signature)? })
+        Ok(Self {
+            header,
+            payload: decode(payload)?,
+            signed,
+            signature: decode(signature)?,
+        })
     }
 
     /// Checks the signature. The algorithm must be the one that fits the key: a token cannot choose.
     pub fn verify(&self, key: &PublicKey) -> Result<(), Error> {
         let algorithm = verification(&self.header.alg, key.kind())?;
-        key.verify_with(algorithm, self.signed.as_bytes(), &self.signature).map_err(|_| Error::Signature("token"))
+        key.verify_with(algorithm, self.signed.as_bytes(), &self.signature)
+            .map_err(|_| Error::Signature("token"))
     }
 }
 
@@ -202,7 +237,11 @@ fn verification(alg: &str, kind: KeyKind) -> Result<&'static dyn VerificationAlg
         ("PS256", KeyKind::Rsa(_)) => &lc::RSA_PSS_2048_8192_SHA256,
         ("PS384", KeyKind::Rsa(_)) => &lc::RSA_PSS_2048_8192_SHA384,
         ("PS512", KeyKind::Rsa(_)) => &lc::RSA_PSS_2048_8192_SHA512,
-        _ => return Err(bad_token(&format!("it is signed with {alg:?}, which does not fit the key"))),
+        _ => {
+            return Err(bad_token(&format!(
+                "it is signed with {alg:?}, which does not fit the key"
+            )));
+        }
     })
 }
 
@@ -236,7 +275,8 @@ fn private_scalar(key: &PrivateKey) -> Result<Zeroizing<String>, Error> {
     let failed = |_| Error::Encode("private key");
     let pair = lc::EcdsaKeyPair::from_pkcs8(&lc::ECDSA_P256_SHA256_FIXED_SIGNING, key.pkcs8())
         .map_err(|_| Error::Encode("private key"))?;
-    let scalar = AsBigEndian::<aws_lc_rs::encoding::EcPrivateKeyBin<'_>>::as_be_bytes(&pair.private_key()).map_err(failed)?;
+    let scalar = AsBigEndian::<aws_lc_rs::encoding::EcPrivateKeyBin<'_>>::as_be_bytes(&pair.private_key())
+        .map_err(failed)?;
     Ok(Zeroizing::new(BASE64URL.encode(scalar.as_ref())))
 }
 
@@ -252,25 +292,33 @@ fn encrypt(plain: &[u8], password: &[u8], random: &JweRandom) -> Result<String, 
     let rounds = std::num::NonZeroU32::new(PBES2_ROUNDS).ok_or(Error::Encode("encrypted key"))?;
     pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA256, rounds, &salt, password, &mut *kek);
     let mut wrapped = [0; 40];
-    let wrapped = AesKek::new(&AES_128, &*kek).and_then(|kek| kek.wrap(&random.cek, &mut wrapped).map(|out| &*out));
+    let wrapped =
+        AesKek::new(&AES_128, &*kek).and_then(|kek| kek.wrap(&random.cek, &mut wrapped).map(|out| &*out));
     let wrapped = wrapped.map_err(failed)?;
 
     let header = BASE64URL.encode(header);
     let cipher = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, &random.cek).map_err(failed)?);
     let mut sealed = Zeroizing::new(plain.to_vec());
     let nonce = Nonce::assume_unique_for_key(random.iv);
-    let tag = cipher.seal_in_place_separate_tag(nonce, Aad::from(header.as_bytes()), &mut sealed).map_err(failed)?;
+    let tag = cipher
+        .seal_in_place_separate_tag(nonce, Aad::from(header.as_bytes()), &mut sealed)
+        .map_err(failed)?;
     let parts = [wrapped, &random.iv, &sealed, tag.as_ref()].map(|part| BASE64URL.encode(part));
     Ok(format!("{header}.{}", parts.join(".")))
 }
 
 fn ec(curve: const_oid::ObjectIdentifier) -> AlgorithmIdentifierOwned {
-    AlgorithmIdentifierOwned { oid: ID_EC_PUBLIC_KEY, parameters: Some(Any::from(curve)) }
+    AlgorithmIdentifierOwned {
+        oid: ID_EC_PUBLIC_KEY,
+        parameters: Some(Any::from(curve)),
+    }
 }
 
 fn member(part: &Option<String>) -> Result<Vec<u8>, Error> {
     let text = part.as_deref().ok_or_else(|| bad_key("it lacks a member"))?;
-    BASE64URL.decode(text).map_err(|_| bad_key("a member is not base64url"))
+    BASE64URL
+        .decode(text)
+        .map_err(|_| bad_key("a member is not base64url"))
 }
 
 fn bad_key(why: &str) -> Error {
@@ -309,14 +357,21 @@ mod tests {
 
     #[test]
     fn a_thumbprint_is_the_one_that_step_computes() {
-        assert_eq!(rfc_key().thumbprint().unwrap(), "oKIywvGUpTVTyxMQ3bwIIeQUudfr_CkLMjCE19ECD-U");
+        assert_eq!(
+            rfc_key().thumbprint().unwrap(),
+            "oKIywvGUpTVTyxMQ3bwIIeQUudfr_CkLMjCE19ECD-U"
+        );
     }
 
     #[test]
     fn an_encrypted_key_is_the_one_that_step_decrypts() {
         let plain = r#"{"use":"sig","kty":"EC","kid":"oKIywvGUpTVTyxMQ3bwIIeQUudfr_CkLMjCE19ECD-U","crv":"P-256","alg":"ES256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0","d":"jpsQnnGQmL-YBIffH1136cspYG6-0iY7X1fCE9-E9LI"}"#;
         let counting = |start: u8| std::array::from_fn(|i| start + u8::try_from(i).unwrap());
-        let random = JweRandom { salt: counting(0), cek: std::array::from_fn(|i| 0x20 + u8::try_from(i).unwrap()), iv: std::array::from_fn(|i| u8::try_from(i).unwrap()) };
+        let random = JweRandom {
+            salt: counting(0),
+            cek: std::array::from_fn(|i| 0x20 + u8::try_from(i).unwrap()),
+            iv: std::array::from_fn(|i| u8::try_from(i).unwrap()),
+        };
         let jwe = encrypt(plain.as_bytes(), b"correct horse", &random).unwrap();
         let parts = [
             "eyJhbGciOiJQQkVTMi1IUzI1NitBMTI4S1ciLCJjdHkiOiJqd2sranNvbiIsImVuYyI6IkEyNTZHQ00iLCJwMmMiOjYwMDAwMCwicDJzIjoiQUFFQ0F3UUZCZ2NJQ1FvTERBME9EdyJ9",

@@ -3,11 +3,14 @@
 use aws_lc_rs::digest;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeyPair as RsaKeyPair;
-use aws_lc_rs::signature::{self as lc, EcdsaKeyPair, Ed25519KeyPair, KeyPair, ParsedPublicKey, VerificationAlgorithm};
+use aws_lc_rs::signature::{
+    self as lc, EcdsaKeyPair, Ed25519KeyPair, KeyPair, ParsedPublicKey, VerificationAlgorithm,
+};
 use const_oid::ObjectIdentifier;
 use const_oid::db::rfc5912::{
-    ECDSA_WITH_SHA_256, ECDSA_WITH_SHA_384, ECDSA_WITH_SHA_512, ID_EC_PUBLIC_KEY, RSA_ENCRYPTION, SECP_256_R_1, SECP_384_R_1,
-    SECP_521_R_1, SHA_256_WITH_RSA_ENCRYPTION, SHA_384_WITH_RSA_ENCRYPTION, SHA_512_WITH_RSA_ENCRYPTION,
+    ECDSA_WITH_SHA_256, ECDSA_WITH_SHA_384, ECDSA_WITH_SHA_512, ID_EC_PUBLIC_KEY, RSA_ENCRYPTION,
+    SECP_256_R_1, SECP_384_R_1, SECP_521_R_1, SHA_256_WITH_RSA_ENCRYPTION, SHA_384_WITH_RSA_ENCRYPTION,
+    SHA_512_WITH_RSA_ENCRYPTION,
 };
 use const_oid::db::rfc8410::ID_ED_25519;
 use der::asn1::{Any, Null};
@@ -119,12 +122,18 @@ impl SignatureAlgorithm {
 
     /// What stands in a certificate: parameters absent, but NULL for RSA (RFC 4055 section 5).
     pub(crate) fn identifier(self) -> Result<AlgorithmIdentifierOwned, Error> {
-        let oid = Self::OIDS.iter().find(|(algorithm, _)| *algorithm == self).map(|(_, oid)| *oid);
+        let oid = Self::OIDS
+            .iter()
+            .find(|(algorithm, _)| *algorithm == self)
+            .map(|(_, oid)| *oid);
         let parameters = match self {
             Self::RsaSha256 | Self::RsaSha384 | Self::RsaSha512 => Some(Any::from(Null)),
             Self::EcdsaSha256 | Self::EcdsaSha384 | Self::EcdsaSha512 | Self::Ed25519 => None,
         };
-        Ok(AlgorithmIdentifierOwned { oid: oid.ok_or(Error::Encode("algorithm"))?, parameters })
+        Ok(AlgorithmIdentifierOwned {
+            oid: oid.ok_or(Error::Encode("algorithm"))?,
+            parameters,
+        })
     }
 }
 
@@ -141,7 +150,8 @@ impl PublicKey {
     /// Reads a SubjectPublicKeyInfo (DER). Refuses other kinds of key, points that are not on the curve, RSA under
     /// 2048 or over 4096 bits, and RSA exponents that are even or under 65,537 (NIST SP 800-56B).
     pub fn from_spki(spki: &[u8]) -> Result<Self, Error> {
-        let info = SubjectPublicKeyInfoOwned::from_der(spki).map_err(|why| Error::malformed("public key", why))?;
+        let info =
+            SubjectPublicKeyInfoOwned::from_der(spki).map_err(|why| Error::malformed("public key", why))?;
         Self::from_info(info)
     }
 
@@ -183,7 +193,12 @@ impl PublicKey {
     }
 
     /// Checks a signature in X.509 form (ECDSA as a DER sequence).
-    pub fn verify(&self, algorithm: SignatureAlgorithm, message: &[u8], signature: &[u8]) -> Result<(), Error> {
+    pub fn verify(
+        &self,
+        algorithm: SignatureAlgorithm,
+        message: &[u8],
+        signature: &[u8],
+    ) -> Result<(), Error> {
         self.verify_with(verification(self.kind, algorithm)?, message, signature)
     }
 
@@ -230,13 +245,19 @@ impl PrivateKey {
     /// Reads PKCS#8 (DER, not encrypted) of any accepted kind.
     pub fn from_pkcs8(pkcs8: Zeroizing<Vec<u8>>) -> Result<Self, Error> {
         let (pair, spki) = read_pair(&pkcs8)?;
-        Ok(Self { pkcs8, pair, public: PublicKey::from_spki(&spki)? })
+        Ok(Self {
+            pkcs8,
+            pair,
+            public: PublicKey::from_spki(&spki)?,
+        })
     }
 
     /// Reads a PEM block: PKCS#8, or the older `EC PRIVATE KEY` (RFC 5915) and `RSA PRIVATE KEY` (PKCS#1).
     pub fn from_pem(text: &str) -> Result<Self, Error> {
         let blocks = crate::pem::decode_all(text)?;
-        let found = blocks.into_iter().find(|block| block.label.ends_with("PRIVATE KEY"));
+        let found = blocks
+            .into_iter()
+            .find(|block| block.label.ends_with("PRIVATE KEY"));
         let block = found.ok_or_else(|| Error::malformed("private key", "there is no PRIVATE KEY block"))?;
         let der = Zeroizing::new(block.der);
         match block.label.as_str() {
@@ -246,17 +267,41 @@ impl PrivateKey {
                 let pair = RsaKeyPair::from_der(&der).map_err(|why| Error::malformed("private key", why))?;
                 Self::from_pair(Pair::Rsa(pair))
             }
-            "ENCRYPTED PRIVATE KEY" => Err(Error::malformed("private key", "it is encrypted: give its password")),
-            other => Err(Error::malformed("private key", format!("{other} is not a kind that can be read"))),
+            "ENCRYPTED PRIVATE KEY" => Err(Error::malformed(
+                "private key",
+                "it is encrypted: give its password",
+            )),
+            other => Err(Error::malformed(
+                "private key",
+                format!("{other} is not a kind that can be read"),
+            )),
         }
+    }
+
+    /// Reads an `ENCRYPTED PRIVATE KEY` block (PKCS#8 with PBES2, RFC 8018).
+    pub fn from_encrypted_pem(text: &str, password: &[u8]) -> Result<Self, Error> {
+        let der = crate::pem::decode("ENCRYPTED PRIVATE KEY", text)?;
+        let info = pkcs8::EncryptedPrivateKeyInfoRef::try_from(der.as_slice())
+            .map_err(|why| Error::malformed("encrypted private key", why))?;
+        let opened = info
+            .decrypt(password)
+            .map_err(|_| Error::Key("the password does not open the private key".into()))?;
+        Self::from_pkcs8(Zeroizing::new(opened.as_bytes().to_vec()))
     }
 
     /// SEC1 names the curve inside, or leaves it to be tried.
     fn from_sec1(der: &[u8]) -> Result<Self, Error> {
-        let algorithms =
-            [&lc::ECDSA_P256_SHA256_ASN1_SIGNING, &lc::ECDSA_P384_SHA384_ASN1_SIGNING, &lc::ECDSA_P521_SHA512_ASN1_SIGNING];
-        let pair = algorithms.into_iter().find_map(|algorithm| EcdsaKeyPair::from_private_key_der(algorithm, der).ok());
-        Self::from_pair(Pair::Ecdsa(pair.ok_or_else(|| Error::malformed("private key", "it is on no accepted curve"))?))
+        let algorithms = [
+            &lc::ECDSA_P256_SHA256_ASN1_SIGNING,
+            &lc::ECDSA_P384_SHA384_ASN1_SIGNING,
+            &lc::ECDSA_P521_SHA512_ASN1_SIGNING,
+        ];
+        let pair = algorithms
+            .into_iter()
+            .find_map(|algorithm| EcdsaKeyPair::from_private_key_der(algorithm, der).ok());
+        Self::from_pair(Pair::Ecdsa(pair.ok_or_else(|| {
+            Error::malformed("private key", "it is on no accepted curve")
+        })?))
     }
 
     fn from_pair(pair: Pair) -> Result<Self, Error> {
@@ -264,10 +309,12 @@ impl PrivateKey {
         let pkcs8 = match &pair {
             Pair::Ecdsa(pair) => pair.to_pkcs8v1().map_err(encode)?.as_ref().to_vec(),
             Pair::Ed25519(pair) => pair.to_pkcs8v1().map_err(encode)?.as_ref().to_vec(),
-            Pair::Rsa(pair) => aws_lc_rs::encoding::AsDer::<aws_lc_rs::encoding::Pkcs8V1Der<'_>>::as_der(pair)
-                .map_err(encode)?
-                .as_ref()
-                .to_vec(),
+            Pair::Rsa(pair) => {
+                aws_lc_rs::encoding::AsDer::<aws_lc_rs::encoding::Pkcs8V1Der<'_>>::as_der(pair)
+                    .map_err(encode)?
+                    .as_ref()
+                    .to_vec()
+            }
         };
         Self::from_pkcs8(Zeroizing::new(pkcs8))
     }
@@ -297,7 +344,8 @@ impl PrivateKey {
             Pair::Ed25519(pair) => Ok(pair.sign(message).as_ref().to_vec()),
             Pair::Rsa(pair) => {
                 let mut signature = vec![0; pair.public_modulus_len()];
-                pair.sign(&lc::RSA_PKCS1_SHA256, &rng, message, &mut signature).map_err(failed)?;
+                pair.sign(&lc::RSA_PKCS1_SHA256, &rng, message, &mut signature)
+                    .map_err(failed)?;
                 Ok(signature)
             }
         }
@@ -322,14 +370,19 @@ fn read_pair(pkcs8: &[u8]) -> Result<(Pair, Vec<u8>), Error> {
     let info = pkcs8::PrivateKeyInfoRef::try_from(pkcs8).map_err(|why| bad(&why))?;
     let oid = info.algorithm.oid;
     let spki = |der: Result<aws_lc_rs::encoding::PublicKeyX509Der<'static>, _>| {
-        der.map(|der| der.as_ref().to_vec()).map_err(|_: aws_lc_rs::error::Unspecified| Error::Encode("public key"))
+        der.map(|der| der.as_ref().to_vec())
+            .map_err(|_: aws_lc_rs::error::Unspecified| Error::Encode("public key"))
     };
     if oid == ID_EC_PUBLIC_KEY {
         let algorithm = match info.algorithm.parameters_oid().map_err(|why| bad(&why))? {
             SECP_256_R_1 => &lc::ECDSA_P256_SHA256_ASN1_SIGNING,
             SECP_384_R_1 => &lc::ECDSA_P384_SHA384_ASN1_SIGNING,
             SECP_521_R_1 => &lc::ECDSA_P521_SHA512_ASN1_SIGNING,
-            other => return Err(Error::Key(format!("the curve {other} is not accepted: use P-256, P-384 or P-521"))),
+            other => {
+                return Err(Error::Key(format!(
+                    "the curve {other} is not accepted: use P-256, P-384 or P-521"
+                )));
+            }
         };
         let pair = EcdsaKeyPair::from_pkcs8(algorithm, pkcs8).map_err(|why| bad(&why))?;
         let spki = spki(aws_lc_rs::encoding::AsDer::as_der(pair.public_key()))?;
@@ -343,19 +396,27 @@ fn read_pair(pkcs8: &[u8]) -> Result<(Pair, Vec<u8>), Error> {
         let spki = spki(aws_lc_rs::encoding::AsDer::as_der(pair.public_key()))?;
         Ok((Pair::Rsa(pair), spki))
     } else {
-        Err(Error::Key(format!("keys of kind {oid} are not accepted: use EC, Ed25519 or RSA")))
+        Err(Error::Key(format!(
+            "keys of kind {oid} are not accepted: use EC, Ed25519 or RSA"
+        )))
     }
 }
 
 fn kind_of(info: &SubjectPublicKeyInfoOwned) -> Result<KeyKind, Error> {
     let oid = info.algorithm.oid;
     if oid == ID_EC_PUBLIC_KEY {
-        let named = info.algorithm.parameters.as_ref().and_then(|any| any.decode_as::<ObjectIdentifier>().ok());
+        let named = info
+            .algorithm
+            .parameters
+            .as_ref()
+            .and_then(|any| any.decode_as::<ObjectIdentifier>().ok());
         return match named.ok_or_else(|| Error::Key("an EC key must name its curve".into()))? {
             SECP_256_R_1 => Ok(KeyKind::P256),
             SECP_384_R_1 => Ok(KeyKind::P384),
             SECP_521_R_1 => Ok(KeyKind::P521),
-            other => Err(Error::Key(format!("the curve {other} is not accepted: use P-256, P-384 or P-521"))),
+            other => Err(Error::Key(format!(
+                "the curve {other} is not accepted: use P-256, P-384 or P-521"
+            ))),
         };
     }
     if oid == ID_ED_25519 {
@@ -364,7 +425,9 @@ fn kind_of(info: &SubjectPublicKeyInfoOwned) -> Result<KeyKind, Error> {
     if oid == RSA_ENCRYPTION {
         return rsa_bits(info.subject_public_key.raw_bytes()).map(KeyKind::Rsa);
     }
-    Err(Error::Key(format!("keys of kind {oid} are not accepted: use EC (P-256, P-384, P-521), Ed25519 or RSA")))
+    Err(Error::Key(format!(
+        "keys of kind {oid} are not accepted: use EC (P-256, P-384, P-521), Ed25519 or RSA"
+    )))
 }
 
 /// RFC 8017 appendix A.1.1.
@@ -380,7 +443,9 @@ fn rsa_bits(der: &[u8]) -> Result<u16, Error> {
     let leading = modulus.first().map_or(0, |byte| byte.leading_zeros() as usize);
     let bits = modulus.len() * 8 - leading;
     if !RSA_BITS.contains(&bits) {
-        return Err(Error::Key(format!("an RSA key of {bits} bits is not accepted: use 2048 to 4096")));
+        return Err(Error::Key(format!(
+            "an RSA key of {bits} bits is not accepted: use 2048 to 4096"
+        )));
     }
     let exponent = key.exponent.as_bytes();
     let odd = exponent.last().is_some_and(|byte| byte & 1 == 1);
@@ -391,7 +456,10 @@ fn rsa_bits(der: &[u8]) -> Result<u16, Error> {
 }
 
 /// What verifies signatures of this algorithm by keys of this kind.
-fn verification(kind: KeyKind, algorithm: SignatureAlgorithm) -> Result<&'static dyn VerificationAlgorithm, Error> {
+fn verification(
+    kind: KeyKind,
+    algorithm: SignatureAlgorithm,
+) -> Result<&'static dyn VerificationAlgorithm, Error> {
     use SignatureAlgorithm as A;
     Ok(match (kind, algorithm) {
         (KeyKind::P256, A::EcdsaSha256) => &lc::ECDSA_P256_SHA256_ASN1,
@@ -408,7 +476,9 @@ fn verification(kind: KeyKind, algorithm: SignatureAlgorithm) -> Result<&'static
         (KeyKind::Rsa(_), A::RsaSha384) => &lc::RSA_PKCS1_2048_8192_SHA384,
         (KeyKind::Rsa(_), A::RsaSha512) => &lc::RSA_PKCS1_2048_8192_SHA512,
         (_, algorithm) => {
-            return Err(Error::Key(format!("a key of kind {kind} does not make {algorithm:?} signatures")));
+            return Err(Error::Key(format!(
+                "a key of kind {kind} does not make {algorithm:?} signatures"
+            )));
         }
     })
 }

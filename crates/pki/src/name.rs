@@ -23,14 +23,20 @@ const MAX_SAN: usize = 253;
 /// Refuses texts that are empty or over 64 characters.
 pub fn common_name(text: &str) -> Result<Name, Error> {
     if text.is_empty() || text.chars().count() > MAX_COMMON_NAME {
-        return Err(Error::Name(format!("a common name has 1 to {MAX_COMMON_NAME} characters, not {}", text.len())));
+        return Err(Error::Name(format!(
+            "a common name has 1 to {MAX_COMMON_NAME} characters, not {}",
+            text.len()
+        )));
     }
     let encode = |_| Error::Encode("name");
     let value = match PrintableString::new(text) {
         Ok(printable) => Any::encode_from(&printable).map_err(encode)?,
         Err(_) => Any::encode_from(&Utf8StringRef::new(text).map_err(encode)?).map_err(encode)?,
     };
-    let part = AttributeTypeAndValue { oid: COMMON_NAME, value };
+    let part = AttributeTypeAndValue {
+        oid: COMMON_NAME,
+        value,
+    };
     let rdn = SetOfVec::try_from([part]).map_err(encode)?;
     let sequence = RdnSequence::from(vec![RelativeDistinguishedName::from(rdn)]);
     from_der(&sequence.to_der().map_err(encode)?)
@@ -38,17 +44,30 @@ pub fn common_name(text: &str) -> Result<Name, Error> {
 
 /// The first common name, which is the one that brokers take for the MQTT username; `None` if there is none or it is not text.
 pub fn first_common_name(name: &Name) -> Option<String> {
-    name.iter().find(|part| part.oid == COMMON_NAME).and_then(|part| text_of(&part.value))
+    name.iter()
+        .find(|part| part.oid == COMMON_NAME)
+        .and_then(|part| text_of(&part.value))
 }
 
 fn text_of(value: &Any) -> Option<String> {
     let tag = value.tag();
     if tag == Tag::BmpString {
-        let units = value.value().chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]]));
+        let units = value
+            .value()
+            .chunks_exact(2)
+            .map(|pair| u16::from_be_bytes([pair[0], pair[1]]));
         return char::decode_utf16(units).collect::<Result<String, _>>().ok();
     }
-    let textual = [Tag::Utf8String, Tag::PrintableString, Tag::Ia5String, Tag::TeletexString].contains(&tag);
-    textual.then(|| std::str::from_utf8(value.value()).ok().map(str::to_owned)).flatten()
+    let textual = [
+        Tag::Utf8String,
+        Tag::PrintableString,
+        Tag::Ia5String,
+        Tag::TeletexString,
+    ]
+    .contains(&tag);
+    textual
+        .then(|| std::str::from_utf8(value.value()).ok().map(str::to_owned))
+        .flatten()
 }
 
 /// A subject alternative name of one of the four types that Muster issues (RFC 5280, section 4.2.1.6).
@@ -86,7 +105,13 @@ impl San {
             return Ok(Self::Email(text.to_owned()));
         }
         let dns = text.to_ascii_lowercase();
-        if is_dns_name(&dns) { Ok(Self::Dns(dns)) } else { Err(bad("is neither an address, a URI, an e-mail address nor a DNS name")) }
+        if is_dns_name(&dns) {
+            Ok(Self::Dns(dns))
+        } else {
+            Err(bad(
+                "is neither an address, a URI, an e-mail address nor a DNS name",
+            ))
+        }
     }
 
     /// The text, without its type.
@@ -118,9 +143,9 @@ impl San {
             GeneralName::OtherName(_)
             | GeneralName::DirectoryName(_)
             | GeneralName::EdiPartyName(_)
-            | GeneralName::RegisteredId(_) => {
-                Err(Error::Name("an alternative name is of a type other than DNS, address, e-mail and URI".into()))
-            }
+            | GeneralName::RegisteredId(_) => Err(Error::Name(
+                "an alternative name is of a type other than DNS, address, e-mail and URI".into(),
+            )),
         }
     }
 }
@@ -159,7 +184,9 @@ fn address(bytes: &[u8]) -> Result<IpAddr, Error> {
 
 /// RFC 3986 section 3.1: a letter, then letters, digits, `+`, `-`, `.`, then a colon.
 fn has_scheme(text: &str) -> bool {
-    let Some((scheme, rest)) = text.split_once(':') else { return false };
+    let Some((scheme, rest)) = text.split_once(':') else {
+        return false;
+    };
     let mut bytes = scheme.bytes();
     bytes.next().is_some_and(|first| first.is_ascii_alphabetic())
         && bytes.all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
@@ -170,7 +197,9 @@ fn is_dns_name(text: &str) -> bool {
     let labels = text.strip_prefix("*.").unwrap_or(text);
     labels.split('.').all(|label| {
         (1..=63).contains(&label.len())
-            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+            && label
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
             && !label.starts_with('-')
             && !label.ends_with('-')
     })
@@ -186,7 +215,10 @@ mod tests {
         for (text, want) in [
             ("10.0.80.50", San::Ip("10.0.80.50".parse().unwrap())),
             ("::1", San::Ip("::1".parse().unwrap())),
-            ("spiffe://fleet/site-001", San::Uri("spiffe://fleet/site-001".into())),
+            (
+                "spiffe://fleet/site-001",
+                San::Uri("spiffe://fleet/site-001".into()),
+            ),
             ("aa:bb:cc:dd:ee:ff", San::Uri("aa:bb:cc:dd:ee:ff".into())),
             ("ops@example.org", San::Email("ops@example.org".into())),
             ("*.AK-SG.com", San::Dns("*.ak-sg.com".into())),
@@ -194,7 +226,16 @@ mod tests {
         ] {
             assert_eq!(San::parse(text).unwrap(), want);
         }
-        for bad in ["", "a b", "a..b", "-a", "a/b", "00:11:22:33:44:55", "é.example", &"a".repeat(254)] {
+        for bad in [
+            "",
+            "a b",
+            "a..b",
+            "-a",
+            "a/b",
+            "00:11:22:33:44:55",
+            "é.example",
+            &"a".repeat(254),
+        ] {
             assert!(San::parse(bad).is_err(), "{bad}");
         }
     }
@@ -203,7 +244,10 @@ mod tests {
     fn common_names_come_back() {
         for text in ["site-001", "AK-SG IoT CA", "Überwachung"] {
             let name = common_name(text).unwrap();
-            assert_eq!(first_common_name(&from_der(&to_der(&name).unwrap()).unwrap()).unwrap(), text);
+            assert_eq!(
+                first_common_name(&from_der(&to_der(&name).unwrap()).unwrap()).unwrap(),
+                text
+            );
         }
         assert!(common_name("").is_err());
         assert!(common_name(&"x".repeat(65)).is_err());

@@ -51,22 +51,36 @@ pub fn decode_all(text: &str) -> Result<Vec<Block>, Error> {
 /// The first block with this label.
 pub fn decode(label: &str, text: &str) -> Result<Vec<u8>, Error> {
     let found = decode_all(text)?.into_iter().find(|block| block.label == label);
-    found.map(|block| block.der).ok_or_else(|| Error::malformed("PEM text", format!("it has no {label} block")))
+    found
+        .map(|block| block.der)
+        .ok_or_else(|| Error::malformed("PEM text", format!("it has no {label} block")))
 }
 
 fn first_block(text: &str) -> Result<(Block, usize), Error> {
     let bad = |why: &str| Error::malformed("PEM text", why);
     let after_begin = &text["-----BEGIN ".len()..];
-    let label_end = after_begin.find("-----").ok_or_else(|| bad("a BEGIN line has no end"))?;
+    let label_end = after_begin
+        .find("-----")
+        .ok_or_else(|| bad("a BEGIN line has no end"))?;
     let label = &after_begin[..label_end];
     let end_line = format!("-----END {label}-----");
-    let end = text.find(&end_line).ok_or_else(|| bad("a block has no END line"))? + end_line.len();
+    let end = text
+        .find(&end_line)
+        .ok_or_else(|| bad("a block has no END line"))?
+        + end_line.len();
     // Other people's tools wrap at other widths and leave blanks at line ends; the strict decoder gets clean lines.
-    let body: String =
-        after_begin[label_end + 5..end - "-----BEGIN ".len() - end_line.len()].split_whitespace().collect();
+    let body: String = after_begin[label_end + 5..end - "-----BEGIN ".len() - end_line.len()]
+        .split_whitespace()
+        .collect();
     let der = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, body)
         .map_err(|_| bad("a block is not base64"))?;
-    Ok((Block { label: label.to_owned(), der }, end))
+    Ok((
+        Block {
+            label: label.to_owned(),
+            der,
+        },
+        end,
+    ))
 }
 
 #[cfg(test)]
@@ -81,12 +95,22 @@ mod tests {
         let twice = format!("a remark\n{text}between\r\n{text}");
         let blocks = decode_all(&twice).unwrap();
         assert_eq!(blocks.len(), 2);
-        assert_eq!(blocks[1], Block { label: CERTIFICATE.into(), der: b"some bytes".to_vec() });
+        assert_eq!(
+            blocks[1],
+            Block {
+                label: CERTIFICATE.into(),
+                der: b"some bytes".to_vec()
+            }
+        );
     }
 
     #[test]
     fn a_torn_block_is_refused() {
-        for bad in ["-----BEGIN X", "-----BEGIN X-----\nAAAA", "-----BEGIN X-----\n$$\n-----END X-----"] {
+        for bad in [
+            "-----BEGIN X",
+            "-----BEGIN X-----\nAAAA",
+            "-----BEGIN X-----\n$$\n-----END X-----",
+        ] {
             assert!(decode_all(bad).is_err(), "{bad}");
         }
     }

@@ -341,7 +341,13 @@ mod tests {
     fn known_mistakes_are_not_repeated() {
         let bridge = mosquitto_bridge(&Facts::new("site-001", Use::Client).unwrap());
         let topics: Vec<&str> = bridge.lines().filter(|line| line.starts_with("topic ")).collect();
-        assert_eq!(topics, ["topic fleet/site-001/up/# out 1", "topic fleet/site-001/down/# in 1"]);
+        assert_eq!(
+            topics,
+            [
+                "topic fleet/site-001/up/# out 1",
+                "topic fleet/site-001/down/# in 1"
+            ]
+        );
         assert!(bridge.contains("\ncleansession false\n"));
         let emqx = emqx_listener(&server());
         let (listener, rest) = emqx.split_once("\nmqtt {").unwrap();

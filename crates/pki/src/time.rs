@@ -32,7 +32,12 @@ const LONGEST: i64 = 100 * 366 * 24 * 3600;
 /// Reads a duration: decimal numbers each with a unit, as Go writes them (`1h30m`, `1.5h`, `-5m`; `ns`, `us`, `µs`,
 /// `ms`, `s`, `m`, `h`), and with the units that operators think in: `d` and `w`.
 pub fn parse_duration(text: &str) -> Result<SignedDuration, Error> {
-    let bad = || Error::malformed("duration", format!("{:?}; write it like 30d, 12h or 1h30m", shorten(text)));
+    let bad = || {
+        Error::malformed(
+            "duration",
+            format!("{:?}; write it like 30d, 12h or 1h30m", shorten(text)),
+        )
+    };
     let (sign, mut rest) = match text.strip_prefix(['-', '+']) {
         Some(rest) => (if text.starts_with('-') { -1.0 } else { 1.0 }, rest),
         None => (1.0, text),
@@ -45,7 +50,9 @@ pub fn parse_duration(text: &str) -> Result<SignedDuration, Error> {
     }
     let mut seconds = 0.0;
     while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(bad)?;
+        let digits = rest
+            .find(|c: char| !c.is_ascii_digit() && c != '.')
+            .ok_or_else(bad)?;
         let number: f64 = rest[..digits].parse().map_err(|_| bad())?;
         let (unit, after) = UNITS
             .iter()
@@ -76,14 +83,22 @@ const UNITS: [(&str, f64); 9] = [
 /// Writes a duration for people: `30d`, `1d12h`, `5m`, `10s`.
 pub fn format_duration(duration: SignedDuration) -> String {
     let mut seconds = duration.as_secs().unsigned_abs();
-    let mut text = if duration.is_negative() { "-".to_owned() } else { String::new() };
+    let mut text = if duration.is_negative() {
+        "-".to_owned()
+    } else {
+        String::new()
+    };
     for (unit, size) in [("d", 86_400), ("h", 3600), ("m", 60), ("s", 1)] {
         if seconds / size > 0 {
             text.push_str(&format!("{}{unit}", seconds / size));
         }
         seconds %= size;
     }
-    if text.is_empty() || text == "-" { "0s".to_owned() } else { text }
+    if text.is_empty() || text == "-" {
+        "0s".to_owned()
+    } else {
+        text
+    }
 }
 
 /// Writes a duration as Go does, which `step` insists on: `720h0m0s`, `5m0s`, `10s`.
@@ -120,7 +135,13 @@ mod tests {
         ] {
             let duration = parse_duration(text).unwrap();
             assert_eq!(duration.as_secs(), seconds, "{text}");
-            assert_eq!((format_duration(duration).as_str(), format_go_duration(duration).as_str()), (people, go));
+            assert_eq!(
+                (
+                    format_duration(duration).as_str(),
+                    format_go_duration(duration).as_str()
+                ),
+                (people, go)
+            );
         }
         for bad in ["", "-", "5", "h", "5x", "1..5h", "99999999999999h", "5 m", "é"] {
             assert!(parse_duration(bad).is_err(), "{bad}");

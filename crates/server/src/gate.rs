@@ -23,11 +23,22 @@ impl<S: Sync> FromRequestParts<S> for Sender {
         let missing = || Failure::unproven("this needs an API key: send it as 'Authorization: Bearer mk_…'");
         let origin = origin(parts);
         let evidence = match parts.extensions.get::<Peer>() {
-            Some(Peer::Local { uid, trusted }) => Evidence::LocalUser { uid: *uid, trusted: *trusted },
-            Some(Peer::Process { uid }) => Evidence::LocalUser { uid: *uid, trusted: true },
+            Some(Peer::Local { uid, trusted }) => Evidence::LocalUser {
+                uid: *uid,
+                trusted: *trusted,
+            },
+            Some(Peer::Process { uid }) => Evidence::LocalUser {
+                uid: *uid,
+                trusted: true,
+            },
             Some(Peer::Remote { .. }) | None => {
-                let header = parts.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-                let key = header.and_then(|text| text.strip_prefix("Bearer ")).ok_or_else(missing)?;
+                let header = parts
+                    .headers
+                    .get(AUTHORIZATION)
+                    .and_then(|value| value.to_str().ok());
+                let key = header
+                    .and_then(|text| text.strip_prefix("Bearer "))
+                    .ok_or_else(missing)?;
                 Evidence::ApiKey(Zeroizing::new(key.trim().to_owned()))
             }
         };
@@ -48,9 +59,21 @@ impl<S: Sync> FromRequestParts<S> for From {
 
 fn origin(parts: &Parts) -> Origin {
     match parts.extensions.get::<Peer>() {
-        Some(Peer::Local { .. }) => Origin { via: "socket", source: "local".into() },
-        Some(Peer::Process { .. }) => Origin { via: "command", source: "local".into() },
-        Some(Peer::Remote { address, .. }) => Origin { via: "rest", source: address.ip().to_string() },
-        None => Origin { via: "rest", source: String::new() },
+        Some(Peer::Local { .. }) => Origin {
+            via: "socket",
+            source: "local".into(),
+        },
+        Some(Peer::Process { .. }) => Origin {
+            via: "command",
+            source: "local".into(),
+        },
+        Some(Peer::Remote { address, .. }) => Origin {
+            via: "rest",
+            source: address.ip().to_string(),
+        },
+        None => Origin {
+            via: "rest",
+            source: String::new(),
+        },
     }
 }

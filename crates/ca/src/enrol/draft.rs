@@ -24,7 +24,12 @@ pub(crate) struct Draft {
 }
 
 impl Draft {
-    pub(crate) fn new(grant: Grant, issuer: &LoadedIssuer, serial: Serial, now: Timestamp) -> Result<Self, Error> {
+    pub(crate) fn new(
+        grant: Grant,
+        issuer: &LoadedIssuer,
+        serial: Serial,
+        now: Timestamp,
+    ) -> Result<Self, Error> {
         let (start, wished_end) = grant.times();
         // No leaf outlives its issuer.
         let last = issuer.certificate.not_after();
@@ -62,7 +67,13 @@ impl Draft {
             how: grant.how().to_owned(),
             der: Vec::new(),
         };
-        Ok(Self { clamped: wished_end > last, to_be_signed: ToBeSigned::new(key, bytes), grant, certificate, now })
+        Ok(Self {
+            clamped: wished_end > last,
+            to_be_signed: ToBeSigned::new(key, bytes),
+            grant,
+            certificate,
+            now,
+        })
     }
 
     pub(crate) fn to_be_signed(&self) -> &ToBeSigned {
@@ -95,7 +106,10 @@ impl Draft {
         self.certificate.der = assemble(self.to_be_signed.bytes(), issuer.issuer.algorithm, signature)?;
         let mut writes = self.grant.writes(&self.certificate, self.now);
         writes.push(Write::Certificate(self.certificate.clone()));
-        Ok((Issued::new(self.certificate, issuer.certificate.der(), root, self.clamped), writes))
+        Ok((
+            Issued::new(self.certificate, issuer.certificate.der(), root, self.clamped),
+            writes,
+        ))
     }
 
     /// What would be issued, for a dry run: everything but the signature and the record.
@@ -114,7 +128,11 @@ pub(crate) fn backdate(not_before: Timestamp, not_after: Timestamp) -> SignedDur
 
 /// An hour; less for lifetimes under a week, in proportion.
 fn backdate_of(life: SignedDuration) -> SignedDuration {
-    if life >= WEEK { BACKDATE } else { SignedDuration::from_secs(life.as_secs() / 168) }
+    if life >= WEEK {
+        BACKDATE
+    } else {
+        SignedDuration::from_secs(life.as_secs() / 168)
+    }
 }
 
 fn whole(at: Timestamp) -> Timestamp {

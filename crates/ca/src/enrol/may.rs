@@ -85,9 +85,15 @@ impl Grant {
 
     /// What is recorded beside the certificate: the device, and the right that is used up.
     pub(crate) fn writes(&self, certificate: &Certificate, now: Timestamp) -> Vec<Write> {
-        let mut writes = vec![Write::Device { device: self.device.clone(), expected: self.expected }];
+        let mut writes = vec![Write::Device {
+            device: self.device.clone(),
+            expected: self.expected,
+        }];
         match &self.right {
-            Right::Spend { token, expires } => writes.push(Write::Spend { token: *token, expires: *expires }),
+            Right::Spend { token, expires } => writes.push(Write::Spend {
+                token: *token,
+                expires: *expires,
+            }),
             Right::Bind { token, used } => writes.push(Write::Bind {
                 binding: Binding {
                     token: token.clone(),
@@ -132,7 +138,9 @@ pub(crate) fn name(caller: &Caller, csr: &Csr, wish: &Wish) -> Result<DeviceName
     let text = match caller.who() {
         Who::Token(token) => &token.subject,
         Who::Device(holder) => return Ok(holder.device.name.clone()),
-        Who::Enrolment(EnrolmentToken { device: Some(only), .. }) => {
+        Who::Enrolment(EnrolmentToken {
+            device: Some(only), ..
+        }) => {
             return match asked {
                 Some(other) if other != only.as_str() => {
                     Err(Refusal::new(format!("the enrolment token is for {only}, not for {other:?}")).into())
@@ -140,9 +148,9 @@ pub(crate) fn name(caller: &Caller, csr: &Csr, wish: &Wish) -> Result<DeviceName
                 Some(_) | None => Ok(only.clone()),
             };
         }
-        Who::Enrolment(_) | Who::Operator { .. } => {
-            asked.ok_or_else(|| Error::Bad("the request names nobody: put the device's name in its subject".into()))?
-        }
+        Who::Enrolment(_) | Who::Operator { .. } => asked.ok_or_else(|| {
+            Error::Bad("the request names nobody: put the device's name in its subject".into())
+        })?,
     };
     Ok(DeviceName::parse(text)?)
 }
@@ -187,7 +195,9 @@ pub(crate) fn renewal(
     now: Timestamp,
 ) -> Result<Grant, Error> {
     let Who::Device(holder) = caller.who() else {
-        return Err(Error::Unproven("only a certificate can be renewed: present it".into()));
+        return Err(Error::Unproven(
+            "only a certificate can be renewed: present it".into(),
+        ));
     };
     if !profile.renewable() {
         return Err(Refusal::new(format!("the profile {:?} does not renew", profile.name())).into());
@@ -216,7 +226,10 @@ pub(crate) fn renewal(
 /// Refuses an alternative name that is a server's, unless the one who asks is that server.
 pub(crate) fn accept_other_name(grant: &Grant, other: &Device) -> Result<(), Refusal> {
     if grant.profile.kind() == Kind::Client && other.kind != Kind::Client {
-        return Err(Refusal::new(format!("{} is a broker's name and cannot stand in a client's certificate", other.name)));
+        return Err(Refusal::new(format!(
+            "{} is a broker's name and cannot stand in a client's certificate",
+            other.name
+        )));
     }
     Ok(())
 }
@@ -238,8 +251,11 @@ fn choose_profile<'a>(
         }
         Who::Token(token) => {
             let profile = profiles.get(registered.unwrap_or("client"))?;
-            let allowed = &token.provisioner.record.profiles;
-            if !allowed.iter().any(|allowed| *allowed == profile.name()) {
+            if !token
+                .provisioner
+                .record
+                .may_ask_for(profile.name(), profile.kind())
+            {
                 return Err(Refusal::new(format!(
                     "the provisioner {:?} may not ask for the profile {:?} that {name} has",
                     token.provisioner.record.name,
@@ -254,7 +270,11 @@ fn choose_profile<'a>(
             refuse_other_kind(device, profile)?;
             profile
         }
-        Who::Device(_) => return Err(Error::Unproven("a device renews its certificate; it cannot ask for another".into())),
+        Who::Device(_) => {
+            return Err(Error::Unproven(
+                "a device renews its certificate; it cannot ask for another".into(),
+            ));
+        }
     };
     Ok(chosen)
 }
@@ -288,10 +308,19 @@ fn accept_csr(csr: &Csr, name: &DeviceName, profile: &Profile) -> Result<(), Err
             _ => false,
         };
         if !allowed {
-            let what = if wanted.to_string() == SERVER_AUTH { "serverAuth".to_owned() } else { wanted.to_string() };
-            return Err(Refusal::new(format!("the request asks for the usage {what}, which {name} does not get"))
-                .fix(format!("the profile is {:?}; an operator can register a server", profile.name()))
-                .into());
+            let what = if wanted.to_string() == SERVER_AUTH {
+                "serverAuth".to_owned()
+            } else {
+                wanted.to_string()
+            };
+            return Err(Refusal::new(format!(
+                "the request asks for the usage {what}, which {name} does not get"
+            ))
+            .fix(format!(
+                "the profile is {:?}; an operator can register a server",
+                profile.name()
+            ))
+            .into());
         }
     }
     profile.accept_key(csr.public_key())?;
@@ -301,13 +330,16 @@ fn accept_csr(csr: &Csr, name: &DeviceName, profile: &Profile) -> Result<(), Err
 fn accept_state(device: Option<&Device>, name: &DeviceName) -> Result<(), Refusal> {
     match device.map(|device| device.state) {
         None | Some(State::New | State::Active) => Ok(()),
-        Some(State::Suspended) => Err(Refusal::new(format!("the device {name} is suspended"))
-            .fix(format!("an operator resumes it with: muster device resume {name}"))),
+        Some(State::Suspended) => Err(
+            Refusal::new(format!("the device {name} is suspended")).fix(format!(
+                "an operator resumes it with: muster device resume {name}"
+            )),
+        ),
         Some(State::Revoked) => Err(Refusal::new(format!("the device {name} is revoked"))
             .fix(format!("an operator re-arms it with: muster device rearm {name}"))),
-        Some(State::Retired) => {
-            Err(Refusal::new(format!("the name {name} is retired and stays taken")).fix("choose another name"))
-        }
+        Some(State::Retired) => Err(
+            Refusal::new(format!("the name {name} is retired and stays taken")).fix("choose another name"),
+        ),
     }
 }
 
@@ -323,12 +355,18 @@ fn may_replace(caller: &Caller) -> bool {
 fn refuse_second_key(facts: &Facts<'_>, name: &DeviceName, key: &PublicKey) -> Result<(), Refusal> {
     let armed = facts.device.is_none_or(|device| device.state == State::New);
     let fingerprint = key.fingerprint();
-    let other = facts.living.iter().any(|living| living.is_living(facts.now) && living.key != fingerprint);
+    let other = facts
+        .living
+        .iter()
+        .any(|living| living.is_living(facts.now) && living.key != fingerprint);
     if armed || !other {
         return Ok(());
     }
-    Err(Refusal::new(format!("{name} has a living certificate with another key"))
-        .fix(format!("if the device lost its key, an operator lets it in again with: muster device rearm {name}")))
+    Err(
+        Refusal::new(format!("{name} has a living certificate with another key")).fix(format!(
+            "if the device lost its key, an operator lets it in again with: muster device rearm {name}"
+        )),
+    )
 }
 
 fn alternative_names(
@@ -352,12 +390,16 @@ fn alternative_names(
         sans.insert(0, own);
     }
     if sans.len() > MAX_SANS {
-        return Err(Error::Bad(format!("a certificate has at most {MAX_SANS} alternative names")));
+        return Err(Error::Bad(format!(
+            "a certificate has at most {MAX_SANS} alternative names"
+        )));
     }
     if profile.kind() != Kind::Client && !sans.iter().any(|san| matches!(san, San::Dns(_))) {
-        return Err(Refusal::new("a server needs a DNS name: some devices cannot match addresses")
-            .fix("add a DNS name with --san")
-            .into());
+        return Err(
+            Refusal::new("a server needs a DNS name: some devices cannot match addresses")
+                .fix("add a DNS name with --san")
+                .into(),
+        );
     }
     Ok(sans)
 }
@@ -371,14 +413,26 @@ fn token_names(token: &Token, csr: &Csr) -> Result<Vec<San>, Error> {
         }
     }
     if token.sans.len() > MAX_SANS {
-        return Err(Error::Bad(format!("a certificate has at most {MAX_SANS} alternative names")));
+        return Err(Error::Bad(format!(
+            "a certificate has at most {MAX_SANS} alternative names"
+        )));
     }
-    let sans = token.sans.iter().map(|text| San::parse(text)).collect::<Result<Vec<_>, _>>();
+    let sans = token
+        .sans
+        .iter()
+        .map(|text| San::parse(text))
+        .collect::<Result<Vec<_>, _>>();
     let sans = sans.map_err(|why| Refusal::new(why.to_string()))?;
     let common_name = csr.common_name().unwrap_or_default();
-    let named = common_name.is_empty() || common_name == token.subject || token.sans.iter().any(|san| san == common_name);
+    let named = common_name.is_empty()
+        || common_name == token.subject
+        || token.sans.iter().any(|san| san == common_name);
     if !named {
-        return Err(Refusal::new(format!("the request names {common_name:?}, and the token is for {:?}", token.subject)).into());
+        return Err(Refusal::new(format!(
+            "the request names {common_name:?}, and the token is for {:?}",
+            token.subject
+        ))
+        .into());
     }
     if !csr_matches(csr.sans(), &sans) {
         return Err(Refusal::new("the request's alternative names are not those of the token").into());
@@ -392,7 +446,9 @@ fn csr_matches(asked: &[San], token: &[San]) -> bool {
         let same = |san: &&San| std::mem::discriminant(*san) == std::mem::discriminant(sample);
         sans.iter().filter(same).cloned().collect()
     };
-    asked.iter().all(|sample| same_set(&of_type(asked, sample), &of_type(token, sample)))
+    asked
+        .iter()
+        .all(|sample| same_set(&of_type(asked, sample), &of_type(token, sample)))
 }
 
 fn same_set(one: &[San], other: &[San]) -> bool {
@@ -404,7 +460,9 @@ fn validity(wish: &Wish, profile: &Profile, now: Timestamp) -> Result<(Option<Ti
     let (_, default, _) = profile.validity();
     let end = wish.not_after.unwrap_or(start + default);
     if end <= now {
-        return Err(Error::Bad(format!("the certificate would end in the past ({end})")));
+        return Err(Error::Bad(format!(
+            "the certificate would end in the past ({end})"
+        )));
     }
     if end < start {
         return Err(Error::Bad("the certificate would end before it begins".into()));
@@ -462,13 +520,24 @@ fn how(caller: &Caller) -> String {
 
 fn right(caller: &Caller, device: Option<&Device>) -> Result<Right, Refusal> {
     match caller.who() {
-        Who::Token(token) => Ok(Right::Spend { token: token.id, expires: token.expires }),
+        Who::Token(token) => Ok(Right::Spend {
+            token: token.id,
+            expires: token.expires,
+        }),
         Who::Enrolment(token) if token.used >= token.uses => {
-            let name = device.map(|device| format!(" ({})", device.name)).unwrap_or_default();
-            Err(Refusal::new(format!("the enrolment token has been used {} of {} times{name}", token.used, token.uses))
-                .fix("ask for a new one"))
+            let name = device
+                .map(|device| format!(" ({})", device.name))
+                .unwrap_or_default();
+            Err(Refusal::new(format!(
+                "the enrolment token has been used {} of {} times{name}",
+                token.used, token.uses
+            ))
+            .fix("ask for a new one"))
         }
-        Who::Enrolment(token) => Ok(Right::Bind { token: token.id.clone(), used: token.used }),
+        Who::Enrolment(token) => Ok(Right::Bind {
+            token: token.id.clone(),
+            used: token.used,
+        }),
         Who::Operator { .. } | Who::Device(_) => Ok(Right::Lasting),
     }
 }
@@ -485,7 +554,11 @@ pub(crate) fn listener(
     now: Timestamp,
 ) -> Result<Grant, Error> {
     let profile = settings.profiles.get(Kind::Server.as_str())?;
-    let sans = settings.dns.iter().map(|host| San::parse(host)).collect::<Result<Vec<_>, _>>()?;
+    let sans = settings
+        .dns
+        .iter()
+        .map(|host| San::parse(host))
+        .collect::<Result<Vec<_>, _>>()?;
     let (device, expected) = device_after(device, name, profile, now);
     Ok(Grant {
         profile: profile.clone(),

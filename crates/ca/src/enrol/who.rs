@@ -144,7 +144,9 @@ impl Caller {
         match &self.who {
             Who::Operator { role, .. } => Ok(permission.demand(*role)?),
             Who::Token(_) | Who::Enrolment(_) | Who::Device(_) => {
-                Err(Refusal::new("only an operator may do this").fix("use an API key or the local socket").into())
+                Err(Refusal::new("only an operator may do this")
+                    .fix("use an API key or the local socket")
+                    .into())
             }
         }
     }
@@ -165,38 +167,58 @@ impl Ca {
             Evidence::SignedByCertificate(token) => self.signed_by_certificate(&token).await?,
             Evidence::EnrolmentToken(secret) => self.enrolment_token(&secret).await?,
             Evidence::ApiKey(key) => self.api_key(&key).await?,
-            Evidence::LocalUser { trusted: true, uid } => {
-                Who::Operator { name: local_name(uid), role: Role::Admin }
-            }
+            Evidence::LocalUser { trusted: true, uid } => Who::Operator {
+                name: local_name(uid),
+                role: Role::Admin,
+            },
             Evidence::LocalUser { trusted: false, uid } => {
                 return Err(unproven(format!(
                     "user {uid} is neither root nor the user that Muster runs as; use one of them, or an API key"
                 )));
             }
         };
-        Ok(Caller { who, origin: proof.origin })
+        Ok(Caller {
+            who,
+            origin: proof.origin,
+        })
     }
 
     /// Verifies first and spends later: a forged copy of a token cannot burn the true one.
     fn one_time_token(&self, token: &str, purpose: Purpose) -> Result<Token, Error> {
         let jws = Jws::parse(token).map_err(|why| unproven(why.to_string()))?;
-        let claims: Claims =
-            serde_json::from_slice(&jws.payload).map_err(|_| unproven("the token's claims are not what step writes"))?;
+        let claims: Claims = serde_json::from_slice(&jws.payload)
+            .map_err(|_| unproven("the token's claims are not what step writes"))?;
         let state = self.state.load();
         let provisioner = state
             .provisioners
             .iter()
-            .find(|provisioner| provisioner.record.name == claims.iss && provisioner.record.kid == jws.header.kid)
-            .or_else(|| state.provisioners.iter().find(|p| p.record.name == claims.iss && jws.header.kid.is_empty()))
+            .find(|provisioner| {
+                provisioner.record.name == claims.iss && provisioner.record.kid == jws.header.kid
+            })
+            .or_else(|| {
+                state
+                    .provisioners
+                    .iter()
+                    .find(|p| p.record.name == claims.iss && jws.header.kid.is_empty())
+            })
             .ok_or_else(|| unproven("the token's provisioner is not known here"))?;
-        jws.verify(&provisioner.key).map_err(|why| unproven(why.to_string()))?;
+        jws.verify(&provisioner.key)
+            .map_err(|why| unproven(why.to_string()))?;
         let expires = claims.check(self.clock.now(), purpose, &self.settings.dns)?;
         let unique = if claims.jti.is_empty() { token } else { &claims.jti };
         let id = sha256(format!("{}\0{unique}", provisioner.record.kid).as_bytes());
-        let csr = claims.cnf.and_then(|cnf| cnf.csr).map(|hash| URL_SAFE_NO_PAD.decode(hash)).transpose();
+        let csr = claims
+            .cnf
+            .and_then(|cnf| cnf.csr)
+            .map(|hash| URL_SAFE_NO_PAD.decode(hash))
+            .transpose();
         Ok(Token {
             provisioner: provisioner.clone(),
-            sans: if claims.sans.is_empty() { vec![claims.sub.clone()] } else { claims.sans },
+            sans: if claims.sans.is_empty() {
+                vec![claims.sub.clone()]
+            } else {
+                claims.sans
+            },
             subject: claims.sub,
             csr: csr.map_err(|_| unproven("the token's cnf is not base64url"))?,
             id,
@@ -207,7 +229,10 @@ impl Ca {
     async fn client_certificate(&self, der: &[u8]) -> Result<Who, Error> {
         let holder = self.holder(der).await?;
         if self.clock.now() > holder.certificate.not_after {
-            return Err(unproven(format!("the certificate expired on {}", holder.certificate.not_after)));
+            return Err(unproven(format!(
+                "the certificate expired on {}",
+                holder.certificate.not_after
+            )));
         }
         Ok(Who::Device(Box::new(holder)))
     }
@@ -216,9 +241,10 @@ impl Ca {
         let jws = Jws::parse(token).map_err(|why| unproven(why.to_string()))?;
         let leaf = jws.header.leaf().map_err(|why| unproven(why.to_string()))?;
         let parsed = cert::Certificate::from_der(&leaf).map_err(|why| unproven(why.to_string()))?;
-        jws.verify(parsed.key()).map_err(|why| unproven(why.to_string()))?;
-        let claims: Claims =
-            serde_json::from_slice(&jws.payload).map_err(|_| unproven("the token's claims are not what step writes"))?;
+        jws.verify(parsed.key())
+            .map_err(|why| unproven(why.to_string()))?;
+        let claims: Claims = serde_json::from_slice(&jws.payload)
+            .map_err(|_| unproven("the token's claims are not what step writes"))?;
         claims.check(self.clock.now(), Purpose::Renew, &self.settings.dns)?;
         let holder = self.holder(&leaf).await?;
         if claims.sub != holder.device.name.as_str() {
@@ -240,19 +266,35 @@ impl Ca {
         let unknown = || unproven("the certificate was not issued here");
         let parsed = cert::Certificate::from_der(der).map_err(|why| unproven(why.to_string()))?;
         let serial = Serial::from_bytes(parsed.serial()).ok_or_else(unknown)?;
-        let certificate = self.store.certificate(&serial).await?.filter(|stored| stored.der == der).ok_or_else(unknown)?;
+        let certificate = self
+            .store
+            .certificate(&serial)
+            .await?
+            .filter(|stored| stored.der == der)
+            .ok_or_else(unknown)?;
         if let Status::Revoked { at, reason } = certificate.status {
-            return Err(unproven(format!("the certificate was revoked on {at} ({reason})")));
+            return Err(unproven(format!(
+                "the certificate was revoked on {at} ({reason})"
+            )));
         }
         if self.clock.now() < certificate.not_before {
-            return Err(unproven(format!("the certificate is not valid before {}", certificate.not_before)));
+            return Err(unproven(format!(
+                "the certificate is not valid before {}",
+                certificate.not_before
+            )));
         }
-        let device = self.store.device(&certificate.device).await?.ok_or_else(unknown)?;
+        let device = self
+            .store
+            .device(&certificate.device)
+            .await?
+            .ok_or_else(unknown)?;
         match device.state {
             State::New | State::Active => Ok(Holder { certificate, device }),
-            State::Suspended | State::Revoked | State::Retired => {
-                Err(unproven(format!("the device {} is {}", device.name, device.state.as_str())))
-            }
+            State::Suspended | State::Revoked | State::Retired => Err(unproven(format!(
+                "the device {} is {}",
+                device.name,
+                device.state.as_str()
+            ))),
         }
     }
 
@@ -264,7 +306,10 @@ impl Ca {
             return Err(unproven("the enrolment token was withdrawn"));
         }
         if self.clock.now() > token.expires {
-            return Err(unproven(format!("the enrolment token expired on {}; ask for a new one", token.expires)));
+            return Err(unproven(format!(
+                "the enrolment token expired on {}; ask for a new one",
+                token.expires
+            )));
         }
         Ok(Who::Enrolment(token))
     }
@@ -276,7 +321,10 @@ impl Ca {
             .into_iter()
             .find(|operator| aws_lc_rs::constant_time::verify_slices_are_equal(&operator.key, &hash).is_ok());
         let operator = found.ok_or_else(|| unproven("the API key is not known here"))?;
-        Ok(Who::Operator { name: operator.name, role: operator.role })
+        Ok(Who::Operator {
+            name: operator.name,
+            role: operator.role,
+        })
     }
 }
 
@@ -319,8 +367,15 @@ impl Claims {
         if exp > now + LONGEST_TOKEN + LEEWAY {
             return Err(unproven("the token lives too long: at most an hour is accepted"));
         }
-        if self.nbf.into_iter().chain(self.iat).any(|moment| moment > now + LEEWAY) {
-            return Err(unproven("the token is not valid yet: is the clock of its maker ahead?"));
+        if self
+            .nbf
+            .into_iter()
+            .chain(self.iat)
+            .any(|moment| moment > now + LEEWAY)
+        {
+            return Err(unproven(
+                "the token is not valid yet: is the clock of its maker ahead?",
+            ));
         }
         if self.sub.is_empty() {
             return Err(unproven("the token has no subject"));
@@ -334,7 +389,10 @@ impl Claims {
             Audience::One(one) => std::slice::from_ref(one),
             Audience::Many(many) => many.as_slice(),
         };
-        let ours: Vec<_> = audiences.iter().filter_map(|audience| audience_path(audience, hosts)).collect();
+        let ours: Vec<_> = audiences
+            .iter()
+            .filter_map(|audience| audience_path(audience, hosts))
+            .collect();
         if ours.is_empty() {
             return Err(unproven(format!(
                 "the token is for {}, which is not a name of this CA; its names are {}",
@@ -362,7 +420,11 @@ fn audience_path<'a>(audience: &'a str, hosts: &[String]) -> Option<&'a str> {
 }
 
 fn local_name(uid: u32) -> String {
-    if uid == 0 { "root (local)".into() } else { format!("uid {uid} (local)") }
+    if uid == 0 {
+        "root (local)".into()
+    } else {
+        format!("uid {uid} (local)")
+    }
 }
 
 fn unproven(why: impl Into<String>) -> Error {

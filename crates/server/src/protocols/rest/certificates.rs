@@ -29,7 +29,11 @@ pub(super) async fn issue(
     let wish = Wish {
         name: request.name,
         profile: request.profile,
-        sans: request.sans.iter().map(|text| San::parse(text)).collect::<Result<_, _>>()?,
+        sans: request
+            .sans
+            .iter()
+            .map(|text| San::parse(text))
+            .collect::<Result<_, _>>()?,
         not_before: None,
         not_after: not_after.map_err(|_| Failure::bad("the validity is too long"))?,
         reuse: request.reuse,
@@ -47,7 +51,11 @@ pub(super) async fn enrol(
 ) -> Answer<api::Issued> {
     let evidence = Evidence::EnrolmentToken(Zeroizing::new(request.token));
     let csr = Csr::der_from_pem(&request.csr)?;
-    let ask = Ask { proof: Proof { evidence, origin }, csr, wish: Wish::default() };
+    let ask = Ask {
+        proof: Proof { evidence, origin },
+        csr,
+        wish: Wish::default(),
+    };
     let issued = api.ca.enrol(ask).await?;
     Ok(Json(views::issued(&issued, api.ca.now())?))
 }
@@ -73,7 +81,11 @@ pub(super) async fn list(
         Some("active") => CertificateFilter::Active,
         Some("revoked") => CertificateFilter::Revoked,
         Some("expired") => CertificateFilter::Expired,
-        Some(other) => return Err(Failure::bad(format!("{other:?} is no status: all, active, revoked or expired"))),
+        Some(other) => {
+            return Err(Failure::bad(format!(
+                "{other:?} is no status: all, active, revoked or expired"
+            )));
+        }
     };
     let within = query.expires_within.as_deref().map(parse_duration).transpose()?;
     let limit = query.limit.unwrap_or(100).clamp(1, 1000);
@@ -86,8 +98,13 @@ pub(super) async fn list(
         limit,
     };
     let rows = api.ca.certificates(proof, page).await?;
-    let next = (rows.len() == limit).then(|| rows.last().map(|(id, _)| id.to_string())).flatten();
-    let items = rows.iter().map(|(_, record)| views::certificate(record, now)).collect();
+    let next = (rows.len() == limit)
+        .then(|| rows.last().map(|(id, _)| id.to_string()))
+        .flatten();
+    let items = rows
+        .iter()
+        .map(|(_, record)| views::certificate(record, now))
+        .collect();
     Ok(Json(api::Page { items, next }))
 }
 
@@ -117,7 +134,10 @@ pub(super) async fn revoke(
             confirmed: false,
         }));
     }
-    let done = api.ca.revoke(proof, Target::Certificate(serial), reason, &request.note).await?;
+    let done = api
+        .ca
+        .revoke(proof, Target::Certificate(serial), reason, &request.note)
+        .await?;
     Ok(Json(revocation(&done)))
 }
 
@@ -131,5 +151,6 @@ pub(super) fn revocation(done: &muster_ca::Revocation) -> api::Revocation {
 }
 
 fn read_serial(text: &str) -> Result<Serial, Failure> {
-    Serial::from_hex(text).ok_or_else(|| Failure::bad(format!("{text:?} is no serial number: give it in hexadecimal")))
+    Serial::from_hex(text)
+        .ok_or_else(|| Failure::bad(format!("{text:?} is no serial number: give it in hexadecimal")))
 }

@@ -20,7 +20,10 @@ pub(super) async fn create(
     Body(request): Body<api::CreateDevice>,
 ) -> Answer<api::Device> {
     let name = DeviceName::parse(&request.name)?;
-    let device = api.ca.create_device(proof, name, &request.profile, &request.note, request.dry_run).await?;
+    let device = api
+        .ca
+        .create_device(proof, name, &request.profile, &request.note, request.dry_run)
+        .await?;
     Ok(Json(views::device(&device, Vec::new())))
 }
 
@@ -41,7 +44,9 @@ pub(super) async fn list(
     let state = match query.state.as_deref() {
         None | Some("all") => None,
         Some(word) => Some(DeviceState::parse(word).ok_or_else(|| {
-            Failure::bad(format!("{word:?} is no state: all, new, active, suspended, revoked or retired"))
+            Failure::bad(format!(
+                "{word:?} is no state: all, new, active, suspended, revoked or retired"
+            ))
         })?),
     };
     let limit = query.limit.unwrap_or(100).clamp(1, 1000);
@@ -52,8 +57,13 @@ pub(super) async fn list(
         limit,
     };
     let devices = api.ca.devices(proof, page).await?;
-    let next = (devices.len() == limit).then(|| devices.last().map(|device| device.name.to_string())).flatten();
-    let items = devices.iter().map(|device| views::device(device, Vec::new())).collect();
+    let next = (devices.len() == limit)
+        .then(|| devices.last().map(|device| device.name.to_string()))
+        .flatten();
+    let items = devices
+        .iter()
+        .map(|device| views::device(device, Vec::new()))
+        .collect();
     Ok(Json(api::Page { items, next }))
 }
 
@@ -64,9 +74,15 @@ pub(super) async fn show(
 ) -> Answer<api::Device> {
     let name = DeviceName::restored(name);
     let device = api.ca.device(proof.clone(), &name).await?;
-    let certificates = api.ca.certificates_of(proof, &name, Timestamp::UNIX_EPOCH).await?;
+    let certificates = api
+        .ca
+        .certificates_of(proof, &name, Timestamp::UNIX_EPOCH)
+        .await?;
     let now = api.ca.now();
-    let certificates = certificates.iter().map(|record| views::certificate(record, now)).collect();
+    let certificates = certificates
+        .iter()
+        .map(|record| views::certificate(record, now))
+        .collect();
     Ok(Json(views::device(&device, certificates)))
 }
 
@@ -111,7 +127,10 @@ async fn touched(api: &Api, proof: Proof, name: &DeviceName) -> Answer<api::Revo
     let certificates = api.ca.certificates_of(proof, name, now).await?;
     Ok(Json(api::Revocation {
         device: device.name.to_string(),
-        serials: certificates.iter().map(|certificate| certificate.serial.hex()).collect(),
+        serials: certificates
+            .iter()
+            .map(|certificate| certificate.serial.hex())
+            .collect(),
         at: views::time(now),
         confirmed: false,
     }))

@@ -14,6 +14,7 @@ use axum::Router;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts};
 use axum::http::StatusCode;
+use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use muster_api::types::Problem;
@@ -46,9 +47,15 @@ pub fn router(ca: Arc<Ca>, todos: Todos) -> Router {
         .route("/authorities/{name}/crl", get(settings::crl))
         .route("/authorities/{name}/rollover/{step}", post(settings::rollover))
         .route("/profiles", get(settings::profiles))
-        .route("/provisioners", get(settings::provisioners).post(settings::add_provisioner))
+        .route(
+            "/provisioners",
+            get(settings::provisioners).post(settings::add_provisioner),
+        )
         .route("/provisioners/{name}", delete(settings::remove_provisioner))
-        .route("/operators", get(settings::operators).post(settings::add_operator))
+        .route(
+            "/operators",
+            get(settings::operators).post(settings::add_operator),
+        )
         .route("/operators/{name}", delete(settings::remove_operator))
         .route("/audit", get(settings::audit))
         .route("/audit/verify", get(settings::verify_audit))
@@ -66,11 +73,17 @@ pub struct Failure {
 
 impl Failure {
     pub(crate) fn unproven(message: &str) -> Self {
-        Self { status: StatusCode::UNAUTHORIZED, message: message.to_owned() }
+        Self {
+            status: StatusCode::UNAUTHORIZED,
+            message: message.to_owned(),
+        }
     }
 
     pub(crate) fn bad(message: impl Into<String>) -> Self {
-        Self { status: StatusCode::BAD_REQUEST, message: message.into() }
+        Self {
+            status: StatusCode::BAD_REQUEST,
+            message: message.into(),
+        }
     }
 }
 
@@ -117,7 +130,10 @@ impl From<muster_pki::Error> for Failure {
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
-        let problem = Problem { status: self.status.as_u16(), message: self.message };
+        let problem = Problem {
+            status: self.status.as_u16(),
+            message: self.message,
+        };
         (self.status, Json(problem)).into_response()
     }
 }
@@ -130,7 +146,10 @@ impl<T: serde::de::DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> 
 
     async fn from_request(request: axum::extract::Request, state: &S) -> Result<Self, Failure> {
         let read: Result<Json<T>, JsonRejection> = Json::from_request(request, state).await;
-        let failure = |why: JsonRejection| Failure { status: why.status(), message: why.body_text() };
+        let failure = |why: JsonRejection| Failure {
+            status: why.status(),
+            message: why.body_text(),
+        };
         read.map(|Json(value)| Self(value)).map_err(failure)
     }
 }
@@ -141,9 +160,10 @@ pub(crate) struct Query<T>(pub(crate) T);
 impl<T: serde::de::DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
     type Rejection = Failure;
 
-    async fn from_request_parts(parts: &mut axum::http::request::Parts, state: &S) -> Result<Self, Failure> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
         let read: Result<axum::extract::Query<T>, QueryRejection> =
             axum::extract::Query::from_request_parts(parts, state).await;
-        read.map(|axum::extract::Query(value)| Self(value)).map_err(|why| Failure::bad(why.body_text()))
+        read.map(|axum::extract::Query(value)| Self(value))
+            .map_err(|why| Failure::bad(why.body_text()))
     }
 }

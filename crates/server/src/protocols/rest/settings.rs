@@ -13,9 +13,18 @@ use serde_json::json;
 use super::{Answer, Api, Body, Failure, Query, views};
 use crate::gate::Sender;
 
-pub(super) async fn authorities(State(api): State<Api>, Sender(proof): Sender) -> Answer<Vec<api::Authority>> {
+pub(super) async fn authorities(
+    State(api): State<Api>,
+    Sender(proof): Sender,
+) -> Answer<Vec<api::Authority>> {
     read(&api, proof).await?;
-    Ok(Json(api.ca.authorities().iter().map(views::authority).collect::<Result<_, _>>()?))
+    Ok(Json(
+        api.ca
+            .authorities()
+            .iter()
+            .map(views::authority)
+            .collect::<Result<_, _>>()?,
+    ))
 }
 
 #[derive(Deserialize)]
@@ -32,7 +41,10 @@ pub(super) async fn crl(
     Query(query): Query<CrlQuery>,
 ) -> Answer<api::Crl> {
     read(&api, proof).await?;
-    Ok(Json(views::crl(&*api.ca.fresh_crl(&name, query.generation).await?, true)?))
+    Ok(Json(views::crl(
+        &*api.ca.fresh_crl(&name, query.generation).await?,
+        true,
+    )?))
 }
 
 pub(super) async fn rollover(
@@ -53,7 +65,10 @@ pub(super) async fn profiles(State(api): State<Api>, Sender(proof): Sender) -> A
     Ok(Json(api.ca.profiles().map(views::profile).collect()))
 }
 
-pub(super) async fn provisioners(State(api): State<Api>, Sender(proof): Sender) -> Answer<Vec<api::Provisioner>> {
+pub(super) async fn provisioners(
+    State(api): State<Api>,
+    Sender(proof): Sender,
+) -> Answer<Vec<api::Provisioner>> {
     read(&api, proof).await?;
     Ok(Json(api.ca.provisioners().iter().map(provisioner).collect()))
 }
@@ -64,7 +79,9 @@ pub(super) async fn add_provisioner(
     Body(request): Body<api::AddProvisioner>,
 ) -> Answer<api::Provisioner> {
     let password = zeroize::Zeroizing::new(request.password);
-    Ok(Json(provisioner(&api.ca.add_provisioner(proof, &request.name, &password).await?)))
+    Ok(Json(provisioner(
+        &api.ca.add_provisioner(proof, &request.name, &password).await?,
+    )))
 }
 
 pub(super) async fn remove_provisioner(
@@ -78,7 +95,9 @@ pub(super) async fn remove_provisioner(
 
 pub(super) async fn operators(State(api): State<Api>, Sender(proof): Sender) -> Answer<Vec<api::Operator>> {
     let operators = api.ca.operators(proof).await?;
-    Ok(Json(operators.iter().map(|record| operator(record, None)).collect()))
+    Ok(Json(
+        operators.iter().map(|record| operator(record, None)).collect(),
+    ))
 }
 
 pub(super) async fn add_operator(
@@ -87,7 +106,10 @@ pub(super) async fn add_operator(
     Body(request): Body<api::AddOperator>,
 ) -> Answer<api::Operator> {
     let role = Role::parse(&request.role).ok_or_else(|| {
-        Failure::bad(format!("{:?} is no role: admin, operator, viewer or auditor", request.role))
+        Failure::bad(format!(
+            "{:?} is no role: admin, operator, viewer or auditor",
+            request.role
+        ))
     })?;
     let (record, key) = api.ca.add_operator(proof, &request.name, role).await?;
     Ok(Json(operator(&record, Some(key.to_string()))))
@@ -115,8 +137,19 @@ pub(super) async fn audit(
     Query(query): Query<AuditQuery>,
 ) -> Answer<api::Page<api::AuditEntry>> {
     let limit = query.limit.unwrap_or(100).clamp(1, 1000);
-    let entries = api.ca.audit(proof, AuditPage::Newest { before: query.after, limit }).await?;
-    let next = (entries.len() == limit).then(|| entries.last().map(|entry| entry.sequence.to_string())).flatten();
+    let entries = api
+        .ca
+        .audit(
+            proof,
+            AuditPage::Newest {
+                before: query.after,
+                limit,
+            },
+        )
+        .await?;
+    let next = (entries.len() == limit)
+        .then(|| entries.last().map(|entry| entry.sequence.to_string()))
+        .flatten();
     let items = entries
         .into_iter()
         .map(|entry| api::AuditEntry {

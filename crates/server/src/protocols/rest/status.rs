@@ -18,7 +18,12 @@ pub(super) async fn status(State(api): State<Api>, Sender(proof): Sender) -> Ans
     let readiness = api.ca.readiness().await;
     let counts = api.ca.counts().await?;
     let due = api.ca.first_renewal_due().await?;
-    let crls = api.ca.crls().iter().map(|crl| views::crl(crl, false)).collect::<Result<_, _>>()?;
+    let crls = api
+        .ca
+        .crls()
+        .iter()
+        .map(|crl| views::crl(crl, false))
+        .collect::<Result<_, _>>()?;
     Ok(Json(api::Status {
         version: env!("CARGO_PKG_VERSION").into(),
         ready: readiness.problems.is_empty(),
@@ -31,9 +36,17 @@ pub(super) async fn status(State(api): State<Api>, Sender(proof): Sender) -> Ans
             revoked: counts.revoked,
         },
         devices: counts.devices,
-        authorities: api.ca.authorities().iter().map(views::authority).collect::<Result<_, _>>()?,
+        authorities: api
+            .ca
+            .authorities()
+            .iter()
+            .map(views::authority)
+            .collect::<Result<_, _>>()?,
         crls,
-        first_crl_ends: api.ca.first_crl_to_expire().map(|crl| views::time(crl.next_update)),
+        first_crl_ends: api
+            .ca
+            .first_crl_to_expire()
+            .map(|crl| views::time(crl.next_update)),
         first_renewal_due: due.map(views::time),
     }))
 }
@@ -48,7 +61,10 @@ fn todos(api: &Api) -> Result<Vec<String>, super::Failure> {
         );
     }
     for authority in api.ca.authorities() {
-        for generation in authority.issuing().filter(|generation| generation.stage == Stage::Active) {
+        for generation in authority
+            .issuing()
+            .filter(|generation| generation.stage == Stage::Active)
+        {
             let end = generation.parsed()?.not_after();
             if end - ROLLOVER_NOTICE <= api.ca.now() {
                 todos.push(format!(
@@ -60,7 +76,10 @@ fn todos(api: &Api) -> Result<Vec<String>, super::Failure> {
             }
         }
         if api.ca.crl(&authority.name, ROOT).is_none() {
-            todos.push(format!("the root of {} has no CRL here; HAProxy asks for one", authority.name));
+            todos.push(format!(
+                "the root of {} has no CRL here; HAProxy asks for one",
+                authority.name
+            ));
         }
     }
     Ok(todos)

@@ -25,7 +25,10 @@ pub(super) async fn create(
         lifetime: parse_duration(&request.lifetime)?,
     };
     let (token, secret) = api.ca.create_token(proof, wish).await?;
-    Ok(Json(api::NewToken { token: views::token(&token, api.ca.now()), secret: secret.to_string() }))
+    Ok(Json(api::NewToken {
+        token: views::token(&token, api.ca.now()),
+        secret: secret.to_string(),
+    }))
 }
 
 #[derive(Deserialize)]
@@ -42,9 +45,14 @@ pub(super) async fn list(
 ) -> Answer<api::Page<api::Token>> {
     let limit = query.limit.unwrap_or(100).clamp(1, 1000);
     let tokens = api.ca.tokens(proof, query.after.as_deref(), limit).await?;
-    let next = (tokens.len() == limit).then(|| tokens.last().map(|token| token.id.clone())).flatten();
+    let next = (tokens.len() == limit)
+        .then(|| tokens.last().map(|token| token.id.clone()))
+        .flatten();
     let now = api.ca.now();
-    Ok(Json(api::Page { items: tokens.iter().map(|token| views::token(token, now)).collect(), next }))
+    Ok(Json(api::Page {
+        items: tokens.iter().map(|token| views::token(token, now)).collect(),
+        next,
+    }))
 }
 
 pub(super) async fn withdraw(

@@ -29,12 +29,17 @@ pub(super) fn certificate(record: &Certificate, now: Timestamp) -> api::Certific
         Status::Revoked { at, reason } => (Some(time(at)), Some(reason.to_string())),
     };
     let status = match record.status {
-        Status::Revoked { reason: Reason::CertificateHold, .. } => "on hold",
+        Status::Revoked {
+            reason: Reason::CertificateHold,
+            ..
+        } => "on hold",
         Status::Revoked { .. } => "revoked",
         Status::Active if now > record.not_after => "expired",
         Status::Active => "active",
     };
-    let sans = cert::Certificate::from_der(&record.der).map(|parsed| parsed.sans()).unwrap_or_default();
+    let sans = cert::Certificate::from_der(&record.der)
+        .map(|parsed| parsed.sans())
+        .unwrap_or_default();
     api::Certificate {
         serial: record.serial.hex(),
         serial_decimal: record.serial.decimal(),
@@ -55,7 +60,13 @@ pub(super) fn certificate(record: &Certificate, now: Timestamp) -> api::Certific
 
 pub(super) fn issued(issued: &muster_ca::Issued, now: Timestamp) -> Result<api::Issued, Failure> {
     let record = issued.certificate();
-    let text = |der: &[u8]| if der.is_empty() { Ok(String::new()) } else { pem::encode(pem::CERTIFICATE, der) };
+    let text = |der: &[u8]| {
+        if der.is_empty() {
+            Ok(String::new())
+        } else {
+            pem::encode(pem::CERTIFICATE, der)
+        }
+    };
     Ok(api::Issued {
         certificate: certificate(record, now),
         pem: text(&record.der)?,
@@ -102,8 +113,15 @@ pub(super) fn token(record: &EnrolmentToken, now: Timestamp) -> api::Token {
 }
 
 pub(super) fn authority(record: &Authority) -> Result<api::Authority, Failure> {
-    let generations = record.generations.iter().map(generation).collect::<Result<_, _>>()?;
-    Ok(api::Authority { name: record.name.clone(), generations })
+    let generations = record
+        .generations
+        .iter()
+        .map(generation)
+        .collect::<Result<_, _>>()?;
+    Ok(api::Authority {
+        name: record.name.clone(),
+        generations,
+    })
 }
 
 pub(super) fn generation(record: &Generation) -> Result<api::Generation, Failure> {
@@ -127,7 +145,11 @@ pub(super) fn crl(record: &Crl, with_text: bool) -> Result<api::Crl, Failure> {
         this_update: time(record.this_update),
         next_update: time(record.next_update),
         entries: record.entries,
-        pem: if with_text { pem::encode(pem::CRL, &record.der)? } else { String::new() },
+        pem: if with_text {
+            pem::encode(pem::CRL, &record.der)?
+        } else {
+            String::new()
+        },
     })
 }
 

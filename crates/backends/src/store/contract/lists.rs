@@ -1,0 +1,391 @@
+//! Lists, pages and counts.
+
+use jiff::{SignedDuration, Timestamp};
+use muster_ca::authority::{Generation, Stage};
+use muster_ca::certificate::{Certificate, Serial, Status};
+use muster_ca::device::State;
+use muster_ca::operator::{Operator, Role};
+use muster_ca::ports::{CertificateFilter, CertificatePage, Crl, DevicePage, Store, StoreError, Write};
+use muster_ca::provisioner::Provisioner;
+use muster_pki::crl::Reason;
+
+use super::fixture::{certificate, change, device, enrolment, name, noon, serial};
+
+async fn commit(store: &dyn Store, writes: Vec<Write>) -> Result<(), StoreError> {
+    store.commit(change("test.written", "lists", writes)).await
+}
+
+fn generation(number: u32, stage: Stage) -> Generation {
+    let key = (number > 0).then(|| format!("default-{number}"));
+    Generation {
+        number,
+        stage,
+        key,
+        certificate: vec![0x30, 1, 2],
+        created: noon(),
+    }
+}
+
+fn provisioner(name: &str) -> Provisioner {
+    Provisioner {
+        name: name.into(),
+        kid: "thumbprint".into(),
+        jwk: "{}".into(),
+        encrypted_key: None,
+        profiles: vec!["client".into(), "with \"quotes\"".into()],
+        may_replace: true,
+        created: noon(),
+    }
+}
+
+pub(super) async fn small_things_come_back(store: &dyn Store) {
+    let authority = |name: &str, generation: Generation| Write::Authority {
+        name: name.into(),
+        generation,
+    };
+    let first_run = vec![
+        authority("internal", generation(0, Stage::Active)),
+        authority("default", generation(0, Stage::Active)),
+        authority("default", generation(1, Stage::Active)),
+    ];
+    commit(store, first_run).await.unwrap();
+    let roll_over = vec![
+        authority("default", generation(1, Stage::Retiring)),
+        authority("default", generation(2, Stage::Active)),
+    ];
+    commit(store, roll_over).await.unwrap();
+    let authorities = store.authorities().await.unwrap();
+    assert_eq!(
+        authorities
+            .iter()
+            .map(|one| one.name.as_str())
+            .collect::<Vec<_>>(),
+        ["default", "internal"]
+    );
+    let wanted =
+        [(0, Stage::Active), (1, Stage::Retiring), (2, Stage::Active)].map(|(n, s)| generation(n, s));
+    assert_eq!(authorities[0].generations, wanted);
+
+    for name in ["zulu", "alpha"] {
+        commit(store, vec![Write::Provisioner(provisioner(name))])
+            .await
+            .unwrap();
+    }
+    let taken = commit(store, vec![Write::Provisioner(provisioner("zulu"))]).await;
+    assert_eq!(taken, Err(StoreError::Exists("the provisioner zulu".into())));
+    assert_eq!(
+        store.provisioners().await.unwrap(),
+        [provisioner("zulu"), provisioner("alpha")],
+        "as they were added"
+    );
+    commit(store, vec![Write::RemoveProvisioner("zulu".into())])
+        .await
+        .unwrap();
+    let missing = commit(store, vec![Write::RemoveProvisioner("zulu".into())]).await;
+    assert!(matches!(missing, Err(StoreError::Changed(_))));
+
+    let alice = |key| Operator {
+        name: "alice".into(),
+        role: Role::Auditor,
+        key: [key; 32],
+        created: noon(),
+    };
+    commit(store, vec![Write::Operator(alice(1))]).await.unwrap();
+    assert!(matches!(
+        commit(store, vec![Write::Operator(alice(2))]).await,
+        Err(StoreError::Exists(_))
+    ));
+    let new_key = vec![Write::RemoveOperator("alice".into()), Write::Operator(alice(2))];
+    commit(store, new_key).await.unwrap();
+    assert_eq!(store.operators().await.unwrap(), [alice(2)]);
+
+    for id in ["token-2", "token-3", "token-4"] {
+        commit(store, vec![Write::Token(enrolment(id, 1))]).await.unwrap();
+    }
+    let ids = |tokens: Vec<muster_ca::token::EnrolmentToken>| {
+        tokens.into_iter().map(|one| one.id).collect::<Vec<_>>()
+    };
+    assert_eq!(ids(store.tokens(None, 2).await.unwrap()), ["token-4", "token-3"]);
+    assert_eq!(
+        ids(store.tokens(Some("token-3"), 5).await.unwrap()),
+        ["token-2", "token-1"]
+    );
+}
+
+pub(super) async fn crls_only_get_newer(store: &dyn Store) {
+    let crl = |number| Crl {
+        authority: "default".into(),
+        generation: 1,
+        number,
+        this_update: noon(),
+        next_update: noon() + SignedDuration::from_hours(24),
+        entries: 3,
+        der: vec![0x30; 100],
+    };
+    assert_eq!(store.crl("default", 1).await.unwrap(), None);
+    commit(store, vec![Write::Crl(crl(5))]).await.unwrap();
+    commit(store, vec![Write::Crl(crl(7))]).await.unwrap();
+    assert!(matches!(
+        commit(store, vec![Write::Crl(crl(6))]).await,
+        Err(StoreError::Changed(_))
+    ));
+    assert_eq!(store.crl("default", 1).await.unwrap(), Some(crl(7)));
+    assert_eq!(store.crl("default", 2).await.unwrap(), None);
+}
+
+pub(super) async fn pages_follow_each_other(store: &dyn Store) {
+    for n in 0..25u64 {
+        let text = format!("page-{n:02}");
+        let mut device = device(&text, None);
+        device.state = if n % 5 == 0 { State::Revoked } else { State::Active };
+        let certificate = certificate(3_000 + n, "paged", i64::try_from(n).unwrap() - 10);
+        let write = vec![
+            Write::Device {
+                device,
+                expected: None,
+            },
+            Write::Certificate(certificate),
+        ];
+        commit(store, write).await.unwrap();
+    }
+    let mut names = Vec::new();
+    let mut page = DevicePage {
+        prefix: "page-".into(),
+        limit: 10,
+        ..DevicePage::default()
+    };
+    loop {
+        let found = store.devices(page.clone()).await.unwrap();
+        let Some(last) = found.last() else { break };
+        page.after = Some(last.name.clone());
+        names.extend(found.into_iter().map(|device| device.name.to_string()));
+    }
+    assert_eq!(names, (0..25).map(|n| format!("page-{n:02}")).collect::<Vec<_>>());
+    let state = |state| DevicePage {
+        prefix: "page-".into(),
+        state: Some(state),
+        limit: 100,
+        ..DevicePage::default()
+    };
+    assert_eq!(store.devices(state(State::Revoked)).await.unwrap().len(), 5);
+    assert_eq!(store.devices(state(State::Active)).await.unwrap().len(), 20);
+    assert_eq!(
+        store.devices(DevicePage::default()).await.unwrap().len(),
+        1,
+        "a page has at least one"
+    );
+    certificates_follow_each_other(store).await;
+}
+
+async fn certificates_follow_each_other(store: &dyn Store) {
+    let revoke = Write::Status {
+        serial: serial(3_000),
+        from: Status::Active,
+        to: Status::Revoked {
+            at: noon(),
+            reason: Reason::Superseded,
+        },
+    };
+    commit(store, vec![revoke]).await.unwrap();
+    let numbers = async |page: CertificatePage| -> Vec<Serial> {
+        let (mut page, mut found) = (
+            CertificatePage {
+                limit: 4,
+                now: noon(),
+                ..page
+            },
+            Vec::new(),
+        );
+        loop {
+            let part = store.certificates(page.clone()).await.unwrap();
+            let Some((last, _)) = part.last() else {
+                return found;
+            };
+            page.before = Some(*last);
+            found.extend(part.into_iter().map(|(_, certificate)| certificate.serial));
+        }
+    };
+    let range = |from: u64, to: u64| (from..=to).rev().map(serial).collect::<Vec<_>>();
+    let mine = || CertificatePage {
+        device: Some(name("paged")),
+        ..CertificatePage::default()
+    };
+    assert_eq!(numbers(mine()).await, range(3_000, 3_024));
+    for (filter, wanted) in [
+        (CertificateFilter::Active, range(3_010, 3_024)),
+        (CertificateFilter::Expired, range(3_001, 3_009)),
+        (CertificateFilter::Revoked, range(3_000, 3_000)),
+    ] {
+        assert_eq!(
+            numbers(CertificatePage { filter, ..mine() }).await,
+            wanted,
+            "{filter:?}"
+        );
+        // Whatever the way through the store, the same certificates of this device come.
+        let all = numbers(CertificatePage {
+            filter,
+            ..CertificatePage::default()
+        })
+        .await;
+        let of_mine: Vec<_> = all.into_iter().filter(|one| wanted.contains(one)).collect();
+        assert_eq!(of_mine, wanted, "{filter:?}");
+    }
+    let soon = noon() + SignedDuration::from_hours(24 * 2);
+    let page = CertificatePage {
+        expires_before: Some(soon),
+        ..CertificatePage::default()
+    };
+    assert_eq!(numbers(page.clone()).await, range(3_010, 3_011));
+    assert_eq!(
+        numbers(CertificatePage {
+            device: Some(name("paged")),
+            ..page
+        })
+        .await,
+        range(3_010, 3_011)
+    );
+}
+
+pub(super) async fn counts_are_exact(store: &dyn Store) {
+    let boundary = noon() + SignedDuration::from_hours(24 * 400);
+    let ends = [
+        -1i64,
+        0,
+        1,
+        3_600_000,
+        86_400_000,
+        6 * 86_400_000,
+        7 * 86_400_000,
+        7 * 86_400_000 + 1,
+    ];
+    for (n, milliseconds) in ends.into_iter().enumerate() {
+        let mut certificate = certificate(4_000 + u64::try_from(n).unwrap(), "counted", 0);
+        certificate.not_after = boundary + SignedDuration::from_millis(milliseconds);
+        commit(store, vec![Write::Certificate(certificate)])
+            .await
+            .unwrap();
+    }
+    let moments = || (-9..10).map(|days| boundary + SignedDuration::from_hours(24 * days));
+    compare_with_a_walk(store, moments()).await;
+    let hold = Status::Revoked {
+        at: noon(),
+        reason: Reason::CertificateHold,
+    };
+    for (number, from, to) in [
+        (4_001, Status::Active, hold),
+        (4_002, Status::Active, hold),
+        (4_001, hold, Status::Active),
+        (
+            4_002,
+            hold,
+            Status::Revoked {
+                at: noon(),
+                reason: Reason::KeyCompromise,
+            },
+        ),
+        (4_000, Status::Active, hold),
+    ] {
+        commit(
+            store,
+            vec![Write::Status {
+                serial: serial(number),
+                from,
+                to,
+            }],
+        )
+        .await
+        .unwrap();
+        compare_with_a_walk(store, moments()).await;
+    }
+    let (_, first) = store.first_to_expire(boundary).await.unwrap().unwrap();
+    assert_eq!(
+        first, boundary,
+        "the one that runs out at this very moment still lives"
+    );
+    let mut own = certificate(4_100, "muster-agent", 0);
+    own.not_after = boundary;
+    commit(store, vec![Write::Certificate(own)]).await.unwrap();
+    let next = boundary + SignedDuration::from_millis(1);
+    assert_eq!(
+        store.first_to_expire(next).await.unwrap().unwrap().1,
+        boundary + SignedDuration::from_hours(1)
+    );
+    assert_eq!(store.first_to_expire(Timestamp::MAX).await.unwrap(), None);
+}
+
+async fn compare_with_a_walk(store: &dyn Store, moments: impl Iterator<Item = Timestamp>) {
+    let mut everything: Vec<Certificate> = Vec::new();
+    let mut page = CertificatePage {
+        limit: 1_000,
+        ..CertificatePage::default()
+    };
+    loop {
+        let part = store.certificates(page.clone()).await.unwrap();
+        let Some((last, _)) = part.last() else { break };
+        page.before = Some(*last);
+        everything.extend(part.into_iter().map(|(_, certificate)| certificate));
+    }
+    let devices = store
+        .devices(DevicePage {
+            limit: 1_000,
+            ..DevicePage::default()
+        })
+        .await
+        .unwrap()
+        .len();
+    for now in moments {
+        let counts = store.counts(now).await.unwrap();
+        let soon = now + SignedDuration::from_hours(24 * 7);
+        let count =
+            |rule: &dyn Fn(&Certificate) -> bool| everything.iter().filter(|one| rule(one)).count() as u64;
+        let unrevoked = |one: &Certificate| one.status == Status::Active;
+        assert_eq!(counts.active, count(&|one| one.is_living(now)), "active at {now}");
+        assert_eq!(
+            counts.expiring,
+            count(&|one| one.is_living(now) && one.not_after <= soon),
+            "expiring at {now}"
+        );
+        assert_eq!(
+            counts.expired,
+            count(&|one| unrevoked(one) && one.not_after < now),
+            "expired at {now}"
+        );
+        assert_eq!(counts.revoked, count(&|one| !unrevoked(one)), "revoked at {now}");
+        assert_eq!(counts.devices, devices as u64);
+    }
+}
+
+pub(super) async fn what_is_revoked_is_listed(store: &dyn Store) {
+    let at = noon() + SignedDuration::from_millis(123);
+    for n in 0..6u64 {
+        let mut one = certificate(5_000 + n, "listed", i64::try_from(n).unwrap());
+        one.authority = "other".into();
+        one.generation = 1 + u32::try_from(n % 2).unwrap();
+        let revoke = Write::Status {
+            serial: serial(5_000 + n),
+            from: Status::Active,
+            to: Status::Revoked {
+                at,
+                reason: Reason::KeyCompromise,
+            },
+        };
+        commit(store, vec![Write::Certificate(one), revoke])
+            .await
+            .unwrap();
+    }
+    let listed = store.revoked("other", 1, noon()).await.unwrap();
+    let mut serials: Vec<_> = listed.iter().map(|entry| entry.serial.clone()).collect();
+    serials.sort();
+    assert_eq!(
+        serials,
+        [serial(5_002), serial(5_004)],
+        "those that run out after noon"
+    );
+    assert!(
+        listed
+            .iter()
+            .all(|entry| entry.at == at && entry.reason == Reason::KeyCompromise)
+    );
+    assert_eq!(store.revoked("other", 2, noon()).await.unwrap().len(), 3);
+    assert_eq!(store.revoked("nobody", 1, noon()).await.unwrap(), []);
+}

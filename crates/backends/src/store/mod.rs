@@ -1,0 +1,5 @@
+//! Stores: what is recorded, and how it becomes durable.
+
+#[cfg(test)]
+mod contract;
+pub mod sqlite;

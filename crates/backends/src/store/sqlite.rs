@@ -1,0 +1,167 @@
+//! The store on SQLite: one file, one writer, group commit.
+//!
+//! [`SqliteStore::commit`](Store::commit) puts a change into a queue; one thread takes whatever has queued up, writes
+//! it as one transaction and answers everybody when it is on the disk (write-ahead log, `synchronous = FULL`). Reads go
+//! past the queue on connections of their own and see what was committed. Another thread moves the log into the
+//! database off the commit path.
+
+mod apply;
+mod checkpoint;
+mod fault;
+mod open;
+mod pages;
+mod read;
+mod readers;
+mod rows;
+mod tally;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::path::Path;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use muster_ca::audit::Entry;
+use muster_ca::authority::Authority;
+use muster_ca::certificate::{Certificate, Serial};
+use muster_ca::device::{Device, DeviceName};
+use muster_ca::operator::Operator;
+use muster_ca::ports::{
+    AuditPage, Binding, CertificatePage, Change, Counts, Crl, DevicePage, RevokedEntry, Store, StoreError,
+};
+use muster_ca::provisioner::Provisioner;
+use muster_ca::token::EnrolmentToken;
+
+pub use open::OpenError;
+use readers::Readers;
+use writer::{Job, Queue};
+
+/// A store in one file. Dropping it waits until what is queued is on the disk and the log is empty.
+pub struct SqliteStore {
+    // Dropped first, so that the writer is the last to close the file and can remove the log.
+    readers: Readers,
+    queue: Queue,
+}
+
+impl SqliteStore {
+    /// Makes the file, mode 0600, in a directory that exists. `writer_seed` is 16 random bytes: in hexadecimal they
+    /// name the audit chain that this database writes.
+    pub fn create(path: &Path, writer_seed: [u8; 16]) -> Result<Self, OpenError> {
+        Self::start(path, open::create(path, writer_seed)?)
+    }
+
+    /// Opens a file that [`SqliteStore::create`] made, and brings its schema up to date.
+    pub fn open(path: &Path) -> Result<Self, OpenError> {
+        Self::start(path, open::existing(path)?)
+    }
+
+    fn start(path: &Path, conn: rusqlite::Connection) -> Result<Self, OpenError> {
+        Ok(Self {
+            readers: Readers::open(path)?,
+            queue: Queue::start(path, conn)?,
+        })
+    }
+}
+
+impl std::fmt::Debug for SqliteStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SqliteStore")
+    }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn commit(&self, change: Change) -> Result<(), StoreError> {
+        self.queue.ask(Job::Commit(Box::new(change))).await.map(drop)
+    }
+
+    async fn device(&self, name: &DeviceName) -> Result<Option<Device>, StoreError> {
+        self.readers.look_up(|conn| read::device(conn, name.as_str()))
+    }
+
+    async fn devices(&self, page: DevicePage) -> Result<Vec<Device>, StoreError> {
+        self.readers.walk(move |conn| pages::devices(conn, &page)).await
+    }
+
+    async fn certificates_of(
+        &self,
+        name: &DeviceName,
+        since: Timestamp,
+    ) -> Result<Vec<Certificate>, StoreError> {
+        self.readers
+            .look_up(|conn| read::certificates_of(conn, name.as_str(), since))
+    }
+
+    async fn certificate(&self, serial: &Serial) -> Result<Option<Certificate>, StoreError> {
+        self.readers.look_up(|conn| read::certificate(conn, serial))
+    }
+
+    async fn certificates(&self, page: CertificatePage) -> Result<Vec<(u64, Certificate)>, StoreError> {
+        self.readers
+            .walk(move |conn| pages::certificates(conn, &page))
+            .await
+    }
+
+    async fn revoked(
+        &self,
+        authority: &str,
+        generation: u32,
+        since: Timestamp,
+    ) -> Result<Vec<RevokedEntry>, StoreError> {
+        let authority = authority.to_owned();
+        self.readers
+            .walk(move |conn| pages::revoked(conn, &authority, generation, since))
+            .await
+    }
+
+    async fn counts(&self, now: Timestamp) -> Result<Counts, StoreError> {
+        self.readers.walk(move |conn| pages::counts(conn, now)).await
+    }
+
+    async fn first_to_expire(&self, now: Timestamp) -> Result<Option<(Timestamp, Timestamp)>, StoreError> {
+        self.readers.look_up(|conn| read::first_to_expire(conn, now))
+    }
+
+    async fn authorities(&self) -> Result<Vec<Authority>, StoreError> {
+        self.readers.look_up(read::authorities)
+    }
+
+    async fn provisioners(&self) -> Result<Vec<Provisioner>, StoreError> {
+        self.readers.look_up(read::provisioners)
+    }
+
+    async fn operators(&self) -> Result<Vec<Operator>, StoreError> {
+        self.readers.look_up(read::operators)
+    }
+
+    async fn token(&self, hash: &[u8; 32]) -> Result<Option<EnrolmentToken>, StoreError> {
+        self.readers.look_up(|conn| read::token(conn, hash))
+    }
+
+    async fn tokens(&self, before: Option<&str>, limit: usize) -> Result<Vec<EnrolmentToken>, StoreError> {
+        self.readers.look_up(|conn| read::tokens(conn, before, limit))
+    }
+
+    async fn binding(&self, token: &str, key: &[u8; 32]) -> Result<Option<Binding>, StoreError> {
+        self.readers.look_up(|conn| read::binding(conn, token, key))
+    }
+
+    async fn crl(&self, authority: &str, generation: u32) -> Result<Option<Crl>, StoreError> {
+        self.readers
+            .look_up(|conn| read::crl(conn, authority, generation))
+    }
+
+    async fn audit(&self, page: AuditPage) -> Result<Vec<Entry>, StoreError> {
+        self.readers.walk(move |conn| pages::audit(conn, &page)).await
+    }
+
+    async fn probe(&self, now: Timestamp) -> Result<(), StoreError> {
+        self.queue.ask(Job::Probe(now)).await.map(drop)
+    }
+
+    async fn tidy(&self, now: Timestamp) -> Result<(), StoreError> {
+        while self.queue.ask(Job::Tidy(now)).await? {}
+        Ok(())
+    }
+}

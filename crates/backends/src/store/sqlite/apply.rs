@@ -1,0 +1,487 @@
+//! One change within a transaction: first everything is checked, then everything is written.
+
+use muster_ca::audit::{Act, Entry};
+use muster_ca::certificate::{Certificate, Serial, Status};
+use muster_ca::device::Device;
+use muster_ca::ports::{Binding, Change, Crl, StoreError, Write};
+use muster_ca::provisioner::Provisioner;
+use muster_ca::token::EnrolmentToken;
+use muster_ca::{authority::Generation, operator::Operator};
+use rusqlite::{Connection, OptionalExtension, Params, params};
+
+use super::fault::Fault;
+use super::rows::{first, millis, run, status_columns, whole};
+use super::tally::Tally;
+
+/// The number of the writer whose chain is continued.
+const WRITER: i64 = 1;
+
+/// The end of the audit chain.
+#[derive(Debug, Clone)]
+pub(super) struct Chain {
+    /// The writer's name.
+    pub(super) writer: String,
+    /// The last entry's number; 0 if there is none.
+    pub(super) sequence: u64,
+    /// The last entry's hash; zeros if there is none.
+    pub(super) hash: [u8; 32],
+}
+
+impl Chain {
+    /// Reads where the chain ends.
+    pub(super) fn read(conn: &Connection) -> rusqlite::Result<Self> {
+        let writer = conn.query_row("SELECT name FROM writers WHERE id = ?1", [WRITER], |row| {
+            row.get(0)
+        })?;
+        let last = conn
+            .query_row(
+                "SELECT sequence, hash FROM audit ORDER BY sequence DESC LIMIT 1",
+                [],
+                |row| Ok((row.get::<_, i64>(0)?, row.get(1)?)),
+            )
+            .optional()?;
+        let (sequence, hash) = last.unwrap_or_default();
+        Ok(Self {
+            writer,
+            sequence: sequence.unsigned_abs(),
+            hash,
+        })
+    }
+}
+
+/// Changes that become durable together.
+pub(super) struct Batch<'c> {
+    conn: &'c Connection,
+    /// Where the chain will end.
+    pub(super) chain: Chain,
+    tally: Tally,
+}
+
+impl<'c> Batch<'c> {
+    pub(super) fn new(conn: &'c Connection, chain: Chain) -> Self {
+        Self {
+            conn,
+            chain,
+            tally: Tally::default(),
+        }
+    }
+
+    /// Applies a change whole, or refuses it and leaves no trace of it.
+    pub(super) fn apply(&mut self, change: &Change) -> Result<(), Fault> {
+        if touches_a_table_twice(&change.writes) {
+            self.apply_one_by_one(&change.writes)?;
+        } else {
+            for write in &change.writes {
+                check(self.conn, write)?;
+            }
+            for write in &change.writes {
+                self.write(write)?;
+            }
+        }
+        self.record(&change.act)
+    }
+
+    /// Writes out what was only counted so far.
+    pub(super) fn finish(self) -> Result<Chain, Fault> {
+        self.tally.store(self.conn)?;
+        Ok(self.chain)
+    }
+
+    /// A write may rest on one before it, so each is checked when its turn comes, and a savepoint takes all of them
+    /// back. It costs a copy of every page touched, which is why the usual change does without.
+    fn apply_one_by_one(&mut self, writes: &[Write]) -> Result<(), Fault> {
+        let tally = self.tally.clone();
+        run(self.conn, "SAVEPOINT change", [])?;
+        let refused = writes.iter().try_for_each(|write| {
+            check(self.conn, write)?;
+            self.write(write)
+        });
+        if let Err(Fault::Refused(_)) = refused {
+            self.tally = tally;
+            run(self.conn, "ROLLBACK TO change", [])?;
+        }
+        run(self.conn, "RELEASE change", [])?;
+        refused
+    }
+
+    fn write(&mut self, write: &Write) -> Result<(), Fault> {
+        let conn = self.conn;
+        match write {
+            Write::Spend { token, expires } => {
+                run(
+                    conn,
+                    "INSERT INTO spent (expires, token) VALUES (?1, ?2)",
+                    params![millis(*expires), token],
+                )?;
+            }
+            Write::Device {
+                device,
+                expected: None,
+            } => {
+                write_device(conn, INSERT_DEVICE, device)?;
+                self.tally.device_added();
+            }
+            Write::Device {
+                device,
+                expected: Some(_),
+            } => write_device(conn, UPDATE_DEVICE, device)?,
+            Write::Certificate(certificate) => {
+                write_certificate(conn, certificate)?;
+                self.tally.added(certificate.not_after, &certificate.status);
+            }
+            Write::Status { serial, from, to } => {
+                let not_after = write_status(conn, serial, to)?;
+                self.tally.moved(not_after, from, to);
+            }
+            Write::Token(token) => write_token(conn, token)?,
+            Write::WithdrawToken { id, at } => {
+                run(
+                    conn,
+                    "UPDATE tokens SET withdrawn = ?2 WHERE id = ?1",
+                    params![id, millis(*at)],
+                )?;
+            }
+            Write::Bind { binding, .. } => write_binding(conn, binding)?,
+            Write::Authority { name, generation } => write_generation(conn, name, generation)?,
+            Write::Provisioner(provisioner) => write_provisioner(conn, provisioner)?,
+            Write::RemoveProvisioner(name) => {
+                run(conn, "DELETE FROM provisioners WHERE name = ?1", [name])?;
+            }
+            Write::Operator(operator) => write_operator(conn, operator)?,
+            Write::RemoveOperator(name) => {
+                run(conn, "DELETE FROM operators WHERE name = ?1", [name])?;
+            }
+            Write::Crl(crl) => write_crl(conn, crl)?,
+        }
+        Ok(())
+    }
+
+    fn record(&mut self, act: &Act) -> Result<(), Fault> {
+        let entry = Entry::chain(act, &self.chain.writer, self.chain.sequence + 1, self.chain.hash);
+        let (sequence, at) = (whole(entry.sequence), millis(entry.at));
+        run(
+            self.conn,
+            "INSERT INTO audit (sequence, writer, at, actor, via, source, action, subject, detail, before, hash)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+            params![
+                sequence, WRITER, at, entry.actor, entry.via, entry.source, entry.action, entry.subject, entry.detail,
+                entry.before, entry.hash
+            ],
+        )?;
+        run(
+            self.conn,
+            "INSERT INTO events (id, at, kind, subject, detail) VALUES (?1, ?2, ?3, ?4, ?5)",
+            params![sequence, at, entry.action, entry.subject, entry.detail],
+        )?;
+        self.chain.sequence = entry.sequence;
+        self.chain.hash = entry.hash;
+        Ok(())
+    }
+}
+
+/// Whether a check of one write could depend on another write of the same change.
+fn touches_a_table_twice(writes: &[Write]) -> bool {
+    let mut seen = 0u8;
+    writes.iter().any(|write| {
+        let table = 1u8
+            << match write {
+                Write::Spend { .. } => 0,
+                Write::Device { .. } => 1,
+                Write::Certificate(_) | Write::Status { .. } => 2,
+                Write::Token(_) | Write::WithdrawToken { .. } | Write::Bind { .. } => 3,
+                Write::Authority { .. } => 4,
+                Write::Provisioner(_) | Write::RemoveProvisioner(_) => 5,
+                Write::Operator(_) | Write::RemoveOperator(_) => 6,
+                Write::Crl(_) => 7,
+            };
+        let again = seen & table != 0;
+        seen |= table;
+        again
+    })
+}
+
+/// Whether a write may be made now. After this it cannot break a constraint.
+fn check(conn: &Connection, write: &Write) -> Result<(), Fault> {
+    match write {
+        Write::Spend { token, expires } => {
+            let sql = "SELECT 1 FROM spent WHERE expires = ?1 AND token = ?2";
+            refuse_if(exists(conn, sql, params![millis(*expires), token])?, || {
+                StoreError::Spent
+            })
+        }
+        Write::Device { device, expected } => {
+            let sql = "SELECT version FROM devices WHERE name = ?1";
+            let stored = first(conn, sql, [device.name.as_str()], |row| Ok(row.get::<_, i64>(0)?))?;
+            refuse_if(stored != expected.map(whole), || {
+                changed("the device", device.name.as_str())
+            })
+        }
+        Write::Certificate(certificate) => {
+            let sql = "SELECT 1 FROM certificates WHERE serial = ?1";
+            let taken = exists(conn, sql, [certificate.serial.as_bytes()])?;
+            refuse_if(taken, || {
+                StoreError::Exists(format!("the certificate {}", certificate.serial))
+            })
+        }
+        Write::Status { serial, from, .. } => {
+            let sql = "SELECT revoked_at, reason FROM certificates WHERE serial = ?1";
+            let stored = first(conn, sql, [serial.as_bytes()], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })?;
+            refuse_if(stored != Some(status_columns(from)), || {
+                changed("the certificate", &serial.hex())
+            })
+        }
+        Write::Token(token) => {
+            let taken = exists(
+                conn,
+                "SELECT 1 FROM tokens WHERE id = ?1 OR hash = ?2",
+                params![token.id, token.hash],
+            )?;
+            refuse_if(taken, || StoreError::Exists(format!("the token {}", token.id)))
+        }
+        Write::WithdrawToken { id, .. } => {
+            let open = exists(
+                conn,
+                "SELECT 1 FROM tokens WHERE id = ?1 AND withdrawn IS NULL",
+                [id],
+            )?;
+            refuse_if(!open, || changed("the token", id))
+        }
+        Write::Bind { binding, used } => check_binding(conn, binding, *used),
+        Write::Authority { .. } => Ok(()),
+        Write::Provisioner(provisioner) => {
+            let taken = exists(
+                conn,
+                "SELECT 1 FROM provisioners WHERE name = ?1",
+                [&provisioner.name],
+            )?;
+            refuse_if(taken, || {
+                StoreError::Exists(format!("the provisioner {}", provisioner.name))
+            })
+        }
+        Write::RemoveProvisioner(name) => {
+            let there = exists(conn, "SELECT 1 FROM provisioners WHERE name = ?1", [name])?;
+            refuse_if(!there, || changed("the provisioner", name))
+        }
+        Write::Operator(operator) => {
+            let taken = exists(conn, "SELECT 1 FROM operators WHERE name = ?1", [&operator.name])?;
+            refuse_if(taken, || {
+                StoreError::Exists(format!("the operator {}", operator.name))
+            })
+        }
+        Write::RemoveOperator(name) => {
+            let there = exists(conn, "SELECT 1 FROM operators WHERE name = ?1", [name])?;
+            refuse_if(!there, || changed("the operator", name))
+        }
+        Write::Crl(crl) => {
+            let sql = "SELECT 1 FROM crls WHERE authority = ?1 AND generation = ?2 AND number >= ?3";
+            let newer = exists(
+                conn,
+                sql,
+                params![crl.authority, crl.generation, whole(crl.number)],
+            )?;
+            refuse_if(newer, || changed("the CRL of", &crl.authority))
+        }
+    }
+}
+
+/// A token that was withdrawn since the change was prepared binds nothing more, and a key is bound once.
+fn check_binding(conn: &Connection, binding: &Binding, used: u32) -> Result<(), Fault> {
+    let sql = "SELECT 1 FROM tokens WHERE id = ?1 AND used = ?2 AND withdrawn IS NULL";
+    let open = exists(conn, sql, params![binding.token, used])?;
+    let bound = exists(
+        conn,
+        "SELECT 1 FROM bindings WHERE token = ?1 AND key = ?2",
+        params![binding.token, binding.key],
+    )?;
+    refuse_if(!open || bound, || changed("the token", &binding.token))
+}
+
+fn exists(conn: &Connection, sql: &str, params: impl Params) -> Result<bool, Fault> {
+    Ok(first(conn, sql, params, |_| Ok(()))?.is_some())
+}
+
+fn refuse_if(broken: bool, why: impl FnOnce() -> StoreError) -> Result<(), Fault> {
+    if broken {
+        Err(Fault::Refused(why()))
+    } else {
+        Ok(())
+    }
+}
+
+fn changed(what: &str, name: &str) -> StoreError {
+    StoreError::Changed(format!("{what} {name}"))
+}
+
+const INSERT_DEVICE: &str = "INSERT INTO devices (name, kind, state, profile, note, created, version)
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+const UPDATE_DEVICE: &str = "UPDATE devices
+     SET kind = ?2, state = ?3, profile = ?4, note = ?5, created = ?6, version = ?7 WHERE name = ?1";
+
+fn write_device(conn: &Connection, sql: &str, device: &Device) -> Result<(), Fault> {
+    let (kind, state) = (device.kind.as_str(), device.state.as_str());
+    run(
+        conn,
+        sql,
+        params![
+            device.name.as_str(),
+            kind,
+            state,
+            device.profile,
+            device.note,
+            millis(device.created),
+            whole(device.version)
+        ],
+    )?;
+    Ok(())
+}
+
+fn write_certificate(conn: &Connection, certificate: &Certificate) -> Result<(), Fault> {
+    let (revoked_at, reason) = status_columns(&certificate.status);
+    run(
+        conn,
+        "INSERT INTO certificates (serial, authority, generation, device, profile, not_before, not_after, revoked_at,
+                                   reason, key, how, der)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+        params![
+            certificate.serial.as_bytes(),
+            certificate.authority,
+            certificate.generation,
+            certificate.device.as_str(),
+            certificate.profile,
+            millis(certificate.not_before),
+            millis(certificate.not_after),
+            revoked_at,
+            reason,
+            certificate.key,
+            certificate.how,
+            certificate.der
+        ],
+    )?;
+    Ok(())
+}
+
+/// Returns the certificate's last moment, as stored.
+fn write_status(conn: &Connection, serial: &Serial, to: &Status) -> Result<i64, Fault> {
+    let (revoked_at, reason) = status_columns(to);
+    let sql = "UPDATE certificates SET revoked_at = ?2, reason = ?3 WHERE serial = ?1 RETURNING not_after";
+    let not_after = first(conn, sql, params![serial.as_bytes(), revoked_at, reason], |row| {
+        Ok(row.get(0)?)
+    })?;
+    not_after.ok_or_else(|| Fault::damaged("certificate"))
+}
+
+fn write_token(conn: &Connection, token: &EnrolmentToken) -> Result<(), Fault> {
+    run(
+        conn,
+        "INSERT INTO tokens (id, hash, device, wave, uses, used, profile, created, expires, withdrawn, maker)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+        params![
+            token.id,
+            token.hash,
+            token.device.as_ref().map(|device| device.as_str()),
+            token.wave,
+            token.uses,
+            token.used,
+            token.profile,
+            millis(token.created),
+            millis(token.expires),
+            token.withdrawn.map(millis),
+            token.by
+        ],
+    )?;
+    Ok(())
+}
+
+fn write_binding(conn: &Connection, binding: &Binding) -> Result<(), Fault> {
+    run(
+        conn,
+        "UPDATE tokens SET used = used + 1 WHERE id = ?1",
+        [&binding.token],
+    )?;
+    run(
+        conn,
+        "INSERT INTO bindings (token, key, device, serial, at) VALUES (?1, ?2, ?3, ?4, ?5)",
+        params![
+            binding.token,
+            binding.key,
+            binding.device.as_str(),
+            binding.serial.as_bytes(),
+            millis(binding.at)
+        ],
+    )?;
+    Ok(())
+}
+
+fn write_generation(conn: &Connection, name: &str, generation: &Generation) -> Result<(), Fault> {
+    run(
+        conn,
+        "INSERT INTO authorities (name, number, stage, key, certificate, created) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+         ON CONFLICT (name, number) DO UPDATE
+         SET stage = excluded.stage, key = excluded.key, certificate = excluded.certificate, created = excluded.created",
+        params![
+            name,
+            generation.number,
+            generation.stage.as_str(),
+            generation.key,
+            generation.certificate,
+            millis(generation.created)
+        ],
+    )?;
+    Ok(())
+}
+
+fn write_provisioner(conn: &Connection, provisioner: &Provisioner) -> Result<(), Fault> {
+    let profiles = serde_json::json!(provisioner.profiles).to_string();
+    run(
+        conn,
+        "INSERT INTO provisioners (name, kid, jwk, encrypted_key, profiles, may_replace, created)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        params![
+            provisioner.name,
+            provisioner.kid,
+            provisioner.jwk,
+            provisioner.encrypted_key,
+            profiles,
+            provisioner.may_replace,
+            millis(provisioner.created)
+        ],
+    )?;
+    Ok(())
+}
+
+fn write_operator(conn: &Connection, operator: &Operator) -> Result<(), Fault> {
+    run(
+        conn,
+        "INSERT INTO operators (name, role, key, created) VALUES (?1, ?2, ?3, ?4)",
+        params![
+            operator.name,
+            operator.role.as_str(),
+            operator.key,
+            millis(operator.created)
+        ],
+    )?;
+    Ok(())
+}
+
+fn write_crl(conn: &Connection, crl: &Crl) -> Result<(), Fault> {
+    run(
+        conn,
+        "INSERT INTO crls (authority, generation, number, this_update, next_update, entries, der)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+         ON CONFLICT (authority, generation) DO UPDATE
+         SET number = excluded.number, this_update = excluded.this_update, next_update = excluded.next_update,
+             entries = excluded.entries, der = excluded.der",
+        params![
+            crl.authority,
+            crl.generation,
+            whole(crl.number),
+            millis(crl.this_update),
+            millis(crl.next_update),
+            whole(crl.entries),
+            crl.der
+        ],
+    )?;
+    Ok(())
+}

@@ -1,0 +1,166 @@
+//! Pages, lists and counts. Every page goes on behind a key, so the last one costs what the first one does.
+
+use jiff::{SignedDuration, Timestamp};
+use muster_ca::audit::Entry;
+use muster_ca::certificate::Certificate;
+use muster_ca::device::Device;
+use muster_ca::ports::{AuditPage, CertificateFilter, CertificatePage, Counts, DevicePage, RevokedEntry};
+use rusqlite::{Connection, ToSql, named_params, params};
+
+use super::fault::Fault;
+use super::read::limit;
+use super::rows::{self, CERTIFICATE, DEVICE, ENTRY, all, first, millis, whole};
+use super::tally::DAY;
+
+type Read<T> = Result<T, Fault>;
+
+/// Certificates that run out within this are about to.
+const SOON: SignedDuration = SignedDuration::from_hours(7 * 24);
+/// Sorts behind every name with the same beginning.
+const LAST_CHARACTER: char = char::MAX;
+
+pub(super) fn devices(conn: &Connection, page: &DevicePage) -> Read<Vec<Device>> {
+    let after = page.after.as_ref().map_or("", |name| name.as_str());
+    let end = format!("{}{LAST_CHARACTER}", page.prefix);
+    let (limit, state) = (limit(page.limit), page.state.map(|state| state.as_str()));
+    // The index of devices that are out is used only if its own condition is repeated.
+    let condition = match state {
+        None => "",
+        Some("new" | "active") => "AND state = :state",
+        Some(_) => "AND state = :state AND state NOT IN ('new', 'active')",
+    };
+    let sql = format!(
+        "SELECT {DEVICE} FROM devices WHERE name > :after AND name >= :prefix AND name < :end {condition}
+         ORDER BY name LIMIT :limit"
+    );
+    let mut params: Vec<(&str, &dyn ToSql)> = vec![
+        (":after", &after),
+        (":prefix", &page.prefix),
+        (":end", &end),
+        (":limit", &limit),
+    ];
+    params.extend(state.as_ref().map(|state| (":state", state as &dyn ToSql)));
+    all(conn, &sql, params.as_slice(), rows::device)
+}
+
+/// The ids are found in an index first, since sorting certificates by id would carry their bytes about.
+pub(super) fn certificates(conn: &Connection, page: &CertificatePage) -> Read<Vec<(u64, Certificate)>> {
+    let before = page.before.map_or(i64::MAX, whole);
+    let (limit, now, soon) = (
+        limit(page.limit),
+        millis(page.now),
+        page.expires_before.map(millis),
+    );
+    let device = page.device.as_ref().map(|name| name.as_str());
+    let mut sql = format!(
+        "SELECT {CERTIFICATE} FROM certificates WHERE id IN (SELECT id FROM certificates {} WHERE id < :before",
+        index_for(page)
+    );
+    let mut params: Vec<(&str, &dyn ToSql)> = vec![(":before", &before), (":limit", &limit)];
+    if let Some(device) = &device {
+        sql.push_str(" AND device = :device");
+        params.push((":device", device));
+    }
+    sql.push_str(match page.filter {
+        CertificateFilter::All => "",
+        CertificateFilter::Active => " AND revoked_at IS NULL AND not_after >= :now",
+        CertificateFilter::Revoked => " AND revoked_at IS NOT NULL",
+        CertificateFilter::Expired => " AND revoked_at IS NULL AND not_after < :now",
+    });
+    if let Some(soon) = &soon {
+        sql.push_str(" AND revoked_at IS NULL AND not_after >= :now AND not_after < :soon");
+        params.push((":soon", soon));
+    }
+    if sql.contains(":now") {
+        params.push((":now", &now));
+    }
+    sql.push_str(" ORDER BY id DESC LIMIT :limit) ORDER BY id DESC");
+    all(conn, &sql, params.as_slice(), rows::certificate)
+}
+
+/// The index is named because SQLite, which keeps no statistics here, would guess.
+fn index_for(page: &CertificatePage) -> &'static str {
+    if page.device.is_some() {
+        return "INDEXED BY certificates_by_device";
+    }
+    if page.expires_before.is_some() {
+        return "INDEXED BY certificates_by_expiry";
+    }
+    match page.filter {
+        // The newest are nearly always among them, so walking back from the newest finds them at once.
+        CertificateFilter::All | CertificateFilter::Active => "NOT INDEXED",
+        CertificateFilter::Revoked => "INDEXED BY certificates_revoked",
+        CertificateFilter::Expired => "INDEXED BY certificates_by_expiry",
+    }
+}
+
+pub(super) fn revoked(
+    conn: &Connection,
+    authority: &str,
+    generation: u32,
+    since: Timestamp,
+) -> Read<Vec<RevokedEntry>> {
+    let sql = "SELECT serial, revoked_at, reason FROM certificates INDEXED BY certificates_revoked
+         WHERE revoked_at IS NOT NULL AND authority = ?1 AND generation = ?2 AND not_after > ?3";
+    all(
+        conn,
+        sql,
+        params![authority, generation, millis(since)],
+        rows::revoked,
+    )
+}
+
+/// Every number is of the same moment of the store.
+pub(super) fn counts(conn: &Connection, now: Timestamp) -> Read<Counts> {
+    let snapshot = conn.unchecked_transaction()?;
+    let soon = now.saturating_add(SOON).unwrap_or(Timestamp::MAX);
+    let total =
+        |sql: &str| Ok::<_, Fault>(first(&snapshot, sql, [], |row| rows::natural(row, 0))?.unwrap_or(0));
+    let living = valid_from(&snapshot, millis(now))?;
+    let unrevoked = total("SELECT coalesce(sum(n), 0) FROM tally WHERE revoked = 0")?;
+    Ok(Counts {
+        active: living,
+        expiring: living.saturating_sub(valid_from(&snapshot, millis(soon) + 1)?),
+        expired: unrevoked.saturating_sub(living),
+        revoked: total("SELECT coalesce(sum(n), 0) FROM tally WHERE revoked = 1")?,
+        devices: total("SELECT n FROM totals WHERE name = 'devices'")?,
+    })
+}
+
+/// How many certificates that are not revoked run out at this moment or later: whole days from the tally, the rest of
+/// that day from the index.
+fn valid_from(conn: &Connection, moment: i64) -> Read<u64> {
+    let day = moment.div_euclid(DAY);
+    let sql = "SELECT (SELECT coalesce(sum(n), 0) FROM tally WHERE revoked = 0 AND day > ?1)
+             + (SELECT count(*) FROM certificates INDEXED BY certificates_by_expiry
+                WHERE revoked_at IS NULL AND not_after >= ?2 AND not_after < ?3)";
+    let found = first(conn, sql, params![day, moment, (day + 1) * DAY], |row| {
+        rows::natural(row, 0)
+    })?;
+    Ok(found.unwrap_or(0))
+}
+
+pub(super) fn audit(conn: &Connection, page: &AuditPage) -> Read<Vec<Entry>> {
+    let select = format!("SELECT {ENTRY} FROM audit JOIN writers ON writers.id = audit.writer");
+    match page {
+        AuditPage::Newest { before, limit: asked } => {
+            let sql = format!("{select} WHERE sequence < :before ORDER BY sequence DESC LIMIT :limit");
+            let before = before.map_or(i64::MAX, whole);
+            all(
+                conn,
+                &sql,
+                named_params! { ":before": before, ":limit": limit(*asked) },
+                rows::entry,
+            )
+        }
+        AuditPage::From { after, limit: asked } => {
+            let sql = format!("{select} WHERE sequence > :after ORDER BY sequence LIMIT :limit");
+            all(
+                conn,
+                &sql,
+                named_params! { ":after": whole(*after), ":limit": limit(*asked) },
+                rows::entry,
+            )
+        }
+    }
+}

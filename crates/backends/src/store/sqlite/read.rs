@@ -1,0 +1,114 @@
+//! Look-ups by key, and lists that are short by nature.
+
+use jiff::Timestamp;
+use muster_ca::authority::Authority;
+use muster_ca::certificate::{Certificate, Serial};
+use muster_ca::device::Device;
+use muster_ca::operator::Operator;
+use muster_ca::ports::{Binding, Crl};
+use muster_ca::provisioner::Provisioner;
+use muster_ca::token::EnrolmentToken;
+use rusqlite::{Connection, params};
+
+use super::fault::Fault;
+use super::rows::{self, CERTIFICATE, DEVICE, TOKEN, all, first, millis};
+
+type Read<T> = Result<T, Fault>;
+
+/// The longest page.
+const MAX_PAGE: usize = 1_000;
+
+/// A limit that is neither nothing nor everything.
+pub(super) fn limit(asked: usize) -> i64 {
+    i64::try_from(asked.clamp(1, MAX_PAGE)).unwrap_or(1)
+}
+
+pub(super) fn device(conn: &Connection, name: &str) -> Read<Option<Device>> {
+    first(
+        conn,
+        &format!("SELECT {DEVICE} FROM devices WHERE name = ?1"),
+        [name],
+        rows::device,
+    )
+}
+
+pub(super) fn certificate(conn: &Connection, serial: &Serial) -> Read<Option<Certificate>> {
+    let sql = format!("SELECT {CERTIFICATE} FROM certificates WHERE serial = ?1");
+    first(conn, &sql, [serial.as_bytes()], |row| {
+        Ok(rows::certificate(row)?.1)
+    })
+}
+
+pub(super) fn certificates_of(conn: &Connection, name: &str, since: Timestamp) -> Read<Vec<Certificate>> {
+    let sql = format!(
+        "SELECT {CERTIFICATE} FROM certificates WHERE device = ?1 AND not_after > ?2 ORDER BY id DESC LIMIT ?3"
+    );
+    all(conn, &sql, params![name, millis(since), limit(MAX_PAGE)], |row| {
+        Ok(rows::certificate(row)?.1)
+    })
+}
+
+pub(super) fn first_to_expire(conn: &Connection, now: Timestamp) -> Read<Option<(Timestamp, Timestamp)>> {
+    let sql = "SELECT not_before, not_after FROM certificates INDEXED BY certificates_by_expiry
+         WHERE revoked_at IS NULL AND not_after >= ?1
+           AND NOT (device = 'muster' OR device GLOB 'muster-*' OR device GLOB 'muster.*')
+         ORDER BY not_after LIMIT 1";
+    first(conn, sql, [millis(now)], |row| {
+        Ok((rows::moment(row, 0)?, rows::moment(row, 1)?))
+    })
+}
+
+pub(super) fn authorities(conn: &Connection) -> Read<Vec<Authority>> {
+    let sql = "SELECT name, number, stage, key, certificate, created FROM authorities ORDER BY name, number";
+    let mut found: Vec<Authority> = Vec::new();
+    for (name, generation) in all(conn, sql, [], rows::generation)? {
+        match found.last_mut() {
+            Some(last) if last.name == name => last.generations.push(generation),
+            _ => found.push(Authority {
+                name,
+                generations: vec![generation],
+            }),
+        }
+    }
+    Ok(found)
+}
+
+pub(super) fn provisioners(conn: &Connection) -> Read<Vec<Provisioner>> {
+    let sql =
+        "SELECT name, kid, jwk, encrypted_key, profiles, may_replace, created FROM provisioners ORDER BY id";
+    all(conn, sql, [], rows::provisioner)
+}
+
+pub(super) fn operators(conn: &Connection) -> Read<Vec<Operator>> {
+    all(
+        conn,
+        "SELECT name, role, key, created FROM operators ORDER BY name",
+        [],
+        rows::operator,
+    )
+}
+
+pub(super) fn token(conn: &Connection, hash: &[u8; 32]) -> Read<Option<EnrolmentToken>> {
+    first(
+        conn,
+        &format!("SELECT {TOKEN} FROM tokens WHERE hash = ?1"),
+        [hash],
+        rows::token,
+    )
+}
+
+pub(super) fn tokens(conn: &Connection, before: Option<&str>, asked: usize) -> Read<Vec<EnrolmentToken>> {
+    let sql = format!("SELECT {TOKEN} FROM tokens WHERE ?1 IS NULL OR id < ?1 ORDER BY id DESC LIMIT ?2");
+    all(conn, &sql, params![before, limit(asked)], rows::token)
+}
+
+pub(super) fn binding(conn: &Connection, token: &str, key: &[u8; 32]) -> Read<Option<Binding>> {
+    let sql = "SELECT token, key, device, serial, at FROM bindings WHERE token = ?1 AND key = ?2";
+    first(conn, sql, params![token, key], rows::binding)
+}
+
+pub(super) fn crl(conn: &Connection, authority: &str, generation: u32) -> Read<Option<Crl>> {
+    let sql = "SELECT authority, generation, number, this_update, next_update, entries, der FROM crls
+         WHERE authority = ?1 AND generation = ?2";
+    first(conn, sql, params![authority, generation], rows::crl)
+}

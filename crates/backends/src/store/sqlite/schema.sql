@@ -1,0 +1,160 @@
+-- Schema version 1. Moments are Unix milliseconds, hashes and serial numbers are blobs, words are the ones that users see.
+
+-- Who writes a chain of audit entries. A data directory has one; a restored copy would get another.
+CREATE TABLE writers (
+    id   INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE
+) STRICT;
+
+-- Serial numbers start with time, so the unique index grows at its right-hand edge.
+CREATE TABLE certificates (
+    id         INTEGER PRIMARY KEY,
+    serial     BLOB NOT NULL UNIQUE,
+    authority  TEXT NOT NULL,
+    generation INTEGER NOT NULL,
+    device     TEXT NOT NULL,
+    profile    TEXT NOT NULL,
+    not_before INTEGER NOT NULL,
+    not_after  INTEGER NOT NULL,
+    revoked_at INTEGER,
+    reason     INTEGER,
+    key        BLOB NOT NULL,
+    how        TEXT NOT NULL,
+    der        BLOB NOT NULL,
+    CHECK ((revoked_at IS NULL) = (reason IS NULL))
+) STRICT;
+CREATE INDEX certificates_by_device ON certificates (device, not_after);
+CREATE INDEX certificates_by_expiry ON certificates (not_after) WHERE revoked_at IS NULL;
+-- Holds all that a CRL lists, so that making one reads no certificate.
+CREATE INDEX certificates_revoked ON certificates (authority, generation, not_after, serial, revoked_at, reason)
+    WHERE revoked_at IS NOT NULL;
+
+-- How many certificates run out on which day (since 1970, UTC), so that counting needs no walk.
+CREATE TABLE tally (
+    revoked INTEGER NOT NULL,
+    day     INTEGER NOT NULL,
+    n       INTEGER NOT NULL,
+    PRIMARY KEY (revoked, day)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE totals (
+    name TEXT PRIMARY KEY,
+    n    INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+INSERT INTO totals VALUES ('devices', 0);
+
+CREATE TABLE devices (
+    name    TEXT PRIMARY KEY,
+    kind    TEXT NOT NULL,
+    state   TEXT NOT NULL,
+    profile TEXT NOT NULL,
+    note    TEXT NOT NULL,
+    created INTEGER NOT NULL,
+    version INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+-- The few that operators look for; an index of all would cost every first enrolment a page.
+CREATE INDEX devices_out ON devices (state, name) WHERE state NOT IN ('new', 'active');
+
+-- Used one-time tokens until they run out; the expiry is signed in the token, and in front it keeps inserts together.
+CREATE TABLE spent (
+    expires INTEGER NOT NULL,
+    token   BLOB NOT NULL,
+    PRIMARY KEY (expires, token)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE tokens (
+    id        TEXT PRIMARY KEY,
+    hash      BLOB NOT NULL UNIQUE,
+    device    TEXT,
+    wave      TEXT NOT NULL,
+    uses      INTEGER NOT NULL,
+    used      INTEGER NOT NULL,
+    profile   TEXT NOT NULL,
+    created   INTEGER NOT NULL,
+    expires   INTEGER NOT NULL,
+    withdrawn INTEGER,
+    maker     TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE bindings (
+    token  TEXT NOT NULL,
+    key    BLOB NOT NULL,
+    device TEXT NOT NULL,
+    serial BLOB NOT NULL,
+    at     INTEGER NOT NULL,
+    PRIMARY KEY (token, key)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE authorities (
+    name        TEXT NOT NULL,
+    number      INTEGER NOT NULL,
+    stage       TEXT NOT NULL,
+    key         TEXT,
+    certificate BLOB NOT NULL,
+    created     INTEGER NOT NULL,
+    PRIMARY KEY (name, number)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE provisioners (
+    id            INTEGER PRIMARY KEY,
+    name          TEXT NOT NULL UNIQUE,
+    kid           TEXT NOT NULL,
+    jwk           TEXT NOT NULL,
+    encrypted_key TEXT,
+    profiles      TEXT NOT NULL, -- JSON, an array of words
+    may_replace   INTEGER NOT NULL,
+    created       INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE operators (
+    name    TEXT PRIMARY KEY,
+    role    TEXT NOT NULL,
+    key     BLOB NOT NULL,
+    created INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- The newest of each issuer.
+CREATE TABLE crls (
+    authority   TEXT NOT NULL,
+    generation  INTEGER NOT NULL,
+    number      INTEGER NOT NULL,
+    this_update INTEGER NOT NULL,
+    next_update INTEGER NOT NULL,
+    entries     INTEGER NOT NULL,
+    der         BLOB NOT NULL,
+    PRIMARY KEY (authority, generation)
+) STRICT;
+
+CREATE TABLE audit (
+    sequence INTEGER PRIMARY KEY,
+    writer   INTEGER NOT NULL,
+    at       INTEGER NOT NULL,
+    actor    TEXT NOT NULL,
+    via      TEXT NOT NULL,
+    source   TEXT NOT NULL,
+    action   TEXT NOT NULL,
+    subject  TEXT NOT NULL,
+    detail   TEXT NOT NULL,
+    before   BLOB NOT NULL,
+    hash     BLOB NOT NULL
+) STRICT;
+CREATE TRIGGER audit_is_not_changed BEFORE UPDATE ON audit
+    BEGIN SELECT RAISE(ABORT, 'audit entries are never changed'); END;
+CREATE TRIGGER audit_is_not_deleted BEFORE DELETE ON audit
+    BEGIN SELECT RAISE(ABORT, 'audit entries are never deleted'); END;
+
+-- The outbox. The id is the audit entry's number, so it never comes twice, however many events were tidied away.
+CREATE TABLE events (
+    id      INTEGER PRIMARY KEY,
+    at      INTEGER NOT NULL,
+    kind    TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    detail  TEXT NOT NULL
+) STRICT;
+
+-- What the readiness check writes to see whether writing works; as large as a change, so that it fails when one would.
+CREATE TABLE probe (
+    id   INTEGER PRIMARY KEY,
+    at   INTEGER NOT NULL,
+    room BLOB NOT NULL
+) STRICT;

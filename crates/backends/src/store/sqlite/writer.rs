@@ -1,0 +1,210 @@
+//! The one thread that writes. It takes what has queued up, commits it as one transaction, then answers everybody.
+
+use std::path::Path;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use muster_ca::ports::{Change, StoreError};
+use rusqlite::{Connection, params};
+use tokio::sync::{mpsc, oneshot};
+use tracing::{error, warn};
+
+use super::apply::{Batch, Chain};
+use super::checkpoint::Checkpoints;
+use super::fault::{Fault, explain};
+use super::open::OpenError;
+use super::rows::{millis, run};
+
+/// Jobs that wait before [`Queue::ask`] makes its callers wait.
+const QUEUE: usize = 1_024;
+/// Jobs of one transaction.
+const BATCH: usize = 256;
+/// How long a batch waits for company, when the one before had some: a commit costs as much as several changes.
+const LINGER: Duration = Duration::from_micros(150);
+/// Rows of each kind that one tidying step deletes, so that commits get their turn.
+const TIDY_STEP: i64 = 2_000;
+/// What a change alone in its batch adds to the log, about.
+const PROBE_BYTES: i64 = 48 * 1024;
+/// How long events are kept for those who were away; who was away longer starts from a snapshot.
+const EVENT_RETENTION_MS: i64 = 7 * 86_400_000;
+
+/// What the thread can be asked to do.
+pub(super) enum Job {
+    Commit(Box<Change>),
+    Probe(Timestamp),
+    Tidy(Timestamp),
+    /// Lets a test reach the connection.
+    #[cfg(test)]
+    Run(Box<dyn FnOnce(&Connection) + Send>),
+}
+
+/// A job's end: whether there is more to do of it.
+type Outcome = Result<bool, StoreError>;
+
+struct Request {
+    job: Job,
+    answer: oneshot::Sender<Outcome>,
+}
+
+/// The way to the thread. Dropping it finishes what is queued, empties the log and ends the thread.
+pub(super) struct Queue {
+    jobs: Option<mpsc::Sender<Request>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Queue {
+    /// Starts the thread.
+    pub(super) fn start(path: &Path, mut conn: Connection) -> Result<Self, OpenError> {
+        let checkpoints = Checkpoints::start(path, &mut conn)?;
+        let chain = Chain::read(&conn)?;
+        let (jobs, queued) = mpsc::channel(QUEUE);
+        let writer = Writer {
+            conn,
+            chain,
+            checkpoints,
+        };
+        let thread = std::thread::Builder::new()
+            .name("store-writer".into())
+            .spawn(move || writer.work(queued))
+            .map_err(OpenError::Thread)?;
+        Ok(Self {
+            jobs: Some(jobs),
+            thread: Some(thread),
+        })
+    }
+
+    /// Has a job done, and returns once it is on the disk.
+    pub(super) async fn ask(&self, job: Job) -> Outcome {
+        let stopped = || StoreError::Unavailable("the store has stopped".into());
+        let (answer, outcome) = oneshot::channel();
+        let jobs = self.jobs.as_ref().ok_or_else(stopped)?;
+        jobs.send(Request { job, answer }).await.map_err(|_| stopped())?;
+        outcome.await.map_err(|_| stopped())?
+    }
+}
+
+impl Drop for Queue {
+    fn drop(&mut self) {
+        drop(self.jobs.take());
+        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
+            error!("the store's writer has failed");
+        }
+    }
+}
+
+struct Writer {
+    conn: Connection,
+    chain: Chain,
+    checkpoints: Checkpoints,
+}
+
+impl Writer {
+    fn work(mut self, mut queued: mpsc::Receiver<Request>) {
+        let mut batch = Vec::with_capacity(BATCH);
+        let mut busy = false;
+        while queued.blocking_recv_many(&mut batch, BATCH) > 0 {
+            if busy && batch.len() < BATCH {
+                linger(&mut queued, &mut batch);
+            }
+            busy = batch.len() > 1;
+            self.commit(&mut batch);
+            self.checkpoints.between_batches(&self.conn);
+        }
+        self.checkpoints.finish(&self.conn);
+    }
+
+    /// Commits a batch and answers. A refusal concerns one change; when the disk or the database fails, nobody's
+    /// change was made and everybody hears why, also those that were refused, since that rested on the others.
+    fn commit(&mut self, batch: &mut Vec<Request>) {
+        let (jobs, answers): (Vec<_>, Vec<_>) = batch
+            .drain(..)
+            .map(|request| (request.job, request.answer))
+            .unzip();
+        let outcomes = match self.transact(jobs) {
+            Ok(outcomes) => outcomes,
+            Err(fault) => {
+                let why = StoreError::from(fault);
+                warn!(%why, changes = answers.len(), "nothing of this batch could be written");
+                self.roll_back();
+                vec![Err(why); answers.len()]
+            }
+        };
+        for (answer, outcome) in answers.into_iter().zip(outcomes) {
+            // Nobody hears who has stopped waiting; the change stands.
+            let _ = answer.send(outcome);
+        }
+    }
+
+    fn transact(&mut self, jobs: Vec<Job>) -> Result<Vec<Outcome>, Fault> {
+        run(&self.conn, "BEGIN IMMEDIATE", [])?;
+        let mut batch = Batch::new(&self.conn, self.chain.clone());
+        let mut outcomes = Vec::with_capacity(jobs.len());
+        for job in jobs {
+            outcomes.push(match perform(&self.conn, &mut batch, job) {
+                Ok(more) => Ok(more),
+                Err(Fault::Refused(why)) => Err(why),
+                Err(fault @ Fault::Sql(_)) => return Err(fault),
+            });
+        }
+        let chain = batch.finish()?;
+        run(&self.conn, "COMMIT", [])?;
+        self.chain = chain;
+        Ok(outcomes)
+    }
+
+    fn roll_back(&self) {
+        // SQLite has rolled back by itself after some errors.
+        if !self.conn.is_autocommit()
+            && let Err(why) = self.conn.execute_batch("ROLLBACK")
+        {
+            error!(why = %explain(&why), "the store cannot roll back");
+        }
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the queue cannot be waited for with a bound, and this wait is short"
+)]
+fn linger(queued: &mut mpsc::Receiver<Request>, batch: &mut Vec<Request>) {
+    std::thread::sleep(LINGER);
+    while batch.len() < BATCH
+        && let Ok(request) = queued.try_recv()
+    {
+        batch.push(request);
+    }
+}
+
+fn perform(conn: &Connection, batch: &mut Batch<'_>, job: Job) -> Result<bool, Fault> {
+    match job {
+        Job::Commit(change) => batch.apply(&change).map(|()| false),
+        Job::Probe(now) => {
+            let sql = "INSERT INTO probe (id, at, room) VALUES (1, ?1, zeroblob(?2))
+                 ON CONFLICT (id) DO UPDATE SET at = excluded.at, room = excluded.room";
+            run(conn, sql, params![millis(now), PROBE_BYTES]).map(|_| false)
+        }
+        Job::Tidy(now) => tidy(conn, millis(now)),
+        #[cfg(test)]
+        Job::Run(act) => {
+            act(conn);
+            Ok(false)
+        }
+    }
+}
+
+fn tidy(conn: &Connection, now: i64) -> Result<bool, Fault> {
+    let spent = run(
+        conn,
+        "DELETE FROM spent WHERE (expires, token) IN
+         (SELECT expires, token FROM spent WHERE expires < ?1 ORDER BY expires, token LIMIT ?2)",
+        params![now, TIDY_STEP],
+    )?;
+    // Numbers and moments of events rise together, so the first that is young enough ends the search.
+    let events = run(
+        conn,
+        "DELETE FROM events WHERE id IN (SELECT id FROM events ORDER BY id LIMIT ?2) AND at < ?1",
+        params![now.saturating_sub(EVENT_RETENTION_MS), TIDY_STEP],
+    )?;
+    Ok(i64::try_from(spent.max(events)).unwrap_or(0) == TIDY_STEP)
+}
