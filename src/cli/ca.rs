@@ -116,7 +116,13 @@ pub(super) async fn run(common: &Common, voice: Voice, command: CaCommand) -> Re
             return start_rollover(common, voice, &which.authority, recovery_secret).await;
         }
         CaCommand::Import(args) => return import(common, voice, args).await,
-        online => {
+        online @ (CaCommand::Show
+        | CaCommand::Root { .. }
+        | CaCommand::Fingerprint { .. }
+        | CaCommand::Crl { .. }
+        | CaCommand::Profile
+        | CaCommand::Provisioner(_)
+        | CaCommand::Rollover(_)) => {
             let session = Session::start(common).await?;
             let exit = run_online(&session, voice, online).await?;
             session.finish().await?;
