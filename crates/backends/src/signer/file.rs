@@ -216,5 +216,4 @@ fn unusable(path: &Path, why: impl std::fmt::Display) -> SignerError {
 }
 
 #[cfg(test)]
-#[path = "file_tests.rs"]
 mod tests;

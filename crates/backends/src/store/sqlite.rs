@@ -8,6 +8,7 @@
 mod apply;
 mod checkpoint;
 mod fault;
+mod insert;
 mod open;
 mod pages;
 mod read;

@@ -1,15 +1,11 @@
 //! One change within a transaction: first everything is checked, then everything is written.
 
 use muster_ca::audit::{Act, Entry};
-use muster_ca::certificate::{Certificate, Serial, Status};
-use muster_ca::device::Device;
-use muster_ca::ports::{Binding, Change, Crl, StoreError, Write};
-use muster_ca::provisioner::Provisioner;
-use muster_ca::token::EnrolmentToken;
-use muster_ca::{authority::Generation, operator::Operator};
+use muster_ca::ports::{Binding, Change, StoreError, Write};
 use rusqlite::{Connection, OptionalExtension, Params, params};
 
 use super::fault::Fault;
+use super::insert;
 use super::rows::{first, millis, run, status_columns, whole};
 use super::tally::Tally;
 
@@ -118,22 +114,22 @@ impl<'c> Batch<'c> {
                 device,
                 expected: None,
             } => {
-                write_device(conn, INSERT_DEVICE, device)?;
+                insert::device(conn, insert::INSERT_DEVICE, device)?;
                 self.tally.device_added();
             }
             Write::Device {
                 device,
                 expected: Some(_),
-            } => write_device(conn, UPDATE_DEVICE, device)?,
+            } => insert::device(conn, insert::UPDATE_DEVICE, device)?,
             Write::Certificate(certificate) => {
-                write_certificate(conn, certificate)?;
+                insert::certificate(conn, certificate)?;
                 self.tally.added(certificate.not_after, &certificate.status);
             }
             Write::Status { serial, from, to } => {
-                let not_after = write_status(conn, serial, to)?;
+                let not_after = insert::status(conn, serial, to)?;
                 self.tally.moved(not_after, from, to);
             }
-            Write::Token(token) => write_token(conn, token)?,
+            Write::Token(token) => insert::token(conn, token)?,
             Write::WithdrawToken { id, at } => {
                 run(
                     conn,
@@ -141,17 +137,17 @@ impl<'c> Batch<'c> {
                     params![id, millis(*at)],
                 )?;
             }
-            Write::Bind { binding, .. } => write_binding(conn, binding)?,
-            Write::Authority { name, generation } => write_generation(conn, name, generation)?,
-            Write::Provisioner(provisioner) => write_provisioner(conn, provisioner)?,
+            Write::Bind { binding, .. } => insert::binding(conn, binding)?,
+            Write::Authority { name, generation } => insert::generation(conn, name, generation)?,
+            Write::Provisioner(provisioner) => insert::provisioner(conn, provisioner)?,
             Write::RemoveProvisioner(name) => {
                 run(conn, "DELETE FROM provisioners WHERE name = ?1", [name])?;
             }
-            Write::Operator(operator) => write_operator(conn, operator)?,
+            Write::Operator(operator) => insert::operator(conn, operator)?,
             Write::RemoveOperator(name) => {
                 run(conn, "DELETE FROM operators WHERE name = ?1", [name])?;
             }
-            Write::Crl(crl) => write_crl(conn, crl)?,
+            Write::Crl(crl) => insert::crl(conn, crl)?,
         }
         Ok(())
     }
@@ -312,176 +308,4 @@ fn refuse_if(broken: bool, why: impl FnOnce() -> StoreError) -> Result<(), Fault
 
 fn changed(what: &str, name: &str) -> StoreError {
     StoreError::Changed(format!("{what} {name}"))
-}
-
-const INSERT_DEVICE: &str = "INSERT INTO devices (name, kind, state, profile, note, created, version)
-     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
-const UPDATE_DEVICE: &str = "UPDATE devices
-     SET kind = ?2, state = ?3, profile = ?4, note = ?5, created = ?6, version = ?7 WHERE name = ?1";
-
-fn write_device(conn: &Connection, sql: &str, device: &Device) -> Result<(), Fault> {
-    let (kind, state) = (device.kind.as_str(), device.state.as_str());
-    run(
-        conn,
-        sql,
-        params![
-            device.name.as_str(),
-            kind,
-            state,
-            device.profile,
-            device.note,
-            millis(device.created),
-            whole(device.version)
-        ],
-    )?;
-    Ok(())
-}
-
-fn write_certificate(conn: &Connection, certificate: &Certificate) -> Result<(), Fault> {
-    let (revoked_at, reason) = status_columns(&certificate.status);
-    run(
-        conn,
-        "INSERT INTO certificates (serial, authority, generation, device, profile, not_before, not_after, revoked_at,
-                                   reason, key, how, der)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
-        params![
-            certificate.serial.as_bytes(),
-            certificate.authority,
-            certificate.generation,
-            certificate.device.as_str(),
-            certificate.profile,
-            millis(certificate.not_before),
-            millis(certificate.not_after),
-            revoked_at,
-            reason,
-            certificate.key,
-            certificate.how,
-            certificate.der
-        ],
-    )?;
-    Ok(())
-}
-
-/// Returns the certificate's last moment, as stored.
-fn write_status(conn: &Connection, serial: &Serial, to: &Status) -> Result<i64, Fault> {
-    let (revoked_at, reason) = status_columns(to);
-    let sql = "UPDATE certificates SET revoked_at = ?2, reason = ?3 WHERE serial = ?1 RETURNING not_after";
-    let not_after = first(conn, sql, params![serial.as_bytes(), revoked_at, reason], |row| {
-        Ok(row.get(0)?)
-    })?;
-    not_after.ok_or_else(|| Fault::damaged("certificate"))
-}
-
-fn write_token(conn: &Connection, token: &EnrolmentToken) -> Result<(), Fault> {
-    run(
-        conn,
-        "INSERT INTO tokens (id, hash, device, wave, uses, used, profile, created, expires, withdrawn, maker)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
-        params![
-            token.id,
-            token.hash,
-            token.device.as_ref().map(|device| device.as_str()),
-            token.wave,
-            token.uses,
-            token.used,
-            token.profile,
-            millis(token.created),
-            millis(token.expires),
-            token.withdrawn.map(millis),
-            token.by
-        ],
-    )?;
-    Ok(())
-}
-
-fn write_binding(conn: &Connection, binding: &Binding) -> Result<(), Fault> {
-    run(
-        conn,
-        "UPDATE tokens SET used = used + 1 WHERE id = ?1",
-        [&binding.token],
-    )?;
-    run(
-        conn,
-        "INSERT INTO bindings (token, key, device, serial, at) VALUES (?1, ?2, ?3, ?4, ?5)",
-        params![
-            binding.token,
-            binding.key,
-            binding.device.as_str(),
-            binding.serial.as_bytes(),
-            millis(binding.at)
-        ],
-    )?;
-    Ok(())
-}
-
-fn write_generation(conn: &Connection, name: &str, generation: &Generation) -> Result<(), Fault> {
-    run(
-        conn,
-        "INSERT INTO authorities (name, number, stage, key, certificate, created) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-         ON CONFLICT (name, number) DO UPDATE
-         SET stage = excluded.stage, key = excluded.key, certificate = excluded.certificate, created = excluded.created",
-        params![
-            name,
-            generation.number,
-            generation.stage.as_str(),
-            generation.key,
-            generation.certificate,
-            millis(generation.created)
-        ],
-    )?;
-    Ok(())
-}
-
-fn write_provisioner(conn: &Connection, provisioner: &Provisioner) -> Result<(), Fault> {
-    let profiles = serde_json::json!(provisioner.profiles).to_string();
-    run(
-        conn,
-        "INSERT INTO provisioners (name, kid, jwk, encrypted_key, profiles, may_replace, created)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-        params![
-            provisioner.name,
-            provisioner.kid,
-            provisioner.jwk,
-            provisioner.encrypted_key,
-            profiles,
-            provisioner.may_replace,
-            millis(provisioner.created)
-        ],
-    )?;
-    Ok(())
-}
-
-fn write_operator(conn: &Connection, operator: &Operator) -> Result<(), Fault> {
-    run(
-        conn,
-        "INSERT INTO operators (name, role, key, created) VALUES (?1, ?2, ?3, ?4)",
-        params![
-            operator.name,
-            operator.role.as_str(),
-            operator.key,
-            millis(operator.created)
-        ],
-    )?;
-    Ok(())
-}
-
-fn write_crl(conn: &Connection, crl: &Crl) -> Result<(), Fault> {
-    run(
-        conn,
-        "INSERT INTO crls (authority, generation, number, this_update, next_update, entries, der)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
-         ON CONFLICT (authority, generation) DO UPDATE
-         SET number = excluded.number, this_update = excluded.this_update, next_update = excluded.next_update,
-             entries = excluded.entries, der = excluded.der",
-        params![
-            crl.authority,
-            crl.generation,
-            whole(crl.number),
-            millis(crl.this_update),
-            millis(crl.next_update),
-            whole(crl.entries),
-            crl.der
-        ],
-    )?;
-    Ok(())
 }

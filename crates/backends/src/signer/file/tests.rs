@@ -1,3 +1,5 @@
+//! Keys that come back, keys that do not, and what OpenSSL thinks of the files.
+
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 use std::process::Command;
