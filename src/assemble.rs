@@ -11,7 +11,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use muster_backends::lock::DirLock;
 use muster_backends::signer::file::FileSigner;
-use muster_backends::store::sqlite::SqliteStore;
+use muster_backends::store::sqlite::{OpenError, SqliteStore};
 use muster_ca::ports::{Signer, Store};
 use muster_ca::setup::{Founding, Import};
 use muster_ca::{Ca, Parts};
@@ -97,11 +97,12 @@ pub(crate) async fn init(config: &Config, brought: Brought) -> Result<bool, Fail
     make_dir(data)?;
     let lock = lock(data)?;
     let database = data.join(DATABASE);
-    let store: Arc<dyn Store> = if database.exists() {
-        Arc::new(SqliteStore::open(&database).map_err(|why| Failure::failed(why.to_string()))?)
-    } else {
-        Arc::new(SqliteStore::create(&database, random()).map_err(|why| Failure::failed(why.to_string()))?)
+    // `create` also completes a file that a first run left unfinished.
+    let store = match SqliteStore::create(&database, random()) {
+        Err(OpenError::Exists(_)) => SqliteStore::open(&database),
+        other => other,
     };
+    let store: Arc<dyn Store> = Arc::new(store.map_err(|why| Failure::failed(why.to_string()))?);
     if !Ca::is_founded(&*store).await? {
         found(config, store, brought).await?;
         drop(lock);

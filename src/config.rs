@@ -78,7 +78,7 @@ pub(crate) struct Config {
 }
 
 /// Every variable that Muster reads, so that a misspelt one is noticed.
-const VARIABLES: [&str; 17] = [
+const VARIABLES: [&str; 14] = [
     "MUSTER_DATA",
     "MUSTER_NAME",
     "MUSTER_DNS",
@@ -93,9 +93,6 @@ const VARIABLES: [&str; 17] = [
     "MUSTER_API_KEY",
     "MUSTER_API_KEY_FILE",
     "MUSTER_LOG",
-    "MUSTER_TOKEN",
-    "MUSTER_TOKEN_FILE",
-    "MUSTER_TEST_BIN",
 ];
 
 impl Config {
@@ -213,7 +210,7 @@ pub(crate) fn variable(name: &str) -> Option<String> {
 fn unknown_variables() -> Vec<String> {
     let ours = std::env::vars()
         .map(|(name, _)| name)
-        .filter(|name| name.starts_with("MUSTER_"));
+        .filter(|name| name.starts_with("MUSTER_") && !name.starts_with("MUSTER_TEST_"));
     ours.filter(|name| {
         let base = name.strip_suffix("_FILE").unwrap_or(name);
         !VARIABLES.contains(&name.as_str()) && !VARIABLES.contains(&base)

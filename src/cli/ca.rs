@@ -50,6 +50,17 @@ pub(super) enum CaCommand {
     /// The next issuing CA: start (publish it), activate (let it issue), finish (retire the old one)
     #[command(subcommand)]
     Rollover(RolloverCommand),
+    /// Make another authority with a root of its own (with the server stopped)
+    Create {
+        /// What to call it
+        authority: String,
+        /// Its display name, which stands in its certificates
+        #[arg(long)]
+        name: String,
+        /// File with the root's recovery secret; else where the first run put it
+        #[arg(long, value_name = "FILE")]
+        recovery_secret: Option<PathBuf>,
+    },
     /// Add an authority that was made elsewhere (with the server stopped)
     Import(ImportArgs),
 }
@@ -116,6 +127,13 @@ pub(super) async fn run(common: &Common, voice: Voice, command: CaCommand) -> Re
             return start_rollover(common, voice, &which.authority, recovery_secret).await;
         }
         CaCommand::Import(args) => return import(common, voice, args).await,
+        CaCommand::Create {
+            authority,
+            name,
+            recovery_secret,
+        } => {
+            return create(common, voice, &authority, &name, recovery_secret).await;
+        }
         online @ (CaCommand::Show
         | CaCommand::Root { .. }
         | CaCommand::Fingerprint { .. }
@@ -177,7 +195,9 @@ async fn run_online(session: &Session, voice: Voice, command: CaCommand) -> Resu
         CaCommand::Rollover(RolloverCommand::Finish { which }) => {
             rollover_step(session, voice, &which.authority, "finish").await?;
         }
-        CaCommand::Rollover(RolloverCommand::Start { .. }) | CaCommand::Import(_) => {
+        CaCommand::Rollover(RolloverCommand::Start { .. })
+        | CaCommand::Import(_)
+        | CaCommand::Create { .. } => {
             return Err(Failure::failed("this is done with the server stopped"));
         }
     }
@@ -206,6 +226,28 @@ async fn start_rollover(
     let json = serde_json::json!({ "number": made.number, "subject": subject, "stage": "standby" });
     voice.data(&format!("{subject} stands by"), &json)?;
     voice.say("Give every broker the new ca.crt (muster ca show), then: muster ca rollover activate");
+    Ok(Exit::Ok)
+}
+
+async fn create(
+    common: &Common,
+    voice: Voice,
+    authority: &str,
+    name: &str,
+    secret: Option<PathBuf>,
+) -> Result<Exit, Failure> {
+    let config = Config::load(&common.data, &Flags::default())?;
+    let open = assemble::open(&config).await?;
+    let secret = assemble::read_secret(&secret.unwrap_or_else(|| assemble::recovery_path(&config)))?;
+    let signer = assemble::root_signer(&config, secret)?;
+    open.ca
+        .create_authority(own_proof(), authority, name, &signer)
+        .await?;
+    voice.data(
+        &format!("made {authority}"),
+        &serde_json::json!({ "authority": authority }),
+    )?;
+    voice.say("A profile issues from it once muster.toml says so: [profile.NAME] authority = …");
     Ok(Exit::Ok)
 }
 

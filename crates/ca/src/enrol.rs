@@ -96,13 +96,14 @@ impl Ca {
     /// are on the disk. An enrolment token that was bound to this very key gives the certificate it gave before.
     pub async fn enrol(&self, ask: Ask) -> Result<Issued, Error> {
         // 1. Who asks. First, because it is what a stranger fails at, and costs them no work of ours.
-        let caller = self.identify(ask.proof, Purpose::Sign).await?;
+        let mut caller = self.identify(ask.proof.clone(), Purpose::Sign).await?;
         // 2. What for, and do they hold the key.
         let csr = Csr::from_der(&ask.csr)?;
         for _ in 0..ATTEMPTS {
             match self.enrol_once(&caller, &csr, &ask.wish).await {
-                // 3 to 6 again: the device changed between looking and recording, so policy has to look again.
-                Err(Error::Conflict(_)) => {}
+                // 3 to 6 again: the device or the token changed between looking and recording, so policy has to look
+                // again.
+                Err(Error::Conflict(_)) => caller = self.identify(ask.proof.clone(), Purpose::Sign).await?,
                 done => return done,
             }
         }

@@ -208,13 +208,9 @@ pub enum Write {
         /// Since when.
         at: Timestamp,
     },
-    /// Binds a use of an enrolment token; [`StoreError::Changed`] unless `used` uses were bound so far.
-    Bind {
-        /// What is bound.
-        binding: Binding,
-        /// How many uses the token had when the change was prepared.
-        used: u32,
-    },
+    /// Binds a use of an enrolment token; [`StoreError::Changed`] if it has no use left, was withdrawn, or has bound this
+    /// key.
+    Bind(Binding),
     /// Adds an authority or a generation, or changes a generation's stage.
     Authority {
         /// The authority's name.

@@ -118,6 +118,22 @@ impl Ca {
         Ok(old)
     }
 
+    /// Makes another authority: a root and an issuing CA of its own. Profiles issue from it once they say so.
+    pub async fn create_authority(
+        &self,
+        proof: Proof,
+        name: &str,
+        display: &str,
+        root_signer: &dyn Signer,
+    ) -> Result<(), Error> {
+        let caller = self.administrator(proof).await?;
+        self.check_new_authority(name, display)?;
+        let now = self.clock.now();
+        let writes = self.make_authority(name, display, root_signer, now).await?;
+        let act = caller.act(now, "authority.founded", name.to_owned(), String::new());
+        self.add_authority(writes, act).await
+    }
+
     /// Adds an authority that was made elsewhere under a name of its own.
     pub async fn import_authority(
         &self,
@@ -127,15 +143,24 @@ impl Ca {
         root_signer: &dyn Signer,
     ) -> Result<(), Error> {
         let caller = self.administrator(proof).await?;
-        check_authority_name(name)?;
-        if self.state.load().authority(name).is_ok() {
-            return Err(Error::Conflict(format!("there is an authority {name:?} already")));
-        }
         let now = self.clock.now();
         let display = display_name(&root_name(import.root.subject()?));
-        check_name(&display)?;
+        self.check_new_authority(name, &display)?;
         let writes = self.adopt(name, &display, import, root_signer, now).await?;
         let act = caller.act(now, "authority.imported", name.to_owned(), String::new());
+        self.add_authority(writes, act).await
+    }
+
+    fn check_new_authority(&self, name: &str, display: &str) -> Result<(), Error> {
+        check_authority_name(name)?;
+        check_name(display)?;
+        match self.state.load().authority(name) {
+            Ok(_) => Err(Error::Conflict(format!("there is an authority {name:?} already"))),
+            Err(_) => Ok(()),
+        }
+    }
+
+    async fn add_authority(&self, writes: Vec<Write>, act: Act) -> Result<(), Error> {
         self.store.commit(Change { writes, act }).await?;
         self.reload().await?;
         self.load_crls().await?;

@@ -115,7 +115,7 @@ impl Ca {
         Ok(ca)
     }
 
-    async fn make_authority(
+    pub(crate) async fn make_authority(
         &self,
         authority: &str,
         display: &str,

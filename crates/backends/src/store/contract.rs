@@ -285,7 +285,7 @@ async fn writes_of_one_change_build_on_each_other(store: &dyn Store) {
 }
 
 async fn enrolment_tokens_bind_and_end(store: &dyn Store) {
-    let token = enrolment("token-1", 2);
+    let token = enrolment("token-1", 1);
     let add = |token: &muster_ca::token::EnrolmentToken| {
         store.commit(change("token.made", "token-1", vec![Write::Token(token.clone())]))
     };
@@ -299,19 +299,16 @@ async fn enrolment_tokens_bind_and_end(store: &dyn Store) {
         serial: serial(1),
         at: noon(),
     };
-    let bind = |key, used| {
-        let write = Write::Bind {
-            binding: binding(key),
-            used,
-        };
+    let bind = |key| {
+        let write = Write::Bind(binding(key));
         store.commit(change("token.bound", "token-1", vec![write]))
     };
     let changed = Err(StoreError::Changed("the token token-1".into()));
-    let outcomes = together((0..4).map(|key| bind(key, 0))).await;
+    let outcomes = together((0..4).map(bind)).await;
     assert_eq!(
         outcomes.iter().filter(|outcome| outcome.is_ok()).count(),
         1,
-        "one use, one name"
+        "one use, one key"
     );
     let winner = u8::try_from(outcomes.iter().position(Result::is_ok).unwrap()).unwrap();
     assert_eq!(
@@ -333,7 +330,7 @@ async fn enrolment_tokens_bind_and_end(store: &dyn Store) {
     };
     assert_eq!(withdraw().await, Ok(()));
     assert_eq!(withdraw().await, changed);
-    assert_eq!(bind(50, 1).await, changed, "a withdrawn token binds nothing");
+    assert_eq!(bind(50).await, changed, "a withdrawn token binds nothing");
     assert_eq!(
         store.token(&token.hash).await.unwrap().unwrap().withdrawn,
         Some(noon())

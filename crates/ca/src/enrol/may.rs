@@ -41,7 +41,7 @@ pub(crate) enum Right {
     /// A one-time token.
     Spend { token: [u8; 32], expires: Timestamp },
     /// A use of an enrolment token.
-    Bind { token: String, used: u32 },
+    Bind { token: String },
     /// Nothing: an operator's or a certificate's right lasts.
     Lasting,
 }
@@ -94,16 +94,13 @@ impl Grant {
                 token: *token,
                 expires: *expires,
             }),
-            Right::Bind { token, used } => writes.push(Write::Bind {
-                binding: Binding {
-                    token: token.clone(),
-                    device: self.device.name.clone(),
-                    key: certificate.key,
-                    serial: certificate.serial.clone(),
-                    at: now,
-                },
-                used: *used,
-            }),
+            Right::Bind { token } => writes.push(Write::Bind(Binding {
+                token: token.clone(),
+                device: self.device.name.clone(),
+                key: certificate.key,
+                serial: certificate.serial.clone(),
+                at: now,
+            })),
             Right::Lasting => {}
         }
         writes
@@ -536,7 +533,6 @@ fn right(caller: &Caller, device: Option<&Device>) -> Result<Right, Refusal> {
         }
         Who::Enrolment(token) => Ok(Right::Bind {
             token: token.id.clone(),
-            used: token.used,
         }),
         Who::Operator { .. } | Who::Device(_) => Ok(Right::Lasting),
     }

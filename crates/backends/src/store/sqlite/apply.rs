@@ -137,7 +137,7 @@ impl<'c> Batch<'c> {
                     params![id, millis(*at)],
                 )?;
             }
-            Write::Bind { binding, .. } => insert::binding(conn, binding)?,
+            Write::Bind(binding) => insert::binding(conn, binding)?,
             Write::Authority { name, generation } => insert::generation(conn, name, generation)?,
             Write::Provisioner(provisioner) => insert::provisioner(conn, provisioner)?,
             Write::RemoveProvisioner(name) => {
@@ -184,7 +184,7 @@ fn touches_a_table_twice(writes: &[Write]) -> bool {
                 Write::Spend { .. } => 0,
                 Write::Device { .. } => 1,
                 Write::Certificate(_) | Write::Status { .. } => 2,
-                Write::Token(_) | Write::WithdrawToken { .. } | Write::Bind { .. } => 3,
+                Write::Token(_) | Write::WithdrawToken { .. } | Write::Bind(_) => 3,
                 Write::Authority { .. } => 4,
                 Write::Provisioner(_) | Write::RemoveProvisioner(_) => 5,
                 Write::Operator(_) | Write::RemoveOperator(_) => 6,
@@ -244,7 +244,7 @@ fn check(conn: &Connection, write: &Write) -> Result<(), Fault> {
             )?;
             refuse_if(!open, || changed("the token", id))
         }
-        Write::Bind { binding, used } => check_binding(conn, binding, *used),
+        Write::Bind(binding) => check_binding(conn, binding),
         Write::Authority { .. } => Ok(()),
         Write::Provisioner(provisioner) => {
             let taken = exists(
@@ -283,9 +283,9 @@ fn check(conn: &Connection, write: &Write) -> Result<(), Fault> {
 }
 
 /// A token that was withdrawn since the change was prepared binds nothing more, and a key is bound once.
-fn check_binding(conn: &Connection, binding: &Binding, used: u32) -> Result<(), Fault> {
-    let sql = "SELECT 1 FROM tokens WHERE id = ?1 AND used = ?2 AND withdrawn IS NULL";
-    let open = exists(conn, sql, params![binding.token, used])?;
+fn check_binding(conn: &Connection, binding: &Binding) -> Result<(), Fault> {
+    let sql = "SELECT 1 FROM tokens WHERE id = ?1 AND used < uses AND withdrawn IS NULL";
+    let open = exists(conn, sql, params![binding.token])?;
     let bound = exists(
         conn,
         "SELECT 1 FROM bindings WHERE token = ?1 AND key = ?2",
