@@ -46,11 +46,19 @@ impl Https {
         let config = match own {
             None => builder.with_no_client_auth(),
             Some((certificate, key)) => {
-                let chain = CertificateDer::pem_file_iter(certificate).unwrap().collect::<Result<_, _>>().unwrap();
-                builder.with_client_auth_cert(chain, PrivateKeyDer::from_pem_file(key).unwrap()).unwrap()
+                let chain = CertificateDer::pem_file_iter(certificate)
+                    .unwrap()
+                    .collect::<Result<_, _>>()
+                    .unwrap();
+                builder
+                    .with_client_auth_cert(chain, PrivateKeyDer::from_pem_file(key).unwrap())
+                    .unwrap()
             }
         };
-        Self { port, config: Arc::new(config) }
+        Self {
+            port,
+            config: Arc::new(config),
+        }
     }
 
     pub fn get(&self, path: &str) -> Answer {
@@ -58,7 +66,12 @@ impl Https {
     }
 
     pub fn post(&self, path: &str, body: &serde_json::Value) -> Answer {
-        self.send("POST", path, &[("content-type", "application/json")], body.to_string().as_bytes())
+        self.send(
+            "POST",
+            path,
+            &[("content-type", "application/json")],
+            body.to_string().as_bytes(),
+        )
     }
 
     pub fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
@@ -73,12 +86,14 @@ impl Https {
         request.push_str("\r\n");
         let mut whole = request.into_bytes();
         whole.extend_from_slice(body);
-        self.exchange(&whole).unwrap_or_else(|why| panic!("{method} {path}: {why}"))
+        self.exchange(&whole)
+            .unwrap_or_else(|why| panic!("{method} {path}: {why}"))
     }
 
     fn exchange(&self, request: &[u8]) -> std::io::Result<Answer> {
         let name = ServerName::try_from("localhost").unwrap();
-        let session = rustls::ClientConnection::new(self.config.clone(), name).map_err(std::io::Error::other)?;
+        let session =
+            rustls::ClientConnection::new(self.config.clone(), name).map_err(std::io::Error::other)?;
         let tcp = TcpStream::connect(("127.0.0.1", self.port))?;
         tcp.set_read_timeout(Some(Duration::from_secs(30)))?;
         let mut stream = rustls::StreamOwned::new(session, tcp);
@@ -88,18 +103,27 @@ impl Https {
             Err(why) if why.kind() != std::io::ErrorKind::UnexpectedEof => return Err(why),
             Ok(_) | Err(_) => {}
         }
-        let end = bytes.windows(4).position(|four| four == b"\r\n\r\n").ok_or(std::io::ErrorKind::UnexpectedEof)?;
+        let end = bytes
+            .windows(4)
+            .position(|four| four == b"\r\n\r\n")
+            .ok_or(std::io::ErrorKind::UnexpectedEof)?;
         let body = bytes.split_off(end + 4);
         let head = String::from_utf8(bytes).map_err(std::io::Error::other)?;
         let status = head.split_whitespace().nth(1).and_then(|text| text.parse().ok());
-        Ok(Answer { status: status.ok_or(std::io::ErrorKind::InvalidData)?, head, body })
+        Ok(Answer {
+            status: status.ok_or(std::io::ErrorKind::InvalidData)?,
+            head,
+            body,
+        })
     }
 }
 
 impl Answer {
     pub fn header(&self, name: &str) -> Option<&str> {
         let mut lines = self.head.lines().filter_map(|line| line.split_once(':'));
-        lines.find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
+        lines
+            .find(|(key, _)| key.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.trim())
     }
 
     pub fn text(&self) -> String {

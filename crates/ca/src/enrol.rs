@@ -14,7 +14,7 @@ use crate::certificate::{Certificate, Serial};
 use crate::device::DeviceName;
 use crate::enrol::draft::Draft;
 use crate::enrol::who::{Caller, Proof, Purpose, Who};
-use crate::error::Error;
+use crate::error::{Error, Refusal};
 use crate::ports::{Change, StoreError};
 
 /// How often a change is prepared anew because somebody else was faster.
@@ -104,6 +104,7 @@ impl Ca {
                 // 3 to 6 again: the device or the token changed between looking and recording, so policy has to look
                 // again.
                 Err(Error::Conflict(_)) => caller = self.identify(ask.proof.clone(), Purpose::Sign).await?,
+                Err(Error::Refused(refusal)) => return Err(self.spent_or(&caller, refusal).await?),
                 done => return done,
             }
         }
@@ -163,6 +164,16 @@ impl Ca {
             Err(StoreError::Changed(what)) => Err(Error::Conflict(what)),
             Err(other) => Err(other.into()),
         }
+    }
+
+    /// Who comes a second time with the same token brings another key: that the token is spent is the reason they need
+    /// to hear, not that the name lives with the first key. Asked only here, so that good tokens cost no look-up.
+    async fn spent_or(&self, caller: &Caller, refusal: Refusal) -> Result<Error, Error> {
+        let spent = match caller.who() {
+            Who::Token(token) => self.store.is_spent(&token.id, token.expires).await?,
+            Who::Enrolment(_) | Who::Device(_) | Who::Operator { .. } => false,
+        };
+        Ok(if spent { StoreError::Spent.into() } else { refusal.into() })
     }
 
     /// A lost answer costs nothing: the same enrolment token and the same key get the same certificate.

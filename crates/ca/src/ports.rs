@@ -127,6 +127,8 @@ pub trait Store: Send + Sync {
     async fn token(&self, hash: &[u8; 32]) -> Result<Option<EnrolmentToken>, StoreError>;
     /// Enrolment tokens, newest first; at most `limit`, older than the one with this id.
     async fn tokens(&self, before: Option<&str>, limit: usize) -> Result<Vec<EnrolmentToken>, StoreError>;
+    /// Whether a one-time token was spent; `expires` as it was when it was spent.
+    async fn is_spent(&self, token: &[u8; 32], expires: Timestamp) -> Result<bool, StoreError>;
     /// What this token has been bound to: the name that holds this key, if any.
     async fn binding(&self, token: &str, key: &[u8; 32]) -> Result<Option<Binding>, StoreError>;
     /// The newest CRL of an issuer.

@@ -154,7 +154,9 @@ async fn one_token_is_spent_once(store: &dyn Store) {
             }],
         )
     };
+    assert_eq!(store.is_spent(&[3; 32], noon()).await, Ok(false));
     let outcomes = together((0..8).map(|_| store.commit(spend()))).await;
+    assert_eq!(store.is_spent(&[3; 32], noon()).await, Ok(true));
     assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1);
     assert_eq!(
         outcomes

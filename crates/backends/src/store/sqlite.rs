@@ -144,6 +144,10 @@ impl Store for SqliteStore {
         self.readers.look_up(|conn| read::tokens(conn, before, limit))
     }
 
+    async fn is_spent(&self, token: &[u8; 32], expires: Timestamp) -> Result<bool, StoreError> {
+        self.readers.look_up(|conn| read::is_spent(conn, token, expires))
+    }
+
     async fn binding(&self, token: &str, key: &[u8; 32]) -> Result<Option<Binding>, StoreError> {
         self.readers.look_up(|conn| read::binding(conn, token, key))
     }

@@ -338,9 +338,9 @@ struct Claims {
     sans: Vec<String>,
     #[serde(default)]
     jti: String,
-    exp: Option<i64>,
-    nbf: Option<i64>,
-    iat: Option<i64>,
+    exp: Option<NumericDate>,
+    nbf: Option<NumericDate>,
+    iat: Option<NumericDate>,
     cnf: Option<Confirmation>,
 }
 
@@ -357,10 +357,22 @@ enum Audience {
     Many(Vec<String>),
 }
 
+/// Seconds since 1970 (RFC 7519, section 2). Some writers of tokens, `step crypto jwt` among them, write `1.79e+09`.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(from = "f64")]
+struct NumericDate(i64);
+
+impl From<f64> for NumericDate {
+    fn from(seconds: f64) -> Self {
+        // What no calendar holds becomes the nearest that an i64 holds, and is refused as too far away.
+        Self(seconds as i64)
+    }
+}
+
 impl Claims {
     fn check(&self, now: Timestamp, purpose: Purpose, hosts: &[String]) -> Result<Timestamp, Error> {
         let now = now.as_second();
-        let exp = self.exp.ok_or_else(|| unproven("the token has no end (exp)"))?;
+        let NumericDate(exp) = self.exp.ok_or_else(|| unproven("the token has no end (exp)"))?;
         if exp < now - LEEWAY {
             return Err(unproven("the token has expired: get a new one"));
         }
@@ -371,7 +383,7 @@ impl Claims {
             .nbf
             .into_iter()
             .chain(self.iat)
-            .any(|moment| moment > now + LEEWAY)
+            .any(|NumericDate(moment)| moment > now + LEEWAY)
         {
             return Err(unproven(
                 "the token is not valid yet: is the clock of its maker ahead?",

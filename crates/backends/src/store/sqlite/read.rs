@@ -102,6 +102,11 @@ pub(super) fn tokens(conn: &Connection, before: Option<&str>, asked: usize) -> R
     all(conn, &sql, params![before, limit(asked)], rows::token)
 }
 
+pub(super) fn is_spent(conn: &Connection, token: &[u8; 32], expires: Timestamp) -> Read<bool> {
+    let sql = "SELECT 1 FROM spent WHERE expires = ?1 AND token = ?2";
+    Ok(first(conn, sql, params![millis(expires), token], |_| Ok(()))?.is_some())
+}
+
 pub(super) fn binding(conn: &Connection, token: &str, key: &[u8; 32]) -> Read<Option<Binding>> {
     let sql = "SELECT token, key, device, serial, at FROM bindings WHERE token = ?1 AND key = ?2";
     first(conn, sql, params![token, key], rows::binding)
