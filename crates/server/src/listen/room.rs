@@ -20,9 +20,9 @@ const MAX_READING: u32 = 300;
 /// Seconds from asking a connection to close to cutting it.
 const MAX_LEAVING: u32 = 3;
 /// When there is no place, so much of a full room is emptied at once: looking for whom costs a walk through it.
-const PART: usize = 64;
+const PART: usize = 16;
 /// How long to wait for a place when everybody is being served.
-const RETRY: Duration = Duration::from_millis(10);
+const RETRY: Duration = Duration::from_millis(1);
 
 /// The connections of one listener.
 pub(super) struct Room {
