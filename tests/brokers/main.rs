@@ -1,0 +1,22 @@
+//! The main job, with the real Mosquitto and HAProxy: who is let in, who is not, and what crosses a bridge.
+//!
+//! Every configuration in here is what `muster cert issue` prints. Only paths, ports and addresses are changed, so that
+//! everything runs on loopback in a directory of its own.
+#![allow(
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test may fail, and its modules are only for each other"
+)]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod bridge;
+mod bundle;
+mod fleet;
+mod looked_at;
+mod mqtt;
+mod revocation_lists;
+mod shut_out;
