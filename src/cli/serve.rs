@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use muster_ca::Ca;
 use muster_server::{Edge, Listeners};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpSocket, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::Common;
@@ -29,8 +29,8 @@ pub(super) async fn serve_config(config: &Config, voice: Voice) -> Result<Exit, 
     // Every socket is bound before anything starts, so that a port that is taken costs nothing.
     let socket = assemble::socket_path(&config.data);
     let listeners = Listeners {
-        api: bind(config.listen).await?,
-        public: bind(config.public_listen).await?,
+        api: bind(config.listen)?,
+        public: bind(config.public_listen)?,
         local: bind_local(&socket)?,
     };
     voice.say(&format!(
@@ -84,8 +84,19 @@ fn whole(at: Timestamp) -> Timestamp {
     Timestamp::from_second(at.as_second()).unwrap_or(at)
 }
 
-async fn bind(address: std::net::SocketAddr) -> Result<TcpListener, Failure> {
-    TcpListener::bind(address).await.map_err(|why| {
+/// How many connections may wait to be accepted: a fleet that comes back after an outage comes all at once. The system
+/// caps it (`net.core.somaxconn`).
+const WAITING: u32 = 4096;
+
+fn bind(address: std::net::SocketAddr) -> Result<TcpListener, Failure> {
+    let listen = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        // Else a restart would have to wait for the last connections of the process before.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(WAITING)
+    };
+    listen().map_err(|why: std::io::Error| {
         Failure::failed(format!("cannot listen on {address}: {why}"))
             .fix("stop what uses the port, or choose another with --listen or --public-listen")
     })

@@ -11,47 +11,47 @@ use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
 /// A path as it stands in the code, resolved: `["muster_server", "protocols", "rest", "Failure"]`, `["std", "fs"]`.
 /// The words `async` and `await` count as paths of their own.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Name {
-    pub path: Vec<String>,
-    pub line: usize,
+pub(crate) struct Name {
+    pub(crate) path: Vec<String>,
+    pub(crate) line: usize,
 }
 
 impl Name {
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         self.path.join("::")
     }
 }
 
 /// One file.
 #[derive(Debug)]
-pub struct Source {
+pub(crate) struct Source {
     /// Relative to the workspace.
-    pub file: PathBuf,
+    pub(crate) file: PathBuf,
     /// The crate's name as code spells it.
-    pub krate: String,
+    pub(crate) krate: String,
     /// The module that the file is, below the crate.
-    pub module: Vec<String>,
+    pub(crate) module: Vec<String>,
     /// Every module of the crate that is a file.
-    pub modules: BTreeSet<Vec<String>>,
+    pub(crate) modules: BTreeSet<Vec<String>>,
     /// Whether it becomes part of a program or library.
-    pub shipped: bool,
-    pub lines: usize,
-    pub begins_with_comment: bool,
-    pub names: Vec<Name>,
+    pub(crate) shipped: bool,
+    pub(crate) lines: usize,
+    pub(crate) begins_with_comment: bool,
+    pub(crate) names: Vec<Name>,
     /// Modules declared here that exist in tests only.
-    pub test_modules: BTreeSet<Vec<String>>,
+    pub(crate) test_modules: BTreeSet<Vec<String>>,
 }
 
 /// Where a file stands.
-pub struct Place<'a> {
-    pub krate: &'a str,
-    pub module: &'a [String],
+pub(crate) struct Place<'a> {
+    pub(crate) krate: &'a str,
+    pub(crate) module: &'a [String],
     /// Every module of the crate, for paths that begin with a module's own child.
-    pub modules: &'a BTreeSet<Vec<String>>,
+    pub(crate) modules: &'a BTreeSet<Vec<String>>,
 }
 
 impl Source {
-    pub fn read(file: PathBuf, place: &Place<'_>, shipped: bool, text: &str) -> Result<Self, String> {
+    pub(crate) fn read(file: PathBuf, place: &Place<'_>, shipped: bool, text: &str) -> Result<Self, String> {
         let tokens = TokenStream::from_str(text).map_err(|why| format!("{}: {why}", file.display()))?;
         let mut reader = Reader {
             place,

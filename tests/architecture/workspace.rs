@@ -10,17 +10,17 @@ use crate::source::{Place, Source};
 
 /// A package, as `cargo metadata` tells it.
 #[derive(Debug, Deserialize)]
-pub struct Package {
-    pub name: String,
-    pub dependencies: Vec<Dependency>,
-    pub manifest_path: PathBuf,
+pub(crate) struct Package {
+    pub(crate) name: String,
+    pub(crate) dependencies: Vec<Dependency>,
+    pub(crate) manifest_path: PathBuf,
 }
 
 #[derive(Debug, Deserialize)]
-pub struct Dependency {
-    pub name: String,
+pub(crate) struct Dependency {
+    pub(crate) name: String,
     /// Nothing, `dev` or `build`.
-    pub kind: Option<String>,
+    pub(crate) kind: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -28,17 +28,17 @@ struct Metadata {
     packages: Vec<Package>,
 }
 
-pub struct Workspace {
-    pub packages: Vec<Package>,
-    pub sources: Vec<Source>,
+pub(crate) struct Workspace {
+    pub(crate) packages: Vec<Package>,
+    pub(crate) sources: Vec<Source>,
 }
 
-pub fn root() -> &'static Path {
+pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
 impl Workspace {
-    pub fn read() -> Self {
+    pub(crate) fn read() -> Self {
         let packages = packages();
         let sources = packages.iter().flat_map(read_package).collect();
         Self { packages, sources }
@@ -67,7 +67,7 @@ fn cargo(args: &[&str]) -> String {
 }
 
 /// What the programs are built from on this machine: names and versions. The lock file would say more than is built.
-pub fn built_from() -> Vec<(String, String)> {
+pub(crate) fn built_from() -> Vec<(String, String)> {
     let output = cargo(&[
         "tree",
         "--workspace",

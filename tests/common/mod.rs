@@ -1,6 +1,7 @@
 //! What every story needs: a Muster of its own on loopback, programs from outside, and waiting with a bound.
 #![allow(
     dead_code,
+    unreachable_pub,
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::print_stderr,
@@ -8,6 +9,8 @@
 )]
 
 pub mod https;
+pub mod requester;
+pub mod wire;
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -46,7 +49,13 @@ impl Muster {
     /// A place for a Muster that does not run yet.
     pub fn stopped(flags: &[&str]) -> Self {
         let extra = flags.iter().map(|flag| (*flag).to_owned()).collect();
-        Self { dir: tempfile::tempdir().unwrap(), server: None, api: free_port(), public: free_port(), extra }
+        Self {
+            dir: tempfile::tempdir().unwrap(),
+            server: None,
+            api: free_port(),
+            public: free_port(),
+            extra,
+        }
     }
 
     /// Starts the server and waits until it answers.
@@ -56,10 +65,18 @@ impl Muster {
         command.args(["--public-listen", &format!("127.0.0.1:{}", self.public)]);
         command.args(&self.extra);
         let log = std::fs::File::create(self.log_path()).unwrap();
-        let mut child = command.stdout(log.try_clone().unwrap()).stderr(log).spawn().expect("muster starts");
+        let mut child = command
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .expect("muster starts");
         let url = format!("http://127.0.0.1:{}/healthz", self.public);
         wait_for("muster to answer", || {
-            assert!(child.try_wait().unwrap().is_none(), "muster ended:\n{}", self.log());
+            assert!(
+                child.try_wait().unwrap().is_none(),
+                "muster ended:\n{}",
+                self.log()
+            );
             http_get(&url).is_some()
         });
         self.server = Some(child);
@@ -114,7 +131,12 @@ impl Muster {
     /// A command line of this Muster, ready to run.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(MUSTER);
-        command.args(args).arg("--data").arg(self.data()).current_dir(self.path()).stdin(Stdio::null());
+        command
+            .args(args)
+            .arg("--data")
+            .arg(self.data())
+            .current_dir(self.path())
+            .stdin(Stdio::null());
         // Muster refuses variables that it does not know.
         command.env_remove("MUSTER_TEST_PYTHON");
         command
@@ -128,7 +150,12 @@ impl Muster {
     /// Runs a command that must end with 0 and returns what it printed on stdout.
     pub fn ok(&self, args: &[&str]) -> String {
         let output = self.run(args);
-        assert!(output.status.success(), "muster {args:?}: {}\n{}", output.status, text(&output.stderr));
+        assert!(
+            output.status.success(),
+            "muster {args:?}: {}\n{}",
+            output.status,
+            text(&output.stderr)
+        );
         text(&output.stdout)
     }
 
@@ -176,7 +203,11 @@ pub fn text(bytes: &[u8]) -> String {
 
 /// A port that nobody uses now.
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
 }
 
 /// Waits until something is true, for 20 seconds at most.
@@ -212,7 +243,10 @@ pub fn tool(name: &str) -> Option<PathBuf> {
     let mut places: Vec<PathBuf> = cache.into_iter().collect();
     places.extend(std::env::split_paths(&path));
     places.extend(["/usr/sbin", "/usr/local/sbin"].map(PathBuf::from));
-    let found = places.into_iter().map(|place| place.join(name)).find(|path| path.is_file());
+    let found = places
+        .into_iter()
+        .map(|place| place.join(name))
+        .find(|path| path.is_file());
     if found.is_none() {
         eprintln!("skipped: needs {name}");
     }
@@ -226,10 +260,18 @@ pub fn http_get(url: &str) -> Option<(u16, Vec<u8>)> {
     let (host, path) = rest.split_once('/')?;
     let mut stream = std::net::TcpStream::connect(host).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
-    write!(stream, "GET /{path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").ok()?;
+    write!(
+        stream,
+        "GET /{path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
+    )
+    .ok()?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).ok()?;
     let head_end = answer.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
-    let status = text(&answer[..head_end]).split_whitespace().nth(1)?.parse().ok()?;
+    let status = text(&answer[..head_end])
+        .split_whitespace()
+        .nth(1)?
+        .parse()
+        .ok()?;
     Some((status, answer[head_end..].to_vec()))
 }

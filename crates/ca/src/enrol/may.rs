@@ -454,6 +454,13 @@ fn same_set(one: &[San], other: &[San]) -> bool {
 
 fn validity(wish: &Wish, profile: &Profile, now: Timestamp) -> Result<(Option<Timestamp>, Timestamp), Error> {
     let start = wish.not_before.unwrap_or(now);
+    // The start first: what lies near the end of the calendar has no default end.
+    if start > now + LATEST_START {
+        return Err(Refusal::new("the certificate would begin more than 30 days from now").into());
+    }
+    if start < now - SignedDuration::from_hours(24) {
+        return Err(Refusal::new("the certificate would begin more than a day ago").into());
+    }
     let (_, default, _) = profile.validity();
     let end = wish.not_after.unwrap_or(start + default);
     if end <= now {
@@ -463,12 +470,6 @@ fn validity(wish: &Wish, profile: &Profile, now: Timestamp) -> Result<(Option<Ti
     }
     if end < start {
         return Err(Error::Bad("the certificate would end before it begins".into()));
-    }
-    if start > now + LATEST_START {
-        return Err(Refusal::new("the certificate would begin more than 30 days from now").into());
-    }
-    if start < now - SignedDuration::from_hours(24) {
-        return Err(Refusal::new("the certificate would begin more than a day ago").into());
     }
     let seconds = SignedDuration::from_secs(end.as_second() - start.as_second());
     profile.accept_validity(seconds)?;
