@@ -164,7 +164,7 @@ impl Client {
         body: Bytes,
     ) -> Result<(http::StatusCode, Bytes), Error> {
         let mut kept = self.connection.lock().await;
-        let mut sender = match kept.take().filter(|sender| !sender.is_closed()) {
+        let mut sender = match Self::still_open(kept.take()).await {
             Some(sender) => sender,
             None => self.connect().await?,
         };
@@ -180,6 +180,14 @@ impl Client {
             .to_bytes();
         *kept = Some(sender);
         Ok((status, body))
+    }
+
+    /// The kept connection once it can take another request; `None` if the server has hung up.
+    ///
+    /// The answer's last byte is read a moment before the connection is at rest, and hyper refuses a request until then.
+    async fn still_open(kept: Option<SendRequest<Full<Bytes>>>) -> Option<SendRequest<Full<Bytes>>> {
+        let mut sender = kept?;
+        sender.ready().await.ok().map(|()| sender)
     }
 
     fn request(&self, method: &str, path: &str, body: Bytes) -> Result<http::Request<Full<Bytes>>, Error> {
