@@ -19,4 +19,5 @@ mod fleet;
 mod looked_at;
 mod mqtt;
 mod revocation_lists;
+mod rollover;
 mod shut_out;
