@@ -73,6 +73,7 @@ pub(crate) async fn open(config: &Config) -> Result<Open, Failure> {
         ))
         .fix("make one with: muster init"));
     }
+    refuse_foreign_owner(&config.data)?;
     let lock = lock(&config.data)?;
     let store =
         SqliteStore::open(&config.data.join(DATABASE)).map_err(|why| Failure::failed(why.to_string()))?;
@@ -192,25 +193,25 @@ async fn take_in(
         }
         Ok(all.remove(0))
     };
-    let matches =
-        |certificate: &muster_pki::cert::Certificate, key: &muster_pki::key::PublicKey, what: &str| {
-            if certificate.key() == key {
-                Ok(())
-            } else {
-                Err(Failure::usage(format!(
-                    "the {what}'s key is not the key of its certificate"
-                )))
-            }
-        };
+    // Before anything is kept: a key that was kept for a certificate it does not fit would block the name.
+    let fits = |certificate: &muster_pki::cert::Certificate, pkcs8: &Zeroizing<Vec<u8>>, what: &str| {
+        let key = muster_pki::key::PrivateKey::from_pkcs8(pkcs8.clone())?;
+        if certificate.key() == key.public() {
+            return Ok(());
+        }
+        Err(Failure::usage(format!(
+            "the {what}'s key is not the key of its certificate"
+        )))
+    };
     let root = one(root, "root")?;
     let root_name = format!("{authority}-root");
     let root_key = match root_key {
         Some(pkcs8) => {
-            let public = root_signer
+            fits(&root, pkcs8, "root")?;
+            root_signer
                 .import(&root_name, pkcs8.clone())
                 .await
                 .map_err(muster_ca::Error::from)?;
-            matches(&root, &public, "root")?;
             Some(root_name)
         }
         None => None,
@@ -219,11 +220,11 @@ async fn take_in(
         Some((text, pkcs8)) => {
             let certificate = one(text, "issuing CA")?;
             let name = format!("{authority}-issuing-1");
-            let public = signer
+            fits(&certificate, pkcs8, "issuing CA")?;
+            signer
                 .import(&name, pkcs8.clone())
                 .await
                 .map_err(muster_ca::Error::from)?;
-            matches(&certificate, &public, "issuing CA")?;
             Some((certificate, name))
         }
         None => None,
@@ -279,15 +280,24 @@ pub(crate) fn read_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
     Ok(bytes)
 }
 
-/// Writes a new file that only this user can read.
+/// Writes a new file that only this user can read, whole or not at all. Refuses to replace one.
 pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let beside = path.with_extension(format!("new-{}", URL_SAFE_NO_PAD.encode(random::<6>())));
     let mut file = OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o600)
-        .open(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
+        .open(&beside)?;
+    let written = file.write_all(bytes).and_then(|()| file.sync_all());
+    // A link, unlike a rename, does not take the place of a file that is there.
+    let done = written.and_then(|()| std::fs::hard_link(&beside, path));
+    let _ = std::fs::remove_file(&beside);
+    done?;
+    let dir = path
+        .parent()
+        .filter(|dir| !dir.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    std::fs::File::open(dir)?.sync_all()
 }
 
 fn parts(config: &Config, store: Arc<dyn Store>, passphrase: Zeroizing<Vec<u8>>) -> Result<Parts, Failure> {
@@ -300,6 +310,20 @@ fn parts(config: &Config, store: Arc<dyn Store>, passphrase: Zeroizing<Vec<u8>>)
         entropy: Arc::new(SystemEntropy),
         settings: config.settings.clone(),
     })
+}
+
+/// Files that root would leave here the service could not read.
+fn refuse_foreign_owner(data: &Path) -> Result<(), Failure> {
+    use std::os::unix::fs::MetadataExt;
+    let owner = std::fs::metadata(data)?.uid();
+    if owner == rustix::process::geteuid().as_raw() {
+        return Ok(());
+    }
+    Err(Failure::new(
+        crate::cli::report::Exit::NotAllowed,
+        format!("{} belongs to the user {owner}", data.display()),
+    )
+    .fix(format!("run this as that user: sudo -u '#{owner}' muster …")))
 }
 
 fn lock(data: &Path) -> Result<DirLock, Failure> {
@@ -334,7 +358,8 @@ fn make_dir(data: &Path) -> Result<(), Failure> {
 
 /// A secret of 256 bits in a file of its own; one that is there already is kept.
 fn make_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
-    if !path.exists() {
+    if std::fs::metadata(path).map_or(true, |file| file.len() == 0) {
+        let _ = std::fs::remove_file(path);
         let text = Zeroizing::new(URL_SAFE_NO_PAD.encode(random::<32>()));
         write_private(path, text.as_bytes())
             .map_err(|why| Failure::failed(format!("cannot write {}: {why}", path.display())))?;

@@ -61,8 +61,12 @@ struct FirstFile<'a> {
     name: &'a str,
     dns: &'a [String],
     provisioner: &'a str,
+    listen: String,
+    public_listen: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     public_url: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    passphrase_file: Option<PathBuf>,
 }
 
 /// The configuration, checked.
@@ -78,7 +82,7 @@ pub(crate) struct Config {
 }
 
 /// Every variable that Muster reads, so that a misspelt one is noticed.
-const VARIABLES: [&str; 14] = [
+const VARIABLES: [&str; 13] = [
     "MUSTER_DATA",
     "MUSTER_NAME",
     "MUSTER_DNS",
@@ -86,7 +90,6 @@ const VARIABLES: [&str; 14] = [
     "MUSTER_LISTEN",
     "MUSTER_PUBLIC_LISTEN",
     "MUSTER_PUBLIC_URL",
-    "MUSTER_PASSPHRASE",
     "MUSTER_PASSPHRASE_FILE",
     "MUSTER_URL",
     "MUSTER_ROOT",
@@ -184,7 +187,13 @@ impl Config {
             name: &self.name,
             dns: &self.settings.dns,
             provisioner: &self.provisioner,
+            listen: self.listen.to_string(),
+            public_listen: self.public_listen.to_string(),
             public_url: self.settings.public_url.as_deref(),
+            passphrase_file: self
+                .passphrase_file
+                .as_deref()
+                .and_then(|path| std::path::absolute(path).ok()),
         };
         let text = toml::to_string(&first).map_err(std::io::Error::other)?;
         std::fs::write(
@@ -239,7 +248,12 @@ fn read_file(data: &Path) -> Result<RawFile, String> {
         Err(why) if why.kind() == std::io::ErrorKind::NotFound => return Ok(RawFile::default()),
         Err(why) => return Err(format!("{}: {why}", path.display())),
     };
-    toml::from_str(&text).map_err(|why| {
+    parse(&text).map_err(|why| format!("{}:{why}", path.display()))
+}
+
+/// Reads the file's text; a mistake is told with its line and, if it is an unknown key, the nearest that is known.
+fn parse(text: &str) -> Result<RawFile, String> {
+    toml::from_str(text).map_err(|why| {
         let message = why.message();
         let unknown = message
             .strip_prefix("unknown field `")
@@ -265,7 +279,7 @@ fn read_file(data: &Path) -> Result<RawFile, String> {
         let line = why.span().map_or(1, |span| {
             text[..span.start.min(text.len())].lines().count().max(1)
         });
-        format!("{}:{line}: {message}{hint}", path.display())
+        format!("{line}: {message}{hint}")
     })
 }
 
@@ -325,4 +339,73 @@ fn check_public_url(text: &str, mistakes: &mut Vec<String>) -> Option<String> {
         Some(_) => return Some(text.to_owned()),
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may fail")]
+    use super::*;
+
+    #[test]
+    fn a_mistake_is_told_with_its_line_and_the_nearest_key() {
+        let told = |text| parse(text).unwrap_err();
+        assert_eq!(
+            told("name = \"a\"\npublic_uri = \"b\"\n")
+                .lines()
+                .next()
+                .unwrap()
+                .split(':')
+                .next(),
+            Some("2")
+        );
+        assert!(told("public_uri = \"b\"").contains("did you mean public_url?"));
+        assert!(told("[profile.client]\nmaxx = \"1d\"").contains("did you mean max?"));
+        assert!(parse("[profile.short]\nbase = \"client\"\nmax = \"1d\"").is_ok());
+    }
+
+    /// Whatever stands in the file is a configuration, or a mistake with a line.
+    #[test]
+    fn any_text_as_a_file() {
+        const WORDS: [&str; 18] = [
+            "name",
+            "dns",
+            "profile",
+            "max",
+            "listen",
+            "=",
+            "\"",
+            "\"a\"",
+            "[",
+            "]",
+            "{",
+            "}",
+            ".",
+            ",",
+            "\n",
+            "#",
+            "é",
+            "1979-05-27",
+        ];
+        bolero::check!()
+            .with_type::<(String, Vec<u8>)>()
+            .for_each(|(text, choice)| {
+                let words: String = choice
+                    .iter()
+                    .map(|at| WORDS[usize::from(*at) % WORDS.len()])
+                    .collect();
+                for text in [text, &words] {
+                    match parse(text) {
+                        Ok(file) => drop(Profiles::new(&file.profile)),
+                        Err(mistake) => {
+                            assert!(mistake.split(':').next().unwrap().parse::<usize>().unwrap() > 0)
+                        }
+                    }
+                    let mut mistakes = Vec::new();
+                    let _ = (
+                        address("listen", text, &mut mistakes),
+                        check_public_url(text, &mut mistakes),
+                    );
+                }
+            });
+    }
 }

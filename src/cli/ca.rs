@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Subcommand;
+use muster_api::client::escape;
 use muster_api::types::{Authority, Crl, Generation, Profile};
 use muster_ca::Proof;
 use muster_ca::enrol::who::{Evidence, Origin};
@@ -22,6 +23,9 @@ pub(super) enum CaCommand {
     Root {
         #[command(flatten)]
         which: Which,
+        /// Add every issuing CA: what brokers take as ca.crt
+        #[arg(long)]
+        chain: bool,
         /// File; else standard output
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
@@ -31,11 +35,11 @@ pub(super) enum CaCommand {
         #[command(flatten)]
         which: Which,
     },
-    /// Make the CRL fresh and print it (PEM)
+    /// Make the CRLs fresh and print them (PEM): of every issuing CA that is not retired, then the root's
     Crl {
         #[command(flatten)]
         which: Which,
-        /// Generation of the issuing CA; 0 is the root; else the active one
+        /// Only this generation of the issuing CA; 0 is the root
         #[arg(long)]
         generation: Option<u32>,
         /// File (readable by all, replaced whole); else standard output
@@ -155,9 +159,11 @@ async fn run_online(session: &Session, voice: Voice, command: CaCommand) -> Resu
             let authorities: Vec<Authority> = session.client.get("/authorities").await?;
             voice.data(&rows(&authorities), &authorities)?;
         }
-        CaCommand::Root { which, out } => {
-            let root = root(session, &which.authority).await?;
-            write(voice, out, &root.pem, &root)?;
+        CaCommand::Root { which, chain, out } => {
+            let mut all = generations(session, &which.authority).await?;
+            all.retain(|generation| generation.number == 0 || (chain && generation.stage != "retired"));
+            let text: String = all.iter().map(|generation| generation.pem.as_str()).collect();
+            write(voice, out, &text, &all)?;
         }
         CaCommand::Fingerprint { which } => {
             let root = root(session, &which.authority).await?;
@@ -176,7 +182,7 @@ async fn run_online(session: &Session, voice: Voice, command: CaCommand) -> Resu
                 .unwrap_or_default();
             let crl: Crl = session
                 .client
-                .get(&format!("/authorities/{}/crl{query}", which.authority))
+                .get(&format!("/authorities/{}/crl{query}", escape(&which.authority)))
                 .await?;
             voice.say(&format!(
                 "CRL number {} with {} entries, good until {}",
@@ -205,7 +211,7 @@ async fn run_online(session: &Session, voice: Voice, command: CaCommand) -> Resu
 }
 
 async fn rollover_step(session: &Session, voice: Voice, authority: &str, step: &str) -> Result<(), Failure> {
-    let path = format!("/authorities/{authority}/rollover/{step}");
+    let path = format!("/authorities/{}/rollover/{step}", escape(authority));
     let done: Generation = session.client.post(&path, &serde_json::json!({})).await?;
     voice.data(&format!("{} is {}", done.subject, done.stage), &done)
 }
@@ -225,7 +231,7 @@ async fn start_rollover(
     let subject = made.parsed()?.common_name().unwrap_or_default();
     let json = serde_json::json!({ "number": made.number, "subject": subject, "stage": "standby" });
     voice.data(&format!("{subject} stands by"), &json)?;
-    voice.say("Give every broker the new ca.crt (muster ca show), then: muster ca rollover activate");
+    voice.say("Give every broker the new ca.crt (muster ca root --chain) and its CRLs (muster ca crl), then: muster ca rollover activate");
     Ok(Exit::Ok)
 }
 
@@ -307,10 +313,18 @@ fn own_proof() -> Proof {
 }
 
 async fn root(session: &Session, name: &str) -> Result<Generation, Failure> {
+    let mut all = generations(session, name).await?;
+    Ok(all.swap_remove(0))
+}
+
+/// The root first, then the issuing CAs.
+async fn generations(session: &Session, name: &str) -> Result<Vec<Generation>, Failure> {
     let authorities: Vec<Authority> = session.client.get("/authorities").await?;
     let found = authorities.into_iter().find(|authority| authority.name == name);
-    let root = found.and_then(|authority| authority.generations.into_iter().next());
-    root.ok_or_else(|| Failure::new(Exit::Missing, format!("there is no authority {name:?}")))
+    let all = found
+        .map(|authority| authority.generations)
+        .filter(|all| !all.is_empty());
+    all.ok_or_else(|| Failure::new(Exit::Missing, format!("there is no authority {name:?}")))
 }
 
 fn write(

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
+use muster_api::client::escape;
 use muster_api::types::{ActRequest, Certificate, Device, Issued, Page, Revocation};
 
 use super::connect::Session;
@@ -102,14 +103,22 @@ pub(super) async fn run(common: &Common, voice: Voice, command: CertCommand) -> 
 
 async fn list(common: &Common, voice: Voice, args: ListArgs) -> Result<Exit, Failure> {
     let session = Session::start(common).await?;
-    let mut path = format!("/certificates?limit={}&status={}", args.limit, args.status);
+    let mut path = format!(
+        "/certificates?limit={}&status={}",
+        args.limit,
+        escape(&args.status)
+    );
     let more = [
         ("device", args.device),
         ("expires_within", args.expires_within),
         ("after", args.after),
     ];
     for (key, value) in more {
-        path.push_str(&value.map(|value| format!("&{key}={value}")).unwrap_or_default());
+        path.push_str(
+            &value
+                .map(|value| format!("&{key}={}", escape(&value)))
+                .unwrap_or_default(),
+        );
     }
     let page: Page<Certificate> = session.client.get(&path).await?;
     session.finish().await?;
@@ -122,7 +131,10 @@ async fn list(common: &Common, voice: Voice, args: ListArgs) -> Result<Exit, Fai
 
 async fn show(common: &Common, voice: Voice, serial: &str) -> Result<Exit, Failure> {
     let session = Session::start(common).await?;
-    let issued: Issued = session.client.get(&format!("/certificates/{serial}")).await?;
+    let issued: Issued = session
+        .client
+        .get(&format!("/certificates/{}", escape(serial)))
+        .await?;
     session.finish().await?;
     voice.data(&describe(&issued.certificate), &issued)?;
     Ok(Exit::Ok)
@@ -132,7 +144,10 @@ async fn revoke(common: &Common, voice: Voice, args: RevokeArgs) -> Result<Exit,
     let session = Session::start(common).await?;
     let serial = serial_of(&session, &args.what).await?;
     if !args.yes && !args.dry_run {
-        let issued: Issued = session.client.get(&format!("/certificates/{serial}")).await?;
+        let issued: Issued = session
+            .client
+            .get(&format!("/certificates/{}", escape(&serial)))
+            .await?;
         confirm(voice, &issued.certificate.device, "revoke the certificate of")?;
     }
     let request = ActRequest {
@@ -142,7 +157,7 @@ async fn revoke(common: &Common, voice: Voice, args: RevokeArgs) -> Result<Exit,
     };
     let done: Revocation = session
         .client
-        .post(&format!("/certificates/{serial}/revoke"), &request)
+        .post(&format!("/certificates/{}/revoke", escape(&serial)), &request)
         .await?;
     session.finish().await?;
     tell_revocation(voice, &done, "revoked", args.dry_run)
@@ -197,7 +212,10 @@ pub(super) fn confirm(voice: Voice, name: &str, what: &str) -> Result<(), Failur
 async fn download(common: &Common, voice: Voice, what: &str, out: &Path) -> Result<Exit, Failure> {
     let session = Session::start(common).await?;
     let serial = serial_of(&session, what).await?;
-    let issued: Issued = session.client.get(&format!("/certificates/{serial}")).await?;
+    let issued: Issued = session
+        .client
+        .get(&format!("/certificates/{}", escape(&serial)))
+        .await?;
     session.finish().await?;
     let bundle = issue::bundle(&issued, None, None, issue::kind(&issued))?;
     files::write_bundle(out, &bundle.files())?;
@@ -221,11 +239,15 @@ async fn serial_of(session: &Session, what: &str) -> Result<String, Failure> {
             .ok_or_else(|| Failure::usage(format!("{what} holds no certificate")))?;
         return Ok(first.serial().iter().map(|byte| format!("{byte:02x}")).collect());
     }
-    let hex = what.chars().all(|c| c.is_ascii_hexdigit() || c == ':');
-    if hex && what.len() >= 16 {
-        return Ok(what.replace(':', ""));
-    }
-    let device: Device = session.client.get(&format!("/devices/{what}")).await?;
+    // A name may look like a serial number; a device that is there is what was meant.
+    let found: Result<Device, _> = session.client.get(&format!("/devices/{}", escape(what))).await;
+    let hex = what.chars().all(|c| c.is_ascii_hexdigit() || c == ':') && what.len() >= 16;
+    let device = match found {
+        Err(muster_api::Error::Refused(problem)) if hex && problem.status == 404 => {
+            return Ok(what.replace(':', ""));
+        }
+        other => other?,
+    };
     let living: Vec<_> = device
         .certificates
         .iter()

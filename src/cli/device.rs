@@ -1,6 +1,7 @@
 //! `muster device`
 
 use clap::Subcommand;
+use muster_api::client::escape;
 use muster_api::types::{ActRequest, CreateDevice, Device, Page, Revocation};
 
 use super::cert::{confirm, rows as certificate_rows, tell_revocation};
@@ -138,7 +139,7 @@ async fn act(common: &Common, voice: Voice, args: ActArgs, verb: &str, word: &st
     };
     let done: Revocation = session
         .client
-        .post(&format!("/devices/{}/{verb}", args.name), &request)
+        .post(&format!("/devices/{}/{verb}", escape(&args.name)), &request)
         .await?;
     session.finish().await?;
     tell_revocation(voice, &done, word, args.dry_run)
@@ -148,11 +149,13 @@ async fn list(common: &Common, voice: Voice, args: ListArgs) -> Result<Exit, Fai
     let session = Session::start(common).await?;
     let after = args
         .after
-        .map(|name| format!("&after={name}"))
+        .map(|name| format!("&after={}", escape(&name)))
         .unwrap_or_default();
     let path = format!(
         "/devices?limit={}&prefix={}&state={}{after}",
-        args.limit, args.prefix, args.state
+        args.limit,
+        escape(&args.prefix),
+        escape(&args.state)
     );
     let page: Page<Device> = session.client.get(&path).await?;
     session.finish().await?;
@@ -165,7 +168,7 @@ async fn list(common: &Common, voice: Voice, args: ListArgs) -> Result<Exit, Fai
 
 async fn show(common: &Common, voice: Voice, name: &str) -> Result<Exit, Failure> {
     let session = Session::start(common).await?;
-    let device: Device = session.client.get(&format!("/devices/{name}")).await?;
+    let device: Device = session.client.get(&format!("/devices/{}", escape(name))).await?;
     session.finish().await?;
     let text = format!(
         "{} ({}, {})\n  profile  {}\n  since    {}\n\n{}",
@@ -189,7 +192,7 @@ async fn export(common: &Common, voice: Voice, csv: bool) -> Result<Exit, Failur
         let page: Page<Device> = session.client.get(&format!("/devices?limit=1000{after}")).await?;
         all.extend(page.items);
         let Some(next) = page.next else { break };
-        after = format!("&after={next}");
+        after = format!("&after={}", escape(&next));
     }
     session.finish().await?;
     let text = if csv { as_csv(&all)? } else { rows(&all) };

@@ -89,7 +89,7 @@ pub(super) fn write_public(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     std::fs::rename(beside, path).map_err(cannot)
 }
 
-/// Writes a bundle's files into a directory. A key that is there already is refused, unless it is the same.
+/// Writes a bundle's files into a directory. Another key that is there is kept as `NAME.key.old`.
 pub(super) fn write_bundle(dir: &Path, list: &[File]) -> Result<(), Failure> {
     let cannot = |name: &str, why: std::io::Error| {
         Failure::failed(format!("cannot write {}: {why}", dir.join(name).display()))
@@ -100,7 +100,10 @@ pub(super) fn write_bundle(dir: &Path, list: &[File]) -> Result<(), Failure> {
         if !file.secret {
             write_public(&path, &file.bytes)?;
         } else if std::fs::read(&path).ok().as_deref() != Some(&file.bytes[..]) {
-            let _ = std::fs::remove_file(&path);
+            if path.exists() {
+                let old = format!("{}.old", path.display());
+                std::fs::rename(&path, old).map_err(|why| cannot(&file.name, why))?;
+            }
             write_private(&path, &file.bytes).map_err(|why| cannot(&file.name, why))?;
         }
     }

@@ -249,4 +249,26 @@ mod tests {
             assert!(parse(bad.as_bytes()).is_err(), "{bad}");
         }
     }
+
+    /// Whatever stands in a file is rows with a name each, or refused.
+    #[test]
+    fn any_bytes_as_a_file() {
+        const WORDS: [&str; 12] = [
+            "name", "kind", "validity", "sans", ",", "\n", "\r\n", "\"", "#", "site-001", " ", "\u{0}",
+        ];
+        bolero::check!()
+            .with_type::<(Vec<u8>, Vec<u8>)>()
+            .for_each(|(bytes, choice)| {
+                let text: String = choice
+                    .iter()
+                    .map(|at| WORDS[usize::from(*at) % WORDS.len()])
+                    .collect();
+                let with_header = [b"name,kind,validity,sans\n", bytes.as_slice()].concat();
+                for file in [bytes, text.as_bytes(), &with_header] {
+                    let Ok(rows) = parse(file) else { continue };
+                    let names: std::collections::HashSet<_> = rows.iter().map(|row| &row.name).collect();
+                    assert!(!rows.is_empty() && names.len() == rows.len());
+                }
+            });
+    }
 }

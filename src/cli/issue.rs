@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use muster_api::Client;
+use muster_api::client::escape;
 use muster_api::types::{Device, IssueRequest, Issued};
 use muster_ca::ports::Entropy;
 use muster_pki::bundle::{Bundle, Parts, Use};
@@ -92,6 +93,13 @@ pub(super) struct RenewArgs {
 }
 
 pub(super) async fn issue(common: &Common, voice: Voice, args: IssueArgs) -> Result<Exit, Failure> {
+    // Whatever can be wrong with the line is found before a certificate is recorded.
+    args.broker.as_deref().map(broker_address).transpose()?;
+    super::init::password(args.p12_password_file.as_deref())?;
+    if !args.dry_run {
+        std::fs::create_dir_all(&args.out)
+            .map_err(|why| Failure::failed(format!("cannot write into {}: {why}", args.out.display())))?;
+    }
     let session = Session::start(common).await?;
     let key = SystemEntropy
         .private_key(KeyKind::parse(&args.key_type)?)
@@ -164,7 +172,10 @@ pub(super) async fn sign(common: &Common, voice: Voice, args: SignArgs) -> Resul
 
 pub(super) async fn renew(common: &Common, voice: Voice, args: RenewArgs) -> Result<Exit, Failure> {
     let session = Session::start(common).await?;
-    let device: Device = session.client.get(&format!("/devices/{}", args.name)).await?;
+    let device: Device = session
+        .client
+        .get(&format!("/devices/{}", escape(&args.name)))
+        .await?;
     let newest = device.certificates.first();
     let key = match &args.key {
         Some(path) => PrivateKey::from_pkcs8(files::private_key(path, None)?)?,

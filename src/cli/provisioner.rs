@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Subcommand;
+use muster_api::client::escape;
 use muster_api::types::{AddProvisioner, Provisioner};
 use muster_ca::ports::Entropy;
 use zeroize::Zeroizing;
@@ -60,7 +61,10 @@ pub(super) async fn run(
             voice.data(&table(&rows), &provisioners)?;
         }
         ProvisionerCommand::Remove { name } => {
-            let answer: serde_json::Value = session.client.delete(&format!("/provisioners/{name}")).await?;
+            let answer: serde_json::Value = session
+                .client
+                .delete(&format!("/provisioners/{}", escape(&name)))
+                .await?;
             voice.data("removed", &answer)?;
         }
     }

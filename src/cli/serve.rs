@@ -90,7 +90,11 @@ const WAITING: u32 = 4096;
 
 fn bind(address: std::net::SocketAddr) -> Result<TcpListener, Failure> {
     let listen = || {
-        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        let socket = if address.is_ipv4() {
+            TcpSocket::new_v4()?
+        } else {
+            TcpSocket::new_v6()?
+        };
         // Else a restart would have to wait for the last connections of the process before.
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;

@@ -1,6 +1,7 @@
 //! `muster token`
 
 use clap::Subcommand;
+use muster_api::client::escape;
 use muster_api::types::{CreateToken, NewToken, Page, Token};
 
 use super::Common;
@@ -78,12 +79,14 @@ pub(super) async fn run(common: &Common, voice: Voice, command: TokenCommand) ->
             ));
         }
         TokenCommand::List { limit, after } => {
-            let after = after.map(|id| format!("&after={id}")).unwrap_or_default();
+            let after = after
+                .map(|id| format!("&after={}", escape(&id)))
+                .unwrap_or_default();
             let page: Page<Token> = client.get(&format!("/tokens?limit={limit}{after}")).await?;
             voice.data(&rows(&page.items), &page)?;
         }
         TokenCommand::Revoke { id } => {
-            let answer: serde_json::Value = client.delete(&format!("/tokens/{id}")).await?;
+            let answer: serde_json::Value = client.delete(&format!("/tokens/{}", escape(&id))).await?;
             voice.data("withdrawn", &answer)?;
         }
     }

@@ -1,6 +1,7 @@
 //! `muster user`
 
 use clap::Subcommand;
+use muster_api::client::escape;
 use muster_api::types::{AddOperator, Operator};
 
 use super::Common;
@@ -52,7 +53,10 @@ pub(super) async fn run(common: &Common, voice: Voice, command: UserCommand) -> 
             voice.data(&table(&rows), &operators)?;
         }
         UserCommand::Remove { name } => {
-            let answer: serde_json::Value = session.client.delete(&format!("/operators/{name}")).await?;
+            let answer: serde_json::Value = session
+                .client
+                .delete(&format!("/operators/{}", escape(&name)))
+                .await?;
             voice.data("removed", &answer)?;
         }
     }

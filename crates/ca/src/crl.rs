@@ -11,7 +11,7 @@ use muster_pki::crl::{CrlTemplate, Entry};
 use crate::Ca;
 use crate::authority::ROOT;
 use crate::error::Error;
-use crate::ports::{Change, Crl, Signer, ToBeSigned, Write};
+use crate::ports::{Change, Crl, Signer, StoreError, ToBeSigned, Write};
 use crate::setup::own_act;
 use crate::state::LoadedIssuer;
 
@@ -48,10 +48,15 @@ impl Ca {
             .iter()
             .flat_map(|authority| authority.issuing.clone())
             .collect();
+        // One authority whose key cannot be used must not keep the others' lists from being made.
+        let mut outcome = Ok(());
         for issuer in issuers {
-            self.make_crl(&issuer).await?;
+            if let Err(why) = self.make_crl(&issuer).await {
+                tracing::error!(authority = issuer.authority, %why, "a CRL could not be made");
+                outcome = outcome.and(Err(why));
+            }
         }
-        Ok(())
+        outcome
     }
 
     /// Makes one issuing CA's list anew and returns it. A root's list is returned as it is: its key is not here.
@@ -156,15 +161,18 @@ impl Ca {
             )
             .await?;
         let act = own_act(now, "crl.made", &crate::state::file_stem(authority, generation));
-        self.store
-            .commit(Change {
-                writes: vec![Write::Crl(crl.clone())],
-                act,
-            })
-            .await?;
         let crl = Arc::new(crl);
-        self.publish(&crl);
-        Ok(crl)
+        let writes = vec![Write::Crl(Crl::clone(&crl))];
+        match self.store.commit(Change { writes, act }).await {
+            Ok(()) => self.publish(&crl),
+            // Somebody else made a newer one meanwhile, which has all that this one has.
+            Err(StoreError::Changed(_)) => {}
+            Err(other) => return Err(other.into()),
+        }
+        let newest = self
+            .crl(authority, generation)
+            .filter(|there| there.number > crl.number);
+        Ok(newest.unwrap_or(crl))
     }
 
     fn publish(&self, crl: &Arc<Crl>) {

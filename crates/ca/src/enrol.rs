@@ -131,6 +131,7 @@ impl Ca {
             now,
         };
         let grant = may::decide(caller, csr, wish, name, &facts, &self.settings.profiles)?;
+        may::accept_server_names(&grant, &self.settings.dns)?;
         self.refuse_foreign_server_names(&grant).await?;
         if wish.reuse
             && let Some(same) = grant.same_as(&living)
@@ -173,7 +174,11 @@ impl Ca {
             Who::Token(token) => self.store.is_spent(&token.id, token.expires).await?,
             Who::Enrolment(_) | Who::Device(_) | Who::Operator { .. } => false,
         };
-        Ok(if spent { StoreError::Spent.into() } else { refusal.into() })
+        Ok(if spent {
+            StoreError::Spent.into()
+        } else {
+            refusal.into()
+        })
     }
 
     /// A lost answer costs nothing: the same enrolment token and the same key get the same certificate.

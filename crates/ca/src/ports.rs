@@ -94,7 +94,7 @@ pub trait Store: Send + Sync {
     async fn device(&self, name: &DeviceName) -> Result<Option<Device>, StoreError>;
     /// Devices by name, in name order.
     async fn devices(&self, page: DevicePage) -> Result<Vec<Device>, StoreError>;
-    /// A device's certificates that run out after `since`, newest first; at most 1,000.
+    /// Every certificate of a device that runs out after `since`, newest first: what shuts a device out must not miss one.
     async fn certificates_of(
         &self,
         name: &DeviceName,

@@ -74,6 +74,11 @@ impl Profile {
         } else {
             "client"
         });
+        if Kind::parse(name).is_some() && base != name {
+            mistakes.push(format!(
+                "profile.{name}.base: the built-in profile {name:?} stays a {name}"
+            ));
+        }
         let kind = Kind::parse(base).unwrap_or_else(|| {
             mistakes.push(format!(
                 "profile.{name}.base: {base:?} is not client, server or broker"
@@ -248,6 +253,15 @@ impl Profiles {
             let names: Vec<_> = self.0.keys().map(String::as_str).collect();
             Refusal::new(format!("there is no profile {name:?}"))
                 .fix(format!("choose one of {}", names.join(", ")))
+        })
+    }
+
+    /// What the authority's own HTTPS listener follows: `server`, always from the default authority, as `step` expects.
+    pub(crate) fn listener(&self) -> Result<Profile, Refusal> {
+        let server = self.get(Kind::Server.as_str())?;
+        Ok(Profile {
+            authority: authority::DEFAULT.to_owned(),
+            ..server.clone()
         })
     }
 

@@ -5,7 +5,7 @@ use muster_pki::key::KeyKind;
 
 use crate::Ca;
 use crate::audit::Entry;
-use crate::authority::Authority;
+use crate::authority::{Authority, Stage};
 use crate::certificate::{Certificate, Serial};
 use crate::device::{Device, DeviceName};
 use crate::enrol::draft::{Draft, backdate};
@@ -182,7 +182,7 @@ impl Ca {
         }
         for authority in &self.state.load().authorities {
             for issuer in &authority.issuing {
-                if issuer.certificate.not_after() <= now {
+                if issuer.generation.stage == Stage::Active && issuer.certificate.not_after() <= now {
                     problems.push(format!("the issuing CA {} has expired", issuer.authority));
                 }
             }

@@ -196,9 +196,11 @@ impl Ca {
         role: Role,
     ) -> Result<(Operator, Zeroizing<String>), Error> {
         let caller = self.administrator(proof).await?;
-        if name.is_empty() || name.len() > 64 || name.chars().any(char::is_control) {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._@".contains(&byte);
+        if name.is_empty() || name.len() > 64 || !name.bytes().all(allowed) || name.starts_with("muster") {
             return Err(Error::Bad(
-                "an operator's name has 1 to 64 printable characters".into(),
+                "an operator's name has 1 to 64 letters, digits, '-', '.', '_' and '@', and does not begin with muster"
+                    .into(),
             ));
         }
         let now = self.clock.now();

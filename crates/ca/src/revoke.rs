@@ -12,7 +12,10 @@ use crate::enrol::audit_subject;
 use crate::enrol::who::{Caller, Proof, Purpose, Who};
 use crate::error::{Error, Refusal};
 use crate::operator::Permission;
-use crate::ports::{Change, Write};
+use crate::ports::{Change, StoreError, Write};
+
+/// How often a change is prepared anew because the device changed meanwhile.
+const ATTEMPTS: usize = 32;
 
 /// What is to be shut out.
 #[derive(Debug, Clone)]
@@ -171,7 +174,20 @@ impl Ca {
             )));
         }
         let now = self.clock.now();
-        let mut writes = vec![status_write(&certificate, Status::Revoked { at: now, reason })];
+        // The device's version rises, so that a renewal that is under way is refused and looks again.
+        let device = self.known_device(&certificate.device).await?;
+        let expected = Some(device.version);
+        let next = Device {
+            version: device.version + 1,
+            ..device
+        };
+        let mut writes = vec![
+            Write::Device {
+                device: next,
+                expected,
+            },
+            status_write(&certificate, Status::Revoked { at: now, reason }),
+        ];
         if let Who::Token(token) = caller.who() {
             writes.push(Write::Spend {
                 token: token.id,
@@ -189,45 +205,55 @@ impl Ca {
         })
     }
 
-    /// Moves a device to another state, and its unexpired certificates with it.
+    /// Moves a device to another state, and its unexpired certificates with it. A device that renews at the same moment
+    /// does not get away: the move is prepared anew on what it has now.
     async fn move_device(
         &self,
         caller: &Caller,
-        device: Device,
+        mut device: Device,
         state: State,
         reason: Option<Reason>,
         action: &'static str,
         note: &str,
     ) -> Result<Revocation, Error> {
-        let now = self.clock.now();
-        let to = reason.map_or(Status::Active, |reason| Status::Revoked { at: now, reason });
-        let certificates = self.store.certificates_of(&device.name, now).await?;
-        let touched: Vec<_> = certificates
-            .into_iter()
-            .filter(|certificate| moves(certificate.status, to))
-            .collect();
-        let next = Device {
-            state,
-            version: device.version + 1,
-            ..device.clone()
-        };
-        let mut writes = vec![Write::Device {
-            device: next,
-            expected: Some(device.version),
-        }];
-        writes.extend(touched.iter().map(|certificate| status_write(certificate, to)));
         let detail = reason.map_or_else(|| note_detail(note), |reason| reason_detail(reason, note));
-        let act = caller.act(now, action, device.name.to_string(), detail);
-        self.store.commit(Change { writes, act }).await?;
-        self.tell_of_revocation();
-        Ok(Revocation {
-            device: device.name,
-            serials: touched
-                .into_iter()
-                .map(|certificate| certificate.serial)
-                .collect(),
-            at: now,
-        })
+        for _ in 0..ATTEMPTS {
+            let now = self.clock.now();
+            let to = reason.map_or(Status::Active, |reason| Status::Revoked { at: now, reason });
+            let mut touched = self.store.certificates_of(&device.name, now).await?;
+            touched.retain(|certificate| moves(certificate.status, to));
+            let next = Device {
+                state,
+                version: device.version + 1,
+                ..device.clone()
+            };
+            let mut writes = vec![Write::Device {
+                device: next,
+                expected: Some(device.version),
+            }];
+            writes.extend(touched.iter().map(|certificate| status_write(certificate, to)));
+            let act = caller.act(now, action, device.name.to_string(), detail.clone());
+            match self.store.commit(Change { writes, act }).await {
+                Ok(()) => {
+                    self.tell_of_revocation();
+                    let serials = touched
+                        .into_iter()
+                        .map(|certificate| certificate.serial)
+                        .collect();
+                    return Ok(Revocation {
+                        device: device.name,
+                        serials,
+                        at: now,
+                    });
+                }
+                Err(StoreError::Changed(_)) => device = self.known_device(&device.name).await?,
+                Err(other) => return Err(other.into()),
+            }
+        }
+        Err(Error::Conflict(format!(
+            "{} changes all the time; ask again",
+            device.name
+        )))
     }
 
     /// Operators may; a device may revoke its own; a provisioner's token names the one serial number it is good for.

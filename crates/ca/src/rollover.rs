@@ -8,7 +8,7 @@ use crate::authority::{Generation, ROOT, Stage};
 use crate::enrol::who::{Caller, Proof, Purpose};
 use crate::error::{Error, Refusal};
 use crate::operator::Permission;
-use crate::ports::{CertificateFilter, CertificatePage, Change, Signer, Write};
+use crate::ports::{CertificateFilter, CertificatePage, Change, Crl, Signer, Write};
 use crate::setup::{Import, check_name};
 
 impl Ca {
@@ -57,9 +57,49 @@ impl Ca {
             format!("{authority} {number}"),
             String::new(),
         );
-        self.write_generations(authority, vec![next.clone()], act).await?;
+        let crl = self.sign_root_crl(authority, &root, root_signer, now).await?;
+        let standby = Write::Authority {
+            name: authority.to_owned(),
+            generation: next.clone(),
+        };
+        self.store
+            .commit(Change {
+                writes: vec![standby, Write::Crl(crl)],
+                act,
+            })
+            .await?;
+        self.reload().await?;
+        self.load_crls().await?;
         self.refresh_crls().await?;
         Ok(next)
+    }
+
+    /// Makes a root's CRL anew; it is good for 13 months. Needs the root's key.
+    pub async fn renew_root_crl(
+        &self,
+        proof: Proof,
+        authority: &str,
+        root_signer: &dyn Signer,
+    ) -> Result<std::sync::Arc<Crl>, Error> {
+        let caller = self.administrator(proof).await?;
+        let now = self.clock.now();
+        let root = self.state.load().authority(authority)?.record.root()?.clone();
+        let crl = self.sign_root_crl(authority, &root, root_signer, now).await?;
+        let act = caller.act(
+            now,
+            "crl.made",
+            crate::state::file_stem(authority, ROOT),
+            String::new(),
+        );
+        self.store
+            .commit(Change {
+                writes: vec![Write::Crl(crl)],
+                act,
+            })
+            .await?;
+        self.load_crls().await?;
+        self.crl(authority, ROOT)
+            .ok_or_else(|| Error::Internal("the root's CRL is not there".into()))
     }
 
     /// Lets the issuing CA on standby issue; the one before only makes its CRL from now on.
@@ -115,6 +155,7 @@ impl Ca {
             String::new(),
         );
         self.write_generations(authority, vec![old.clone()], act).await?;
+        self.load_crls().await?;
         Ok(old)
     }
 
@@ -154,10 +195,21 @@ impl Ca {
     fn check_new_authority(&self, name: &str, display: &str) -> Result<(), Error> {
         check_authority_name(name)?;
         check_name(display)?;
-        match self.state.load().authority(name) {
-            Ok(_) => Err(Error::Conflict(format!("there is an authority {name:?} already"))),
-            Err(_) => Ok(()),
+        let state = self.state.load();
+        if state.authority(name).is_ok() {
+            return Err(Error::Conflict(format!("there is an authority {name:?} already")));
         }
+        // Verifiers find issuers and CRLs by name: two of one name would be taken for each other.
+        let taken = state
+            .authorities
+            .iter()
+            .filter_map(|authority| authority.root.common_name());
+        if taken.into_iter().any(|root| display_name(&root) == display) {
+            return Err(Error::Conflict(format!(
+                "there is an authority called {display:?} already"
+            )));
+        }
+        Ok(())
     }
 
     async fn add_authority(&self, writes: Vec<Write>, act: Act) -> Result<(), Error> {
@@ -175,7 +227,7 @@ impl Ca {
         loop {
             let page = CertificatePage {
                 before,
-                filter: CertificateFilter::Active,
+                filter: CertificateFilter::All,
                 now,
                 limit: 1000,
                 ..CertificatePage::default()

@@ -234,7 +234,7 @@ impl Ca {
         })
     }
 
-    async fn sign_root_crl(
+    pub(crate) async fn sign_root_crl(
         &self,
         authority: &str,
         root: &Generation,
@@ -337,6 +337,14 @@ pub(crate) fn check_name(name: &str) -> Result<(), Error> {
     }
 }
 
+/// Mbed TLS cannot parse an Ed25519 CA; OpenSSL refuses every CRL of a CA that may not sign them.
+fn check_ca(certificate: &Certificate) -> Option<&'static str> {
+    if certificate.key().kind() == KeyKind::Ed25519 {
+        return Some("its key is Ed25519, which many devices cannot read in a CA");
+    }
+    (!certificate.may_sign_crls()).then_some("its key usage does not allow it to sign CRLs")
+}
+
 fn check_root(root: &Certificate, now: Timestamp) -> Result<(), Error> {
     let refuse = |why: &str| Err(Refusal::new(format!("the root cannot be taken: {why}")).into());
     match root.authority() {
@@ -346,6 +354,9 @@ fn check_root(root: &Certificate, now: Timestamp) -> Result<(), Error> {
     }
     if !root.may_sign_certificates() {
         return refuse("its key usage does not allow it to sign certificates");
+    }
+    if let Some(why) = check_ca(root) {
+        return refuse(why);
     }
     if root.verify_issued_by(root.key()).is_err() {
         return refuse("it is not signed by its own key");
@@ -360,6 +371,9 @@ fn check_issuing(issuing: &Certificate, root: &Certificate, now: Timestamp) -> R
     let refuse = |why: &str| Err(Refusal::new(format!("the issuing CA cannot be taken: {why}")).into());
     if issuing.authority().is_none() || !issuing.may_sign_certificates() {
         return refuse("it is no CA certificate");
+    }
+    if let Some(why) = check_ca(issuing) {
+        return refuse(why);
     }
     if issuing.issuer()? != root.subject()? || issuing.verify_issued_by(root.key()).is_err() {
         return refuse("the root did not sign it");

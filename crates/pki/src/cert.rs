@@ -319,6 +319,12 @@ impl Certificate {
             .is_none_or(|usage| usage.0.contains(KeyUsages::KeyCertSign))
     }
 
+    /// Whether it may sign CRLs (no key usage extension means yes).
+    pub fn may_sign_crls(&self) -> bool {
+        self.read::<KeyUsage>(ID_CE_KEY_USAGE)
+            .is_none_or(|usage| usage.0.contains(KeyUsages::CRLSign))
+    }
+
     /// What it lets its holder be. Without an extended key usage, everything.
     pub fn usages(&self) -> Usages {
         match self.read::<ExtendedKeyUsage>(ID_CE_EXT_KEY_USAGE) {

@@ -59,28 +59,18 @@ pub fn decode(label: &str, text: &str) -> Result<Vec<u8>, Error> {
 fn first_block(text: &str) -> Result<(Block, usize), Error> {
     let bad = |why: &str| Error::malformed("PEM text", why);
     let after_begin = &text["-----BEGIN ".len()..];
-    let label_end = after_begin
-        .find("-----")
+    let (label, inside) = after_begin
+        .split_once("-----")
         .ok_or_else(|| bad("a BEGIN line has no end"))?;
-    let label = &after_begin[..label_end];
-    let end_line = format!("-----END {label}-----");
-    let end = text
-        .find(&end_line)
-        .ok_or_else(|| bad("a block has no END line"))?
-        + end_line.len();
+    let (body, rest) = inside
+        .split_once(&format!("-----END {label}-----"))
+        .ok_or_else(|| bad("a block has no END line"))?;
     // Other people's tools wrap at other widths and leave blanks at line ends; the strict decoder gets clean lines.
-    let body: String = after_begin[label_end + 5..end - "-----BEGIN ".len() - end_line.len()]
-        .split_whitespace()
-        .collect();
+    let body: String = body.split_whitespace().collect();
     let der = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, body)
         .map_err(|_| bad("a block is not base64"))?;
-    Ok((
-        Block {
-            label: label.to_owned(),
-            der,
-        },
-        end,
-    ))
+    let label = label.to_owned();
+    Ok((Block { label, der }, text.len() - rest.len()))
 }
 
 #[cfg(test)]
@@ -110,6 +100,7 @@ mod tests {
             "-----BEGIN X",
             "-----BEGIN X-----\nAAAA",
             "-----BEGIN X-----\n$$\n-----END X-----",
+            "-----BEGIN -----END -----",
         ] {
             assert!(decode_all(bad).is_err(), "{bad}");
         }

@@ -9,7 +9,8 @@ pub enum Peer {
     Remote {
         /// Its address.
         address: SocketAddr,
-        /// The client certificate, DER, if one was shown; the handshake has verified it.
+        /// The client certificate, DER, if one was shown. The handshake has proved that the client
+        /// holds its key, and nothing else.
         certificate: Option<Vec<u8>>,
     },
     /// The socket in the data directory.

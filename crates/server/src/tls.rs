@@ -6,12 +6,11 @@ use arc_swap::ArcSwap;
 use jiff::{SignedDuration, Timestamp};
 use muster_ca::Ca;
 use muster_ca::authority::Authority;
-use rustls::RootCertStore;
-use rustls::ServerConfig;
-use rustls::crypto::CryptoProvider;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
-use rustls::server::WebPkiClientVerifier;
-use rustls::server::danger::ClientCertVerifier;
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, UnixTime};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme};
 
 /// A certificate is kept for so long even if the issuing CA ends soon and cuts it short.
 const SHORTEST: SignedDuration = SignedDuration::from_mins(10);
@@ -65,7 +64,7 @@ impl Tls {
 async fn make(ca: &Ca) -> Result<Current, TlsError> {
     let made_for = ca.authorities();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let verifier = verifier(&made_for, provider.clone())?;
+    let verifier = Arc::new(KeyHolder::new(&made_for, provider.clone())?);
     let (issued, key) = ca.listener_identity().await?;
     let leaf = issued.certificate();
     // Clients hold the root alone, so that the issuing CA has to come along.
@@ -89,20 +88,80 @@ async fn make(ca: &Ca) -> Result<Current, TlsError> {
     })
 }
 
-/// Certificates are asked for and not demanded. Issuing CAs are trust anchors beside the roots, since many clients send
-/// their leaf alone.
-fn verifier(
-    authorities: &[Authority],
+/// Asks for a client certificate, and proves no more than that the client holds its key.
+///
+/// Whether the certificate is one of ours, current and in good standing is judged by the authority, which compares it
+/// with what it recorded byte for byte. That is stricter than a chain would be, takes servers that renew (whose
+/// certificates are no client certificates), and lets a refusal say its reason where a handshake could only break off.
+#[derive(Debug)]
+struct KeyHolder {
     provider: Arc<CryptoProvider>,
-) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
-    let mut anchors = RootCertStore::empty();
-    for generation in authorities.iter().flat_map(|authority| &authority.generations) {
-        anchors
-            .add(CertificateDer::from(generation.certificate.as_slice()))
-            .map_err(setup)?;
+    hints: Vec<DistinguishedName>,
+}
+
+impl KeyHolder {
+    fn new(authorities: &[Authority], provider: Arc<CryptoProvider>) -> Result<Self, TlsError> {
+        let generations = authorities.iter().flat_map(|authority| &authority.generations);
+        let subjects =
+            generations.map(|generation| generation.parsed()?.subject().map_err(muster_ca::Error::from));
+        let hints = subjects
+            .map(|subject| subject.map(DistinguishedName::from))
+            .collect::<Result<_, _>>()?;
+        Ok(Self { provider, hints })
     }
-    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(anchors), provider);
-    builder.allow_unauthenticated().build().map_err(setup)
+}
+
+impl ClientCertVerifier for KeyHolder {
+    fn client_auth_mandatory(&self) -> bool {
+        false
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &self.hints
+    }
+
+    fn verify_client_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _now: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(
+            message,
+            cert,
+            dss,
+            &self.provider.signature_verification_algorithms,
+        )
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(
+            message,
+            cert,
+            dss,
+            &self.provider.signature_verification_algorithms,
+        )
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider
+            .signature_verification_algorithms
+            .supported_schemes()
+    }
 }
 
 fn setup(why: impl std::fmt::Display) -> TlsError {

@@ -21,6 +21,9 @@ const LATEST_START: SignedDuration = SignedDuration::from_hours(24 * 30);
 const CLIENT_AUTH: &str = "1.3.6.1.5.5.7.3.2";
 const SERVER_AUTH: &str = "1.3.6.1.5.5.7.3.1";
 
+/// How an operator's certificates were asked for.
+const OPERATOR: &str = "operator";
+
 /// A wish that was granted. Its fields are private: what stands here has been decided.
 #[derive(Debug)]
 pub(crate) struct Grant {
@@ -207,6 +210,11 @@ pub(crate) fn renewal(
     let life = before.not_after.duration_since(before.not_before) - backdated;
     let name = holder.device.name.clone();
     let (device, expected) = device_after(Some(&holder.device), name, profile, now);
+    // A re-armed device waits for its replacement; the old holder's renewal does not end that.
+    let device = Device {
+        state: holder.device.state,
+        ..device
+    };
     Ok(Grant {
         profile: profile.clone(),
         device,
@@ -220,13 +228,31 @@ pub(crate) fn renewal(
     })
 }
 
-/// Refuses an alternative name that is a server's, unless the one who asks is that server.
+/// Refuses an alternative name that is a server's, unless an operator gives it to another server.
 pub(crate) fn accept_other_name(grant: &Grant, other: &Device) -> Result<(), Refusal> {
-    if grant.profile.kind() == Kind::Client && other.kind != Kind::Client {
+    let chosen_by_operator = grant.how == OPERATOR && grant.profile.kind() != Kind::Client;
+    if other.kind != Kind::Client && !chosen_by_operator {
         return Err(Refusal::new(format!(
-            "{} is a broker's name and cannot stand in a client's certificate",
+            "{} is another server's name and cannot stand in this certificate",
             other.name
         )));
+    }
+    Ok(())
+}
+
+/// What a token may not put into a server's certificate: wildcards, and the names under which clients reach the CA.
+pub(crate) fn accept_server_names(grant: &Grant, ca: &[String]) -> Result<(), Refusal> {
+    if grant.profile.kind() == Kind::Client || grant.how == OPERATOR {
+        return Ok(());
+    }
+    let own = grant.device.name.as_str();
+    for san in grant.sans.iter().map(San::text).filter(|san| san != own) {
+        if san.starts_with("*.") || ca.iter().any(|name| name.eq_ignore_ascii_case(&san)) {
+            return Err(Refusal::new(format!(
+                "a token cannot put the name {san} into a server's certificate"
+            ))
+            .fix("an operator can: muster cert sign"));
+        }
     }
     Ok(())
 }
@@ -380,10 +406,13 @@ fn alternative_names(
         Who::Operator { .. } if wish.sans.is_empty() => csr.sans().to_vec(),
         Who::Operator { .. } => wish.sans.clone(),
     };
-    let own = San::parse(name.as_str())?;
     // Linters call a DNS name of one label an error; a server's own name is what its clients check.
     let wanted = profile.kind() != Kind::Client || name.as_str().contains('.');
-    if wanted && matches!(own, San::Dns(_)) && !sans.contains(&own) {
+    // Not every device's name is one that DNS knows: `a..b` stands in the common name alone.
+    if let Ok(own @ San::Dns(_)) = San::parse(name.as_str())
+        && wanted
+        && !sans.contains(&own)
+    {
         sans.insert(0, own);
     }
     if sans.len() > MAX_SANS {
@@ -462,7 +491,9 @@ fn validity(wish: &Wish, profile: &Profile, now: Timestamp) -> Result<(Option<Ti
         return Err(Refusal::new("the certificate would begin more than a day ago").into());
     }
     let (_, default, _) = profile.validity();
-    let end = wish.not_after.unwrap_or(start + default);
+    let start_fits = start.checked_add(default);
+    let default_end = start_fits.map_err(|_| Error::Bad("the certificate would begin too late".into()))?;
+    let end = wish.not_after.unwrap_or(default_end);
     if end <= now {
         return Err(Error::Bad(format!(
             "the certificate would end in the past ({end})"
@@ -512,7 +543,7 @@ fn how(caller: &Caller) -> String {
         Who::Token(token) => format!("step:{}", token.provisioner.record.name),
         Who::Enrolment(_) => "token".into(),
         Who::Device(_) => "renewal".into(),
-        Who::Operator { .. } => "operator".into(),
+        Who::Operator { .. } => OPERATOR.into(),
     }
 }
 
@@ -550,15 +581,15 @@ pub(crate) fn listener(
     key: &PublicKey,
     now: Timestamp,
 ) -> Result<Grant, Error> {
-    let profile = settings.profiles.get(Kind::Server.as_str())?;
+    let profile = settings.profiles.listener()?;
     let sans = settings
         .dns
         .iter()
         .map(|host| San::parse(host))
         .collect::<Result<Vec<_>, _>>()?;
-    let (device, expected) = device_after(device, name, profile, now);
+    let (device, expected) = device_after(device, name, &profile, now);
     Ok(Grant {
-        profile: profile.clone(),
+        profile,
         device,
         expected,
         sans,

@@ -47,7 +47,7 @@ pub struct Proof {
 pub enum Evidence {
     /// A one-time token of a provisioner: a compact JWS.
     OneTimeToken(String),
-    /// The client certificate of the TLS connection, DER; the handshake has proved the key.
+    /// The client certificate of the TLS connection, DER; the handshake has proved its key and nothing else.
     ClientCertificate(Vec<u8>),
     /// A request signed by a certificate's key, `step`'s `x5cInsecure` form: for certificates that have expired.
     SignedByCertificate(String),
@@ -387,6 +387,11 @@ impl Claims {
         {
             return Err(unproven(
                 "the token is not valid yet: is the clock of its maker ahead?",
+            ));
+        }
+        if self.jti.is_empty() && purpose != Purpose::Renew {
+            return Err(unproven(
+                "the token has no id (jti), so that it could be used twice",
             ));
         }
         if self.sub.is_empty() {

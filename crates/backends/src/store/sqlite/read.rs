@@ -41,9 +41,9 @@ pub(super) fn certificate(conn: &Connection, serial: &Serial) -> Read<Option<Cer
 
 pub(super) fn certificates_of(conn: &Connection, name: &str, since: Timestamp) -> Read<Vec<Certificate>> {
     let sql = format!(
-        "SELECT {CERTIFICATE} FROM certificates WHERE device = ?1 AND not_after > ?2 ORDER BY id DESC LIMIT ?3"
+        "SELECT {CERTIFICATE} FROM certificates WHERE device = ?1 AND not_after > ?2 ORDER BY id DESC"
     );
-    all(conn, &sql, params![name, millis(since), limit(MAX_PAGE)], |row| {
+    all(conn, &sql, params![name, millis(since)], |row| {
         Ok(rows::certificate(row)?.1)
     })
 }

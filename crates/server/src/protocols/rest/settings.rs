@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use muster_api::types as api;
 use muster_ca::Proof;
+use muster_ca::authority::ROOT;
 use muster_ca::operator::{Operator, Permission, Role};
 use muster_ca::ports::AuditPage;
 use muster_ca::provisioner::Provisioner;
@@ -33,7 +34,8 @@ pub(super) struct CrlQuery {
     generation: Option<u32>,
 }
 
-/// Made fresh.
+/// Made fresh: one generation's list, or what a broker needs: the active issuing CA's, those of the others that are not
+/// retired, and the root's, one after the other. What is told beside the text is about the first.
 pub(super) async fn crl(
     State(api): State<Api>,
     Sender(proof): Sender,
@@ -41,10 +43,19 @@ pub(super) async fn crl(
     Query(query): Query<CrlQuery>,
 ) -> Answer<api::Crl> {
     read(&api, proof).await?;
-    Ok(Json(views::crl(
-        &*api.ca.fresh_crl(&name, query.generation).await?,
-        true,
-    )?))
+    let first = api.ca.fresh_crl(&name, query.generation).await?;
+    let mut answer = views::crl(&first, true)?;
+    if query.generation.is_none() {
+        let lists = api.ca.crls();
+        let others = lists
+            .iter()
+            .filter(|crl| crl.authority == name && crl.generation != first.generation);
+        let (root, issuing): (Vec<_>, Vec<_>) = others.partition(|crl| crl.generation == ROOT);
+        for crl in issuing.into_iter().chain(root) {
+            answer.pem.push_str(&views::crl(crl, true)?.pem);
+        }
+    }
+    Ok(Json(answer))
 }
 
 pub(super) async fn rollover(

@@ -208,4 +208,50 @@ mod tests {
         let deep = format!("{{\"x\":{}", "[".repeat(60_000));
         assert!(Fields::read(deep.as_bytes()).is_err());
     }
+
+    /// Whatever is sent is read or refused, in a second's worth of attempts; `BOLERO_RANDOM_TEST_TIME_MS` gives it longer.
+    #[test]
+    fn any_bytes_as_a_body() {
+        const WORDS: [&str; 22] = [
+            "{",
+            "}",
+            "[",
+            "]",
+            ",",
+            ":",
+            "\"",
+            "\"csr\"",
+            "\"OTT\"",
+            "\"serial\"",
+            "\"reasonCode\"",
+            "\"passive\"",
+            "\"x\"",
+            "null",
+            "true",
+            "1",
+            "1e9",
+            "-1",
+            "\"\\ud800\"",
+            "\"-----BEGIN A-----\\n\"",
+            " ",
+            "\u{0}",
+        ];
+        bolero::check!()
+            .with_type::<(Vec<u8>, Vec<u8>)>()
+            .for_each(|(bytes, choice)| {
+                let text: String = choice
+                    .iter()
+                    .map(|at| WORDS[usize::from(*at) % WORDS.len()])
+                    .collect();
+                for body in [
+                    bytes.as_slice(),
+                    text.as_bytes(),
+                    format!("{{{text}}}").as_bytes(),
+                ] {
+                    if let Ok(fields) = Fields::read(body) {
+                        let _ = fields.csr();
+                    }
+                }
+            });
+    }
 }

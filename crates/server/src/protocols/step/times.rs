@@ -51,4 +51,27 @@ mod tests {
             assert!(end("", bad).is_err(), "{bad}");
         }
     }
+
+    /// Whatever is sent, whenever, is a time or refused.
+    #[test]
+    fn any_text_as_a_time() {
+        bolero::check!()
+            .with_type::<(String, String, i64)>()
+            .for_each(|(start, end, now)| {
+                let now = Timestamp::from_second(*now % 253_402_207_200).unwrap();
+                let _ = read(start, end, now);
+                for relative in [
+                    "-99999h",
+                    "876000h",
+                    "0",
+                    "1ns",
+                    "9999-12-30T22:00:00Z",
+                    "-009999-01-02T01:59:59Z",
+                ] {
+                    let _ = read(relative, end, now);
+                    let _ = read(start, relative, now);
+                    let _ = read(relative, relative, now);
+                }
+            });
+    }
 }
