@@ -106,3 +106,24 @@ fn openssl_reads_the_p12() {
     ]);
     assert!(!wrong.0);
 }
+
+#[test]
+fn the_guide_shows_what_is_printed() {
+    let Some(fleet) = Fleet::start() else { return };
+    let guide = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/brokers.md")).unwrap();
+    let lines: Vec<&str> = guide.lines().map(str::trim).collect();
+    let sans = "mqtt.ak-sg.com,10.0.80.50,emqx.local";
+    let server = fleet.issue(BROKER, &["--kind", "server", "--san", sans]);
+    let site = fleet.issue("site-001", &["--kind", "client", "--broker", BROKER]);
+    for printed in [server, site] {
+        for title in printed
+            .titles()
+            .into_iter()
+            .filter(|title| title != "Does it work?")
+        {
+            for line in printed.text(&title).lines() {
+                assert!(lines.contains(&line.trim()), "docs/brokers.md lacks {line:?}");
+            }
+        }
+    }
+}

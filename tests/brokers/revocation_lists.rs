@@ -1,14 +1,15 @@
 //! The lists of the issuing CA and of the root, in the programs that check them.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::common::{free_port, tool, wait_for};
-use crate::fleet::{BROKER, Fleet, openssl, spawn, wait_for_port};
+use crate::common::{Muster, free_port, text, tool, wait_for};
+use crate::fleet::{BROKER, Fleet, install, openssl, spawn, wait_for_port};
 use crate::mqtt::Client;
 
 /// Both lists one after the other, as programs that check the whole chain want them.
-fn both_lists(fleet: &Fleet) -> std::path::PathBuf {
+fn both_lists(fleet: &Fleet) -> PathBuf {
     let root = fleet.path("root.crl");
     let issuing = fleet.path("issuing.crl");
     fleet.new_crl(&issuing);
@@ -104,4 +105,57 @@ fn haproxy_that_ends_tls_itself_checks_both() {
         Client::stranger(&fleet, port).alert().as_deref(),
         Some("handshake failure")
     );
+}
+
+/// The script of docs/brokers.md, with this machine's places.
+fn script_of_the_guide(fleet: &Fleet, certs: &Path) -> PathBuf {
+    let guide = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/brokers.md")).unwrap();
+    let from = guide.find("    #!/bin/sh\n").expect("the guide has a script");
+    let lines = guide[from..].lines().take_while(|line| line.starts_with("    "));
+    let script: String = lines
+        .map(|line| format!("{}\n", line.trim_start_matches("    ")))
+        .collect();
+    let script = script
+        .replace("/etc/mosquitto/certs", &certs.display().to_string())
+        .replace("ca.ak-sg.com:9080", &format!("127.0.0.1:{}", fleet.muster.public))
+        .replace("systemctl reload mosquitto", "echo reloaded");
+    let file = fleet.path("fetch-crl");
+    fs::write(&file, script).unwrap();
+    file
+}
+
+#[test]
+fn the_script_of_the_guide_brings_lists_of_this_ca_only() {
+    let Some(fleet) = Fleet::start() else { return };
+    if tool("curl").is_none() {
+        return;
+    }
+    fleet.issue_broker();
+    fleet.issue("site-001", &["--kind", "client"]);
+    let certs = fleet.path("certs");
+    install(&certs, &fleet.path(BROKER));
+    fs::write(certs.join("crl.pem"), "").unwrap();
+    let script = script_of_the_guide(&fleet, &certs);
+    let run = || {
+        let output = Command::new("sh").arg(&script).output().unwrap();
+        (output.status.success(), text(&output.stdout))
+    };
+    // The server makes lists when it starts, after it answers.
+    wait_for("the first list", || run() == (true, "reloaded\n".into()));
+    fleet.muster.exits(5, &["device", "revoke", "site-001", "--yes"]);
+    wait_for("the list with the revocation", || {
+        run() == (true, "reloaded\n".into())
+    });
+    let there = fs::read(certs.join("crl.pem")).unwrap();
+    let said = fleet
+        .muster
+        .ok(&["cert", "inspect", certs.join("crl.pem").to_str().unwrap()]);
+    assert!(said.contains("revokes      1"), "{said}");
+
+    let other = Muster::stopped(&[]);
+    other.ok(&["init", "--name", "Test", "--yes"]);
+    other.ok(&["cert", "issue", "x", "--out", "x"]);
+    fs::copy(other.path().join("x/ca.crt"), certs.join("ca.crt")).unwrap();
+    assert!(!run().0, "a list of another CA with the same name was taken");
+    assert_eq!(fs::read(certs.join("crl.pem")).unwrap(), there);
 }
