@@ -276,9 +276,11 @@ fn parse(text: &str) -> Result<RawFile, String> {
             "authority",
         ];
         let hint = unknown.map(|name| nearest(name, &known)).unwrap_or_default();
-        let line = why.span().map_or(1, |span| {
-            text[..span.start.min(text.len())].lines().count().max(1)
-        });
+        let before = why
+            .span()
+            .and_then(|span| text.get(..span.start))
+            .unwrap_or_default();
+        let line = before.matches('\n').count() + 1;
         format!("{line}: {message}{hint}")
     })
 }

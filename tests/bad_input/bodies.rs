@@ -33,6 +33,11 @@ fn a_body_that_is_no_request_is_refused() {
         ),
         ("no PEM", members(r#""hello""#, &token_text), "invalid csr"),
         (
+            "PEM in a knot",
+            members(r#""-----BEGIN -----END -----""#, &token_text),
+            "invalid csr",
+        ),
+        (
             "PEM without an end",
             members(r#""-----BEGIN CERTIFICATE REQUEST-----\nAAAA""#, &token_text),
             "invalid csr",

@@ -71,8 +71,12 @@ fn a_device_never_gets_a_brokers_name() {
         let mut claims = world.requester.claims("site-001");
         claims["sans"] = sans.clone();
         let body = sign_body(&csr("site-001"), &world.requester.signed(&claims));
-        world.refuses(&sans.to_string(), &body, 403, "broker");
+        world.refuses(&sans.to_string(), &body, 403, "another server's name");
     }
+    let mut claims = world.requester.claims("site-001");
+    claims["sans"] = json!(["*.ak-sg.com"]);
+    let body = sign_body(&csr("site-001"), &world.requester.signed(&claims));
+    world.refuses("a name for all brokers", &body, 403, "*.ak-sg.com");
     // The operator registered it, so the broker itself obtains it with the same kind of token.
     world.serves("mqtt.ak-sg.com");
 }
@@ -94,4 +98,21 @@ fn a_request_must_name_whom_its_token_names() {
         "site-001x",
     );
     world.still_works(&token, "site-001");
+}
+
+/// What is a device's name and no DNS name is refused as an alternative name, and good as a name.
+#[test]
+fn a_name_that_dns_does_not_know_is_a_name() {
+    let world = World::start();
+    for name in ["a..b", "site-", "site_.", "0.0", "10.0.80.50"] {
+        world.muster.ok(&["cert", "issue", name, "--out", name]);
+        assert!(
+            world
+                .muster
+                .path()
+                .join(name)
+                .join(format!("{name}.crt"))
+                .is_file()
+        );
+    }
 }

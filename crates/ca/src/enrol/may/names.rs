@@ -1,0 +1,113 @@
+//! Alternative names: whose they are, and whether the request and the token agree on them.
+
+use muster_pki::csr::{Csr, MAX_SANS};
+use muster_pki::name::San;
+
+use crate::device::{DeviceName, Kind};
+use crate::enrol::Wish;
+use crate::enrol::who::{Caller, Token, Who};
+use crate::error::{Error, Refusal};
+use crate::profile::Profile;
+
+/// The names of a grant: as asked for, within the profile.
+pub(super) fn alternative_names(
+    caller: &Caller,
+    csr: &Csr,
+    wish: &Wish,
+    name: &DeviceName,
+    profile: &Profile,
+) -> Result<Vec<San>, Error> {
+    let mut sans = match caller.who() {
+        Who::Token(token) => token_names(token, csr)?,
+        // An enrolment token fixes the name and nothing more.
+        Who::Enrolment(_) | Who::Device(_) => Vec::new(),
+        Who::Operator { .. } if wish.sans.is_empty() => csr.sans().to_vec(),
+        Who::Operator { .. } => wish.sans.clone(),
+    };
+    if profile.kind() == Kind::Client
+        && let Some(wildcard) = sans
+            .iter()
+            .find(|san| matches!(san, San::Dns(text) if text.starts_with('*')))
+    {
+        // It would stand for every broker below that domain.
+        return Err(
+            Refusal::new(format!("{wildcard} cannot stand in a client's certificate"))
+                .fix("ask for names without a wildcard")
+                .into(),
+        );
+    }
+    // Linters call a DNS name of one label an error; a server's own name is what its clients check.
+    let wanted = profile.kind() != Kind::Client || name.as_str().contains('.');
+    // Not every device's name is one that DNS knows: `a..b` stands in the common name alone.
+    if let Ok(own @ San::Dns(_)) = San::parse(name.as_str())
+        && wanted
+        && !sans.contains(&own)
+    {
+        sans.insert(0, own);
+    }
+    if sans.len() > MAX_SANS {
+        return Err(Error::Bad(format!(
+            "a certificate has at most {MAX_SANS} alternative names"
+        )));
+    }
+    if profile.kind() != Kind::Client && !sans.iter().any(|san| matches!(san, San::Dns(_))) {
+        return Err(
+            Refusal::new("a server needs a DNS name: some devices cannot match addresses")
+                .fix("add a DNS name with --san")
+                .into(),
+        );
+    }
+    Ok(sans)
+}
+
+/// What `step` calls the CSR rules: the request lists the token's names, or none.
+fn token_names(token: &Token, csr: &Csr) -> Result<Vec<San>, Error> {
+    if let Some(pinned) = &token.csr {
+        let actual = muster_pki::key::sha256(csr.der());
+        if aws_lc_rs::constant_time::verify_slices_are_equal(pinned, &actual).is_err() {
+            return Err(Refusal::new("the token was made for another certificate request").into());
+        }
+    }
+    if token.sans.len() > MAX_SANS {
+        return Err(Error::Bad(format!(
+            "a certificate has at most {MAX_SANS} alternative names"
+        )));
+    }
+    let sans = token
+        .sans
+        .iter()
+        .map(|text| San::parse(text))
+        .collect::<Result<Vec<_>, _>>();
+    let sans = sans.map_err(|why| Refusal::new(why.to_string()))?;
+    let common_name = csr.common_name().unwrap_or_default();
+    let named = common_name.is_empty()
+        || common_name == token.subject
+        || token.sans.iter().any(|san| san == common_name);
+    if !named {
+        return Err(Refusal::new(format!(
+            "the request names {common_name:?}, and the token is for {:?}",
+            token.subject
+        ))
+        .into());
+    }
+    if !csr_matches(csr.sans(), &sans) {
+        return Err(Refusal::new("the request's alternative names are not those of the token").into());
+    }
+    Ok(sans)
+}
+
+/// For each type of name: the request has none, or the token's set.
+fn csr_matches(asked: &[San], token: &[San]) -> bool {
+    let of_type = |sans: &[San], sample: &San| -> Vec<San> {
+        let same = |san: &&San| std::mem::discriminant(*san) == std::mem::discriminant(sample);
+        sans.iter().filter(same).cloned().collect()
+    };
+    asked
+        .iter()
+        .all(|sample| same_set(&of_type(asked, sample), &of_type(token, sample)))
+}
+
+/// Whether both hold the same names, in whatever order.
+pub(super) fn same_set(one: &[San], other: &[San]) -> bool {
+    one.iter().all(|san| other.contains(san)) && other.iter().all(|san| one.contains(san))
+}
