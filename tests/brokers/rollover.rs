@@ -2,20 +2,9 @@
 
 use std::fs;
 
-use rustix::process::Signal;
-
 use crate::common::wait_for;
-use crate::fleet::{BROKER, Fleet, Mosquitto};
+use crate::fleet::{BROKER, Fleet};
 use crate::mqtt::Client;
-
-/// The lists of both generations in one file: Mosquitto refuses everybody whose CA has none.
-fn install_both_lists(fleet: &Fleet, broker: &Mosquitto) {
-    let list = |generation| fleet.muster.ok(&["ca", "crl", "--generation", generation]);
-    let beside = broker.etc.join("certs/crl.pem.new");
-    fs::write(&beside, [list("1"), list("2")].concat()).unwrap();
-    fs::rename(beside, broker.etc.join("certs/crl.pem")).unwrap();
-    broker.signal(Signal::HUP);
-}
 
 #[test]
 fn both_generations_are_let_in_and_can_be_shut_out() {
@@ -29,7 +18,8 @@ fn both_generations_are_let_in_and_can_be_shut_out() {
     fleet.muster.stop();
     fleet.muster.ok(&["ca", "rollover", "start"]);
     fleet.muster.serve();
-    install_both_lists(&fleet, &central);
+    // Before the new one issues: Mosquitto refuses everybody whose CA has no list.
+    fleet.reload(&central);
     fleet.muster.ok(&["ca", "rollover", "activate"]);
 
     // The broker still has the `ca.crt` of before; the new site sends its issuing CA along.
@@ -50,7 +40,7 @@ fn both_generations_are_let_in_and_can_be_shut_out() {
 
     for (name, client) in [("site-001", &old), ("site-002", &new)] {
         fleet.muster.exits(5, &["device", "revoke", name, "--yes"]);
-        install_both_lists(&fleet, &central);
+        fleet.reload(&central);
         wait_for(name, || client.alert().as_deref() == Some("certificate revoked"));
     }
     // The broker's own certificate is of the old generation, which has to stay until it is renewed.
