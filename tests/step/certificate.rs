@@ -158,7 +158,7 @@ fn a_site_cannot_have_a_registered_brokers_name_in_its_certificate() {
         "ca certificate thief thief.crt thief.key --san mqtt.taken.example.org {}",
         world.proof()
     );
-    world.refused(&line, "is a broker's name");
+    world.refused(&line, "another server's name");
 }
 
 #[test]

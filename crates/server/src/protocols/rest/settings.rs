@@ -46,16 +46,23 @@ pub(super) async fn crl(
     let first = api.ca.fresh_crl(&name, query.generation).await?;
     let mut answer = views::crl(&first, true)?;
     if query.generation.is_none() {
-        let lists = api.ca.crls();
-        let others = lists
-            .iter()
-            .filter(|crl| crl.authority == name && crl.generation != first.generation);
-        let (root, issuing): (Vec<_>, Vec<_>) = others.partition(|crl| crl.generation == ROOT);
-        for crl in issuing.into_iter().chain(root) {
-            answer.pem.push_str(&views::crl(crl, true)?.pem);
+        for generation in other_issuers(&api, &name, first.generation) {
+            let crl = api.ca.fresh_crl(&name, Some(generation)).await?;
+            answer.pem.push_str(&views::crl(&crl, true)?.pem);
+        }
+        if let Some(crl) = api.ca.crl(&name, ROOT) {
+            answer.pem.push_str(&views::crl(&crl, true)?.pem);
         }
     }
     Ok(Json(answer))
+}
+
+/// The issuing CAs of an authority that make lists, but for one.
+fn other_issuers(api: &Api, authority: &str, but: u32) -> Vec<u32> {
+    let authorities = api.ca.authorities();
+    let named = authorities.iter().filter(|record| record.name == authority);
+    let issuing = named.flat_map(|record| record.issuing().map(|generation| generation.number));
+    issuing.filter(|number| *number != but).collect()
 }
 
 pub(super) async fn rollover(
