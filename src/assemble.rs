@@ -12,7 +12,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use muster_backends::lock::DirLock;
 use muster_backends::signer::file::FileSigner;
 use muster_backends::store::sqlite::{OpenError, SqliteStore};
-use muster_ca::ports::{Signer, Store};
+use muster_ca::ports::{Signer, SignerError, Store};
 use muster_ca::setup::{Founding, Import};
 use muster_ca::{Ca, Parts};
 use zeroize::Zeroizing;
@@ -32,6 +32,8 @@ const PASSPHRASE: &str = "passphrase";
 const RECOVERY: &str = "recovery-secret";
 /// The first provisioner's password; `step` asks for it.
 pub(crate) const PROVISIONER_PASSWORD: &str = "provisioner-password";
+/// So often may an import under one name have failed.
+const MAX_ATTEMPTS: usize = 100;
 /// The root certificate, for people.
 pub(crate) const ROOT_FILE: &str = "root_ca.crt";
 
@@ -164,6 +166,16 @@ pub(crate) async fn import(
     recovery: Zeroizing<Vec<u8>>,
 ) -> Result<(), Failure> {
     let open = open(config).await?;
+    if open
+        .ca
+        .authorities()
+        .iter()
+        .any(|authority| authority.name == name)
+    {
+        return Err(
+            Failure::usage(format!("there is an authority {name:?} already")).fix("choose another name")
+        );
+    }
     let root_signer = root_signer(config, recovery)?;
     // A second signer over the same keys: the one inside the authority is not for outside hands.
     let signer = FileSigner::open(&config.data.join(KEYS), read_secret(&passphrase_path(config))?)
@@ -174,6 +186,27 @@ pub(crate) async fn import(
         .ca
         .import_authority(proof, name, &import, &root_signer)
         .await?)
+}
+
+/// Keeps a key under this name or, where an import that failed has left one, under the next that is free.
+async fn keep(signer: &dyn Signer, name: &str, pkcs8: &Zeroizing<Vec<u8>>) -> Result<String, Failure> {
+    let mut taken = SignerError::Exists(name.to_owned());
+    for attempt in 1..=MAX_ATTEMPTS {
+        let name = if attempt == 1 {
+            name.to_owned()
+        } else {
+            format!("{name}-{attempt}")
+        };
+        match signer.import(&name, pkcs8.clone()).await {
+            Err(why @ SignerError::Exists(_)) => taken = why,
+            kept => {
+                return kept
+                    .map(|_| name)
+                    .map_err(|why| muster_ca::Error::from(why).into());
+            }
+        }
+    }
+    Err(muster_ca::Error::from(taken).into())
 }
 
 /// Reads what was brought along and puts its keys into the signers.
@@ -193,7 +226,7 @@ async fn take_in(
         }
         Ok(all.remove(0))
     };
-    // Before anything is kept: a key that was kept for a certificate it does not fit would block the name.
+    // Before anything is kept.
     let fits = |certificate: &muster_pki::cert::Certificate, pkcs8: &Zeroizing<Vec<u8>>, what: &str| {
         let key = muster_pki::key::PrivateKey::from_pkcs8(pkcs8.clone())?;
         if certificate.key() == key.public() {
@@ -204,27 +237,18 @@ async fn take_in(
         )))
     };
     let root = one(root, "root")?;
-    let root_name = format!("{authority}-root");
     let root_key = match root_key {
         Some(pkcs8) => {
             fits(&root, pkcs8, "root")?;
-            root_signer
-                .import(&root_name, pkcs8.clone())
-                .await
-                .map_err(muster_ca::Error::from)?;
-            Some(root_name)
+            Some(keep(root_signer, &format!("{authority}-root"), pkcs8).await?)
         }
         None => None,
     };
     let issuing = match &brought.issuing {
         Some((text, pkcs8)) => {
             let certificate = one(text, "issuing CA")?;
-            let name = format!("{authority}-issuing-1");
             fits(&certificate, pkcs8, "issuing CA")?;
-            signer
-                .import(&name, pkcs8.clone())
-                .await
-                .map_err(muster_ca::Error::from)?;
+            let name = keep(signer, &format!("{authority}-issuing-1"), pkcs8).await?;
             Some((certificate, name))
         }
         None => None,

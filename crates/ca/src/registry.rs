@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 use crate::Ca;
 use crate::device::{Device, DeviceName, State};
 use crate::enrol::who::Proof;
-use crate::error::{Error, Refusal};
+use crate::error::Error;
 use crate::operator::{Operator, Permission, Role};
 use crate::ports::{Change, StoreError, Write};
 use crate::provisioner::Provisioner;
@@ -232,7 +232,7 @@ impl Ca {
             .iter()
             .any(|operator| operator.name == name)
         {
-            return Err(Refusal::new(format!("there is no operator {name:?}")).into());
+            return Err(Error::Missing(format!("there is no operator {name:?}")));
         }
         let act = caller.act(
             self.clock.now(),

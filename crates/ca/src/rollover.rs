@@ -144,7 +144,7 @@ impl Ca {
                 "certificates of generation {} live until {end}",
                 old.number
             ))
-            .fix("renew or revoke them, or wait")
+            .fix("renew them and wait: what is revoked stays on the list until its end")
             .into());
         }
         old.stage = Stage::Retired;
@@ -219,7 +219,7 @@ impl Ca {
         self.refresh_crls().await
     }
 
-    /// When the last living certificate of a generation ends. Walks from the longest-lived; a retiring CA has few.
+    /// When the last certificate of a generation ends, if that is still to come. Walks from the longest-lived; a retiring CA has few.
     async fn last_end(&self, authority: &str, generation: u32) -> Result<Option<jiff::Timestamp>, Error> {
         let now = self.clock.now();
         let mut before = None;
@@ -240,7 +240,8 @@ impl Ca {
             let ours = certificates.iter().map(|(_, certificate)| certificate);
             let ends = ours
                 .filter(|c| c.authority == authority && c.generation == generation)
-                .map(|c| c.not_after);
+                .map(|c| c.not_after)
+                .filter(|end| *end > now);
             last = last.max(ends.max());
         }
     }

@@ -10,7 +10,7 @@ use muster_pki::key::{KeyKind, PublicKey};
 use crate::audit::Act;
 use crate::authority::{DEFAULT, Generation, INTERNAL, ROOT, Stage};
 use crate::error::{Error, Refusal};
-use crate::ports::{Change, Clock, Crl, Entropy, Signer, Store, ToBeSigned, Write};
+use crate::ports::{Change, Clock, Crl, Entropy, Signer, SignerError, Store, ToBeSigned, Write};
 use crate::provisioner::Provisioner;
 use crate::state::pointers;
 use crate::{Ca, Settings};
@@ -25,6 +25,8 @@ const ISSUING_LIFE: SignedDuration = SignedDuration::from_hours(5 * 8766);
 const BACKDATE: SignedDuration = SignedDuration::from_hours(1);
 /// A provisioner's password protects a key that anybody can download; 22 characters of base64 hold 128 bits.
 const MIN_PASSWORD: usize = 22;
+/// So often may the making of a CA have been cut off.
+const MAX_ATTEMPTS: usize = 100;
 
 /// What a [`Ca`] stands on.
 pub struct Parts {
@@ -122,8 +124,7 @@ impl Ca {
         root_signer: &dyn Signer,
         now: Timestamp,
     ) -> Result<Vec<Write>, Error> {
-        let key_name = format!("{authority}-root");
-        let key = root_signer.create(&key_name, KeyKind::P256).await?;
+        let (key_name, key) = new_key(root_signer, &format!("{authority}-root")).await?;
         let common_name = format!("{display} Root CA");
         let serial = self.serial(now)?;
         let template = Template {
@@ -209,8 +210,7 @@ impl Ca {
             .key
             .as_deref()
             .ok_or_else(|| Refusal::new("the root's key is not here"))?;
-        let key_name = format!("{authority}-issuing-{number}");
-        let key = self.signer.create(&key_name, KeyKind::P256).await?;
+        let (key_name, key) = new_key(&*self.signer, &format!("{authority}-issuing-{number}")).await?;
         let common_name = format!("{display} Issuing CA {number}");
         let serial = self.serial(now)?;
         let template = Template {
@@ -322,6 +322,24 @@ async fn sign(
         algorithm,
         &signature,
     )?)?)
+}
+
+/// A new key under this name or, where an attempt that was cut off has left one, under the next that is free. What is
+/// left there has signed nothing: an authority is recorded with its first certificate or not at all.
+async fn new_key(signer: &dyn Signer, name: &str) -> Result<(String, PublicKey), Error> {
+    let mut taken = SignerError::Exists(name.to_owned());
+    for attempt in 1..=MAX_ATTEMPTS {
+        let name = if attempt == 1 {
+            name.to_owned()
+        } else {
+            format!("{name}-{attempt}")
+        };
+        match signer.create(&name, KeyKind::P256).await {
+            Err(why @ SignerError::Exists(_)) => taken = why,
+            made => return Ok((name, made?)),
+        }
+    }
+    Err(taken.into())
 }
 
 /// The display name of an authority.

@@ -1,0 +1,156 @@
+//! The next issuing CA: start, activate, finish.
+
+use crate::common::https::Https;
+use crate::common::{Muster, wait_for};
+use crate::{openssl, without_server};
+
+fn stages(muster: &Muster) -> Vec<(u64, String)> {
+    let all = muster.json(&["ca", "show"]);
+    let default = all
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|one| one["name"] == "default")
+        .unwrap()
+        .clone();
+    let generations = default["generations"].as_array().unwrap().iter();
+    generations
+        .map(|one| {
+            (
+                one["number"].as_u64().unwrap(),
+                one["stage"].as_str().unwrap().to_owned(),
+            )
+        })
+        .collect()
+}
+
+fn stage(muster: &Muster, number: u64) -> String {
+    stages(muster)
+        .into_iter()
+        .find(|(other, _)| *other == number)
+        .unwrap()
+        .1
+}
+
+fn verifies(muster: &Muster, name: &str) {
+    muster.ok(&["ca", "root", "--out", "root.pem"]);
+    let mut line = String::from("verify -x509_strict -crl_check_all -CAfile root.pem");
+    for (number, stage) in stages(muster) {
+        if stage == "retired" {
+            continue;
+        }
+        let file = format!("crl-{number}.pem");
+        muster.ok(&["ca", "crl", "--generation", &number.to_string(), "--out", &file]);
+        line.push_str(&format!(" -CRLfile {file}"));
+    }
+    openssl(
+        muster,
+        &format!("{line} -untrusted {name}/{name}.crt {name}/{name}.crt"),
+    );
+}
+
+fn two_stages(muster: &Muster) -> (String, String) {
+    (stage(muster, 1), stage(muster, 2))
+}
+
+fn issue(muster: &Muster, name: &str, validity: &str) -> u64 {
+    muster.ok(&[
+        "cert",
+        "issue",
+        name,
+        "--kind",
+        "client",
+        "--validity",
+        validity,
+        "--out",
+        name,
+    ]);
+    muster.json(&["device", "show", name])["certificates"][0]["generation"]
+        .as_u64()
+        .unwrap()
+}
+
+#[test]
+fn a_roll_over_from_start_to_finish() {
+    let muster = without_server();
+    let file = muster.data().join("muster.toml");
+    let toml = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, format!("{toml}\n[profile.client]\nmin = \"1s\"\n")).unwrap();
+    assert_eq!(issue(&muster, "before", "10s"), 1);
+    muster.exits(2, &["ca", "rollover", "activate"]);
+    muster.exits(2, &["ca", "rollover", "finish"]);
+    muster.ok(&["ca", "rollover", "start"]);
+    assert_eq!(two_stages(&muster), ("active".into(), "standby".into()));
+    muster.exits(2, &["ca", "rollover", "start"]);
+    assert_eq!(issue(&muster, "during", "10s"), 1);
+    muster.ok(&["ca", "rollover", "activate"]);
+    assert_eq!(two_stages(&muster), ("retiring".into(), "active".into()));
+    assert_eq!(issue(&muster, "after", "30d"), 2);
+    for name in ["before", "during", "after"] {
+        verifies(&muster, name);
+    }
+    let said = muster.exits(4, &["ca", "rollover", "finish"]);
+    assert!(said.contains("live until"), "{said}");
+    wait_for("the old one's certificates to end", || {
+        muster.run(&["ca", "rollover", "finish"]).status.success()
+    });
+    assert_eq!(two_stages(&muster), ("retired".into(), "active".into()));
+    verifies(&muster, "after");
+    muster.ok(&["ca", "rollover", "start"]);
+    assert_eq!(stage(&muster, 3), "standby");
+}
+
+#[test]
+fn a_server_goes_on_while_the_next_one_is_activated() {
+    let mut muster = without_server();
+    assert_eq!(issue(&muster, "before", "30d"), 1);
+    muster.ok(&["ca", "rollover", "start"]);
+    muster.serve();
+    muster.ok(&["ca", "rollover", "activate"]);
+    assert_eq!(issue(&muster, "after", "30d"), 2);
+    // What the old one issued is revoked on the old one's list.
+    muster.exits(5, &["device", "revoke", "before", "--yes"]);
+    assert_eq!(muster.json(&["ca", "crl", "--generation", "1"])["entries"], 1);
+    assert_eq!(muster.json(&["ca", "crl", "--generation", "2"])["entries"], 0);
+    verifies(&muster, "after");
+    let https = Https::new(muster.api, &muster.root());
+    assert_eq!(
+        https.get("/intermediates").expect(201, "").json()["crts"]
+            .as_array()
+            .unwrap()
+            .len(),
+        2
+    );
+    muster.stop();
+    muster.serve();
+    let https = Https::new(muster.api, &muster.root());
+    https.get("/health").expect(200, "");
+}
+
+#[test]
+fn a_roll_over_starts_only_with_the_server_stopped_and_the_recovery_secret_at_hand() {
+    let mut muster = Muster::start();
+    muster.exits(1, &["ca", "rollover", "start"]);
+    muster.stop();
+    let (here, away) = (muster.data().join("recovery-secret"), muster.path().join("safe"));
+    std::fs::rename(&here, &away).unwrap();
+    let said = muster.exits(1, &["ca", "rollover", "start"]);
+    assert!(said.contains("recovery-secret"), "{said}");
+    std::fs::write(muster.path().join("guess"), "not the secret at all").unwrap();
+    muster.exits(1, &["ca", "rollover", "start", "--recovery-secret", "guess"]);
+    assert_eq!(stages(&muster).len(), 2, "nothing was made");
+    muster.ok(&[
+        "ca",
+        "rollover",
+        "start",
+        "--recovery-secret",
+        away.to_str().unwrap(),
+    ]);
+    assert_eq!(stage(&muster, 2), "standby");
+    // Serving never needs it.
+    muster.serve();
+    muster.ok(&[
+        "cert", "issue", "site-001", "--kind", "client", "--out", "site-001",
+    ]);
+    verifies(&muster, "site-001");
+}
