@@ -9,7 +9,7 @@ use muster_pki::cert::{Issuer, assemble};
 use muster_pki::crl::{CrlTemplate, Entry};
 
 use crate::Ca;
-use crate::authority::ROOT;
+use crate::authority::{INTERNAL, ROOT};
 use crate::error::Error;
 use crate::ports::{Change, Crl, Signer, StoreError, ToBeSigned, Write};
 use crate::setup::own_act;
@@ -95,11 +95,12 @@ impl Ca {
         due.min().unwrap_or(now)
     }
 
-    /// The list that runs out first, of those that are made here.
+    /// The list that runs out first, of those that brokers check: none of theirs trusts the internal authority.
     pub fn first_crl_to_expire(&self) -> Option<Arc<Crl>> {
         self.crls
             .load()
             .values()
+            .filter(|crl| crl.authority != INTERNAL)
             .min_by_key(|crl| crl.next_update)
             .cloned()
     }
