@@ -75,6 +75,18 @@ impl Https {
     }
 
     pub fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+        self.try_send(method, path, headers, body)
+            .unwrap_or_else(|why| panic!("{method} {path}: {why}"))
+    }
+
+    /// The same for a server that may be gone.
+    pub fn try_send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> std::io::Result<Answer> {
         let mut request = format!(
             "{method} {path} HTTP/1.1\r\nhost: localhost:{}\r\nconnection: close\r\ncontent-length: {}\r\n",
             self.port,
@@ -87,7 +99,6 @@ impl Https {
         let mut whole = request.into_bytes();
         whole.extend_from_slice(body);
         self.exchange(&whole)
-            .unwrap_or_else(|why| panic!("{method} {path}: {why}"))
     }
 
     fn exchange(&self, request: &[u8]) -> std::io::Result<Answer> {

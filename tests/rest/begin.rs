@@ -1,8 +1,11 @@
 //! Beginning and ending: `init` anew, again, and with a CA that is there already; a graceful stop.
 
 use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::common::{MUSTER, Muster, text, tool};
+use crate::common::https::Https;
+use crate::common::requester::csr;
+use crate::common::{MUSTER, Muster, text, tool, wait_for};
 use crate::{openssl, without_server};
 
 const INIT: [&str; 4] = ["init", "--yes", "--dns", "localhost"];
@@ -324,11 +327,82 @@ fn a_graceful_stop_says_by_when_to_run_again() {
         said.contains(&format!("due for renewal on {due}")),
         "{due}: {said}"
     );
-    let first = due.clone().min(crl);
+    let first = due.min(crl);
     assert!(said.contains(&format!("Start it again before {first}")), "{said}");
     assert!(!muster.data().join("muster.sock").exists());
     muster.serve();
     muster.ok(&["status"]);
+}
+
+#[test]
+fn a_graceful_stop_answers_what_is_in_flight() {
+    let mut muster = Muster::start();
+    let key = muster
+        .ok(&["user", "create", "ci", "--role", "operator"])
+        .trim()
+        .to_owned();
+    let https = Https::new(muster.api, &muster.root());
+    let bearer = format!("Bearer {key}");
+    let going = AtomicBool::new(true);
+    let issued: Vec<String> = std::thread::scope(|scope| {
+        let clients: Vec<_> = (0..4)
+            .map(|client| {
+                let (https, bearer, going) = (&https, &bearer, &going);
+                scope.spawn(move || {
+                    let mut issued = Vec::new();
+                    for number in 0..2000 {
+                        let body = serde_json::json!({ "csr": csr(&format!("flying-{client}-{number}")) });
+                        let headers = [
+                            ("authorization", bearer.as_str()),
+                            ("content-type", "application/json"),
+                        ];
+                        match https.try_send(
+                            "POST",
+                            "/api/v1/certificates",
+                            &headers,
+                            body.to_string().as_bytes(),
+                        ) {
+                            Ok(answer) => issued.push(
+                                answer.expect(200, "").json()["serial"]
+                                    .as_str()
+                                    .unwrap()
+                                    .to_owned(),
+                            ),
+                            Err(why) => {
+                                assert!(!going.load(Ordering::SeqCst) && is_refusal(&why), "{why:?}");
+                                return issued;
+                            }
+                        }
+                    }
+                    issued
+                })
+            })
+            .collect();
+        wait_for("some certificates", || {
+            muster.json(&["status"])["devices"].as_u64() > Some(20)
+        });
+        going.store(false, Ordering::SeqCst);
+        muster.stop();
+        clients
+            .into_iter()
+            .flat_map(|client| client.join().unwrap())
+            .collect()
+    });
+    assert!(issued.len() > 10);
+    let stored = muster.json(&["cert", "list", "--limit", "1000"]).to_string();
+    assert!(issued.iter().all(|serial| stored.contains(serial)));
+}
+
+/// Whether nobody took the connection, or it ended before a byte of an answer.
+fn is_refusal(why: &std::io::Error) -> bool {
+    use std::io::ErrorKind as Kind;
+    [
+        Kind::ConnectionRefused,
+        Kind::ConnectionReset,
+        Kind::UnexpectedEof,
+        Kind::BrokenPipe,
+    ]
+    .contains(&why.kind())
 }
 
 #[test]
