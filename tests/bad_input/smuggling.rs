@@ -59,7 +59,7 @@ fn a_request_whose_length_is_in_doubt_is_not_answered_twice() {
         (
             "a blank before the colon",
             format!("Content-Length : {length}\r\n"),
-            body.clone(),
+            body,
         ),
         ("a folded line", "X-A: b\r\n c: d\r\n".to_owned(), String::new()),
         ("a zero byte", "X-A: b\0c\r\n".to_owned(), String::new()),

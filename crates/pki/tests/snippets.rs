@@ -1,5 +1,10 @@
 //! The configuration that is handed out, judged by the programs it is for.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test may fail, and waits for programs from outside"
+)]
 
 mod common;
 
