@@ -46,6 +46,15 @@ pub(super) enum CaCommand {
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
     },
+    /// Make the roots' CRLs anew, for 13 months (with the server stopped; needs the recovery secret)
+    RootCrl {
+        /// Only this authority's; else of every root whose key is here
+        #[arg(long, value_name = "NAME")]
+        authority: Option<String>,
+        /// File with the roots' recovery secret; else where the first run put it
+        #[arg(long, value_name = "FILE")]
+        recovery_secret: Option<PathBuf>,
+    },
     /// List the profiles: what may be issued
     Profile,
     /// Provisioners: how `step` clients prove their right
@@ -131,6 +140,12 @@ pub(super) async fn run(common: &Common, voice: Voice, command: CaCommand) -> Re
             return start_rollover(common, voice, &which.authority, recovery_secret).await;
         }
         CaCommand::Import(args) => return import(common, voice, args).await,
+        CaCommand::RootCrl {
+            authority,
+            recovery_secret,
+        } => {
+            return renew_root_crls(common, voice, authority, recovery_secret).await;
+        }
         CaCommand::Create {
             authority,
             name,
@@ -203,6 +218,7 @@ async fn run_online(session: &Session, voice: Voice, command: CaCommand) -> Resu
         }
         CaCommand::Rollover(RolloverCommand::Start { .. })
         | CaCommand::Import(_)
+        | CaCommand::RootCrl { .. }
         | CaCommand::Create { .. } => {
             return Err(Failure::failed("this is done with the server stopped"));
         }
@@ -232,6 +248,33 @@ async fn start_rollover(
     let json = serde_json::json!({ "number": made.number, "subject": subject, "stage": "standby" });
     voice.data(&format!("{subject} stands by"), &json)?;
     voice.say("Give every broker the new ca.crt (muster ca root --chain) and its CRLs (muster ca crl), then: muster ca rollover activate");
+    Ok(Exit::Ok)
+}
+
+async fn renew_root_crls(
+    common: &Common,
+    voice: Voice,
+    only: Option<String>,
+    secret: Option<PathBuf>,
+) -> Result<Exit, Failure> {
+    let config = Config::load(&common.data, &Flags::default())?;
+    let open = assemble::open(&config).await?;
+    let secret = assemble::read_secret(&secret.unwrap_or_else(|| assemble::recovery_path(&config)))?;
+    let signer = assemble::root_signer(&config, secret)?;
+    let with_key = open.ca.authorities().into_iter();
+    let with_key = with_key.filter(|authority| authority.root().is_ok_and(|root| root.key.is_some()));
+    let names = match only {
+        Some(name) => vec![name],
+        None => with_key.map(|authority| authority.name).collect(),
+    };
+    let mut made = Vec::new();
+    for name in &names {
+        let crl = open.ca.renew_root_crl(own_proof(), name, &signer).await?;
+        let until = format!("{:.0}", crl.next_update);
+        voice.say(&format!("The CRL of the root of {name} is good until {until}"));
+        made.push(serde_json::json!({ "authority": name, "number": crl.number, "next_update": until }));
+    }
+    voice.data("", &made)?;
     Ok(Exit::Ok)
 }
 

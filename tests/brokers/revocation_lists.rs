@@ -99,6 +99,46 @@ fn haproxy_that_ends_tls_itself_checks_both() {
     );
 }
 
+#[test]
+fn the_roots_list_is_made_anew_with_the_recovery_secret() {
+    let Some(mut fleet) = Fleet::start() else { return };
+    let number = |fleet: &Fleet| {
+        fleet.muster.json(&["ca", "crl", "--generation", "0"])["number"]
+            .as_u64()
+            .unwrap()
+    };
+    let before = number(&fleet);
+    fleet.muster.exits(1, &["ca", "root-crl"]);
+    fleet.muster.stop();
+    let away = fleet.path("recovery-secret");
+    fs::rename(fleet.muster.data().join("recovery-secret"), &away).unwrap();
+    fleet.muster.exits(1, &["ca", "root-crl"]);
+    assert_eq!(number(&fleet), before);
+    let said = fleet
+        .muster
+        .run(&["ca", "root-crl", "--recovery-secret", away.to_str().unwrap()]);
+    assert!(said.status.success(), "{}", text(&said.stderr));
+    assert!(text(&said.stderr).contains("The CRL of the root of default is good until"));
+    assert!(number(&fleet) > before);
+    fleet.issue("site-001", &["--kind", "client"]);
+    let paths = [
+        fleet.path("site-001").join("ca.crt"),
+        both_lists(&fleet),
+        fleet.file("site-001", "crt"),
+    ];
+    let [ca, both, certificate] = paths.map(|path| path.to_str().unwrap().to_owned());
+    let (content, said) = openssl(&[
+        "verify",
+        "-crl_check_all",
+        "-CAfile",
+        &ca,
+        "-CRLfile",
+        &both,
+        &certificate,
+    ]);
+    assert!(content, "{said}");
+}
+
 /// The script of docs/brokers.md, with this machine's places.
 fn script_of_the_guide(fleet: &Fleet, certs: &Path) -> PathBuf {
     let guide = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/brokers.md")).unwrap();

@@ -12,6 +12,8 @@ use crate::gate::Sender;
 
 /// From when on a to-do asks for the next issuing CA.
 const ROLLOVER_NOTICE: SignedDuration = SignedDuration::from_hours(400 * 24);
+/// From when on a to-do asks for a root's next CRL: whoever keeps the recovery secret has to be found.
+const ROOT_CRL_NOTICE: SignedDuration = SignedDuration::from_hours(90 * 24);
 
 pub(super) async fn status(State(api): State<Api>, Sender(proof): Sender) -> Answer<api::Status> {
     api.ca.operator(proof, Permission::Read).await?;
@@ -75,11 +77,17 @@ fn todos(api: &Api) -> Result<Vec<String>, super::Failure> {
                 ));
             }
         }
-        if api.ca.crl(&authority.name, ROOT).is_none() {
-            todos.push(format!(
+        match api.ca.crl(&authority.name, ROOT) {
+            None => todos.push(format!(
                 "the root of {} has no CRL here; HAProxy asks for one",
                 authority.name
-            ));
+            )),
+            Some(crl) if crl.next_update - ROOT_CRL_NOTICE <= api.ca.now() => todos.push(format!(
+                "the CRL of the root of {} runs out on {}: muster ca root-crl",
+                authority.name,
+                views::time(crl.next_update)
+            )),
+            Some(_) => {}
         }
     }
     Ok(todos)
