@@ -100,7 +100,7 @@ impl Fleet {
         }
         fleet.authorities();
         // Before anything is revoked: lists with nothing on them are a case of their own.
-        fleet.crl("empty", &[]);
+        fleet.crl("empty", 1);
         for (name, kind, key, sans) in CERTIFICATES.into_iter().chain(UNLINTED) {
             fleet.issue(name, kind, key, sans);
         }
@@ -113,8 +113,8 @@ impl Fleet {
             &["cert", "revoke", REVOKED, "--reason", "key-compromise", "--yes"],
         );
         fleet.ca.exits(5, &["device", "suspend", SUSPENDED]);
-        fleet.crl("issuing", &[]);
-        fleet.crl("root", &["--generation", "0"]);
+        fleet.crl("issuing", 1);
+        fleet.crl("root", 0);
         std::fs::write(fleet.path("revoked.txt"), format!("{REVOKED}\n{SUSPENDED}\n")).unwrap();
         fleet
     }
@@ -147,11 +147,17 @@ impl Fleet {
         std::fs::write(self.path("ca.pem"), both.concat()).unwrap();
     }
 
-    fn crl(&self, name: &str, more: &[&str]) {
+    fn crl(&self, name: &str, generation: u32) {
         let file = self.path("crls").join(format!("{name}.pem"));
-        let mut line = vec!["ca", "crl", "--out", file.to_str().unwrap()];
-        line.extend(more);
-        self.ca.ok(&line);
+        let generation = generation.to_string();
+        self.ca.ok(&[
+            "ca",
+            "crl",
+            "--generation",
+            &generation,
+            "--out",
+            file.to_str().unwrap(),
+        ]);
     }
 
     fn issue(&self, name: &str, kind: &str, key: &str, sans: &str) {
