@@ -77,6 +77,10 @@ fn a_device_never_gets_a_brokers_name() {
     claims["sans"] = json!(["*.ak-sg.com"]);
     let body = sign_body(&csr("site-001"), &world.requester.signed(&claims));
     world.refuses("a name for all brokers", &body, 403, "*.ak-sg.com");
+    // A wildcard under which there is no server is nobody's.
+    claims["sans"] = json!(["*.fleet.ak-sg.com"]);
+    let body = sign_body(&csr("site-001"), &world.requester.signed(&claims));
+    assert_eq!(world.post("/sign", &body).0, 201);
     // The operator registered it, so the broker itself obtains it with the same kind of token.
     world.serves("mqtt.ak-sg.com");
 }

@@ -207,6 +207,11 @@ impl Ca {
                 may::accept_other_name(grant, &device)?;
             }
         }
+        if grant.has_wildcard() {
+            for server in self.store.servers().await? {
+                may::accept_wildcards(grant, &server)?;
+            }
+        }
         Ok(())
     }
 

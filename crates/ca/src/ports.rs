@@ -94,6 +94,8 @@ pub trait Store: Send + Sync {
     async fn device(&self, name: &DeviceName) -> Result<Option<Device>, StoreError>;
     /// Devices by name, in name order.
     async fn devices(&self, page: DevicePage) -> Result<Vec<Device>, StoreError>;
+    /// The names of every server and broker, in any order. They are few beside the clients.
+    async fn servers(&self) -> Result<Vec<DeviceName>, StoreError>;
     /// Every certificate of a device that runs out after `since`, newest first: what shuts a device out must not miss one.
     async fn certificates_of(
         &self,

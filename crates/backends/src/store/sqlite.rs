@@ -85,6 +85,10 @@ impl Store for SqliteStore {
         self.readers.walk(move |conn| pages::devices(conn, &page)).await
     }
 
+    async fn servers(&self) -> Result<Vec<DeviceName>, StoreError> {
+        self.readers.walk(pages::servers).await
+    }
+
     async fn certificates_of(
         &self,
         name: &DeviceName,

@@ -125,6 +125,19 @@ impl Grant {
         })
     }
 
+    /// Whether a name in it stands for many.
+    pub(crate) fn has_wildcard(&self) -> bool {
+        self.wildcards().next().is_some()
+    }
+
+    /// The domains below which one label is free (RFC 6125, section 6.4.3).
+    fn wildcards(&self) -> impl Iterator<Item = &str> {
+        self.sans.iter().filter_map(|san| match san {
+            San::Dns(name) => name.strip_prefix("*."),
+            San::Ip(_) | San::Email(_) | San::Uri(_) => None,
+        })
+    }
+
     /// DNS names in it that could be another device's.
     pub(crate) fn other_names(&self) -> Vec<DeviceName> {
         let own = self.device.name.as_str();
@@ -242,6 +255,19 @@ pub(crate) fn accept_other_name(grant: &Grant, other: &Device) -> Result<(), Ref
         )));
     }
     Ok(())
+}
+
+/// Refuses a client's wildcard that stands for a server.
+pub(crate) fn accept_wildcards(grant: &Grant, server: &DeviceName) -> Result<(), Refusal> {
+    let above = server.as_str().split_once('.').map(|(_, domain)| domain);
+    let covering = grant.wildcards().find(|domain| Some(*domain) == above);
+    match covering {
+        Some(domain) if grant.profile.kind() == Kind::Client => Err(Refusal::new(format!(
+            "*.{domain} would stand for {server}, a server, and cannot stand in a client's certificate"
+        ))
+        .fix("ask for names without a wildcard")),
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// What a token may not put into a server's certificate: wildcards, and the names under which clients reach the CA.

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use muster_ca::authority::{Generation, Stage};
 use muster_ca::certificate::{Certificate, Serial, Status};
-use muster_ca::device::State;
+use muster_ca::device::{Kind, State};
 use muster_ca::operator::{Operator, Role};
 use muster_ca::ports::{CertificateFilter, CertificatePage, Crl, DevicePage, Store, StoreError, Write};
 use muster_ca::provisioner::Provisioner;
@@ -137,6 +137,7 @@ pub(super) async fn pages_follow_each_other(store: &dyn Store) {
     for n in 0..25u64 {
         let text = format!("page-{n:02}");
         let mut device = device(&text, None);
+        device.kind = if n < 3 { Kind::Broker } else { Kind::Client };
         device.state = if n % 5 == 0 { State::Revoked } else { State::Active };
         let certificate = certificate(3_000 + n, "paged", i64::try_from(n).unwrap() - 10);
         let write = vec![
@@ -167,6 +168,10 @@ pub(super) async fn pages_follow_each_other(store: &dyn Store) {
         limit: 100,
         ..DevicePage::default()
     };
+    let mut servers = store.servers().await.unwrap();
+    servers.sort();
+    servers.retain(|server| server.as_str().starts_with("page-"));
+    assert_eq!(servers, ["page-00", "page-01", "page-02"].map(name));
     assert_eq!(store.devices(state(State::Revoked)).await.unwrap().len(), 5);
     assert_eq!(store.devices(state(State::Active)).await.unwrap().len(), 20);
     assert_eq!(

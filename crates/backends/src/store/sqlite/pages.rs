@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use muster_ca::audit::Entry;
 use muster_ca::certificate::Certificate;
-use muster_ca::device::Device;
+use muster_ca::device::{Device, DeviceName};
 use muster_ca::ports::{AuditPage, CertificateFilter, CertificatePage, Counts, DevicePage, RevokedEntry};
 use rusqlite::{Connection, ToSql, named_params, params};
 
@@ -41,6 +41,11 @@ pub(super) fn devices(conn: &Connection, page: &DevicePage) -> Read<Vec<Device>>
     ];
     params.extend(state.as_ref().map(|state| (":state", state as &dyn ToSql)));
     all(conn, &sql, params.as_slice(), rows::device)
+}
+
+pub(super) fn servers(conn: &Connection) -> Read<Vec<DeviceName>> {
+    let name = |row: &rusqlite::Row<'_>| Ok(DeviceName::restored(row.get(0)?));
+    all(conn, "SELECT name FROM devices WHERE kind <> 'client'", [], name)
 }
 
 /// The ids are found in an index first, since sorting certificates by id would carry their bytes about.

@@ -53,6 +53,7 @@ CREATE TABLE devices (
     version INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 -- The few that operators look for; an index of all would cost every first enrolment a page.
+CREATE INDEX devices_serving ON devices (name) WHERE kind <> 'client';
 CREATE INDEX devices_out ON devices (state, name) WHERE state NOT IN ('new', 'active');
 
 -- Used one-time tokens until they run out; the expiry is signed in the token, and in front it keeps inserts together.

@@ -24,18 +24,6 @@ pub(super) fn alternative_names(
         Who::Operator { .. } if wish.sans.is_empty() => csr.sans().to_vec(),
         Who::Operator { .. } => wish.sans.clone(),
     };
-    if profile.kind() == Kind::Client
-        && let Some(wildcard) = sans
-            .iter()
-            .find(|san| matches!(san, San::Dns(text) if text.starts_with('*')))
-    {
-        // It would stand for every broker below that domain.
-        return Err(
-            Refusal::new(format!("{wildcard} cannot stand in a client's certificate"))
-                .fix("ask for names without a wildcard")
-                .into(),
-        );
-    }
     // Linters call a DNS name of one label an error; a server's own name is what its clients check.
     let wanted = profile.kind() != Kind::Client || name.as_str().contains('.');
     // Not every device's name is one that DNS knows: `a..b` stands in the common name alone.
