@@ -29,12 +29,25 @@ pub(crate) async fn stopped(stop: &mut Stop) {
     let _ = stop.wait_for(|stopping| *stopping).await;
 }
 
-/// Makes CRLs at start, after each revocation and daily.
+/// Makes every CRL before the doors open: what was revoked just before a crash may be on none yet.
+///
+/// Tells at which count of revocations they were made; `None` if they were not, which is logged.
+pub(crate) async fn first_crls(ca: &Ca) -> Option<u64> {
+    let count = ca.revocations();
+    match ca.refresh_crls().await {
+        Ok(()) => Some(count),
+        Err(error) => {
+            tracing::error!(%error, "the CRLs could not be made; trying again");
+            None
+        }
+    }
+}
+
+/// Makes CRLs after each revocation and daily; `made_at` as [`first_crls`] told.
 ///
 /// Revocations that come while lists are made are in the next ones. The pause after lists that took long to make leaves
 /// most of a core to requests while thousands of devices are revoked one by one.
-pub(crate) async fn keep_crls(ca: Arc<Ca>, mut stop: Stop) {
-    let mut made_at = None;
+pub(crate) async fn keep_crls(ca: Arc<Ca>, mut made_at: Option<u64>, mut stop: Stop) {
     let mut wait = BACK_OFF.0;
     while !*stop.borrow() {
         // Listening begins before the count is read, so that no revocation falls between.

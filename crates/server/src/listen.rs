@@ -21,7 +21,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::background::{Stop, keep_crls, keep_tidy, keep_tls, stopped};
+use crate::background::{Stop, first_crls, keep_crls, keep_tidy, keep_tls, stopped};
 use crate::peer::Peer;
 use crate::protocols::{api_service, local_service, public_service};
 use crate::tls::Tls;
@@ -62,6 +62,7 @@ pub async fn serve(
     stop: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
     let tls = Arc::new(Tls::new(edge.ca().clone()).await?);
+    let crls_made_at = first_crls(edge.ca()).await;
     let places = limits::places();
     let (signal, stopping) = watch::channel(false);
     let rooms = [places.api, places.public, places.local].map(|size| Arc::new(Room::new(size)));
@@ -99,7 +100,7 @@ pub async fn serve(
         stopping.clone(),
         move |stream, place| socket.clone().unix(stream, place),
     ));
-    let mut chores = start_chores(&edge, &tls, &rooms, &stopping);
+    let mut chores = start_chores(&edge, &tls, &rooms, crls_made_at, &stopping);
 
     stop.await;
     tracing::info!("stopping: no new connections; finishing what is in flight");
@@ -137,7 +138,13 @@ pub async fn serve_stream(
     .await;
 }
 
-fn start_chores(edge: &Edge, tls: &Arc<Tls>, rooms: &[Arc<Room>; 3], stopping: &Stop) -> JoinSet<()> {
+fn start_chores(
+    edge: &Edge,
+    tls: &Arc<Tls>,
+    rooms: &[Arc<Room>; 3],
+    crls_made_at: Option<u64>,
+    stopping: &Stop,
+) -> JoinSet<()> {
     let mut chores = JoinSet::new();
     for room in rooms {
         let (room, stop) = (room.clone(), stopping.clone());
@@ -159,7 +166,7 @@ fn start_chores(edge: &Edge, tls: &Arc<Tls>, rooms: &[Arc<Room>; 3], stopping: &
     let on_thread = move || {
         let (runtime, ca, stop) = (runtime.clone(), ca.clone(), stop.clone());
         async move {
-            let thread = tokio::task::spawn_blocking(move || runtime.block_on(keep_crls(ca, stop)));
+            let thread = tokio::task::spawn_blocking(move || runtime.block_on(keep_crls(ca, crls_made_at, stop)));
             if let Err(error) = thread.await {
                 tracing::error!(%error, "making CRLs ran into a defect; starting it again");
             }
