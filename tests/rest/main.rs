@@ -5,9 +5,11 @@
 mod common;
 
 mod begin;
+mod compromise;
 mod configuration;
 mod doors;
 mod enrol;
+mod fleet;
 mod import;
 mod life;
 mod roles;

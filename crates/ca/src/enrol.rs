@@ -14,7 +14,7 @@ use crate::certificate::{Certificate, Serial};
 use crate::device::DeviceName;
 use crate::enrol::draft::Draft;
 use crate::enrol::who::{Caller, Proof, Purpose, Who};
-use crate::error::{Error, Refusal};
+use crate::error::{Error, Refusal, compromised};
 use crate::ports::{Change, StoreError};
 
 /// How often a change is prepared anew because somebody else was faster.
@@ -146,6 +146,10 @@ impl Ca {
         };
         let draft = Draft::new(grant, &issuer, self.serial(now)?, now)?;
         if wish.dry_run {
+            // Recording refuses such a key, and a dry run records nothing.
+            if self.store.is_compromised(&csr.public_key().fingerprint()).await? {
+                return Err(compromised().into());
+            }
             return Ok(draft.unsigned(&issuer, &root));
         }
         let signature = self.signer.sign(draft.to_be_signed()).await?;

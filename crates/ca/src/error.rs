@@ -55,6 +55,12 @@ impl Refusal {
     }
 }
 
+/// What is said about a key that was revoked as compromised, whoever brings it.
+pub(crate) fn compromised() -> Refusal {
+    Refusal::new("a certificate with this key was revoked as compromised, so the key gets no other")
+        .fix("make a new key and ask with that")
+}
+
 impl From<muster_pki::Error> for Error {
     fn from(error: muster_pki::Error) -> Self {
         match error {
@@ -71,6 +77,7 @@ impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Spent => Self::Unproven("the token has been used already: get a new one".into()),
+            StoreError::Compromised => compromised().into(),
             StoreError::Changed(what) => Self::Conflict(format!(
                 "{what} was changed by somebody else meanwhile; ask again"
             )),

@@ -131,6 +131,8 @@ pub trait Store: Send + Sync {
     async fn tokens(&self, before: Option<&str>, limit: usize) -> Result<Vec<EnrolmentToken>, StoreError>;
     /// Whether a one-time token was spent; `expires` as it was when it was spent.
     async fn is_spent(&self, token: &[u8; 32], expires: Timestamp) -> Result<bool, StoreError>;
+    /// Whether a key, by the SHA-256 of its SubjectPublicKeyInfo, was revoked as compromised.
+    async fn is_compromised(&self, key: &[u8; 32]) -> Result<bool, StoreError>;
     /// What this token has been bound to: the name that holds this key, if any.
     async fn binding(&self, token: &str, key: &[u8; 32]) -> Result<Option<Binding>, StoreError>;
     /// The newest CRL of an issuer.
@@ -149,6 +151,9 @@ pub enum StoreError {
     /// The one-time token was spent before.
     #[error("the token is spent")]
     Spent,
+    /// The certificate's key was revoked as compromised.
+    #[error("the key is compromised")]
+    Compromised,
     /// The thing that the change was prepared on is not as it was.
     #[error("{0} was changed meanwhile")]
     Changed(String),
@@ -192,8 +197,15 @@ pub enum Write {
         /// The version that the change was prepared on.
         expected: Option<u64>,
     },
-    /// Adds a certificate.
+    /// Adds a certificate; [`StoreError::Compromised`] if its key is known to be.
     Certificate(Certificate),
+    /// Remembers for good that a key is compromised; nothing happens if that is known.
+    Compromise {
+        /// SHA-256 over the key's SubjectPublicKeyInfo.
+        key: [u8; 32],
+        /// Since when.
+        at: Timestamp,
+    },
     /// Changes a certificate's status; [`StoreError::Changed`] unless it is `from`.
     Status {
         /// Which.

@@ -256,6 +256,12 @@ impl Profiles {
         })
     }
 
+    /// The longest time after its end that any certificate may still be renewed.
+    pub(crate) fn longest_grace(&self) -> SignedDuration {
+        let graces = self.0.values().map(Profile::grace);
+        graces.max().unwrap_or_default()
+    }
+
     /// What the authority's own HTTPS listener follows: `server`, always from the default authority, as `step` expects.
     pub(crate) fn listener(&self) -> Result<Profile, Refusal> {
         let server = self.get(Kind::Server.as_str())?;

@@ -1,5 +1,6 @@
 //! Revocation, suspension and what undoes them.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
 use jiff::Timestamp;
@@ -20,7 +21,7 @@ const ATTEMPTS: usize = 32;
 /// What is to be shut out.
 #[derive(Debug, Clone)]
 pub enum Target {
-    /// One certificate.
+    /// One certificate; if its key is compromised, every one of its device with that key.
     Certificate(Serial),
     /// A device, with every certificate of it that lives.
     Device(DeviceName),
@@ -174,38 +175,56 @@ impl Ca {
             )));
         }
         let now = self.clock.now();
+        let to = Status::Revoked { at: now, reason };
         // The device's version rises, so that a renewal that is under way is refused and looks again.
         let device = self.known_device(&certificate.device).await?;
-        let expected = Some(device.version);
+        let mut touched = vec![certificate];
+        if reason == Reason::KeyCompromise {
+            let mut others = self.usable(&device.name, now).await?;
+            others.retain(|other| {
+                other.key == touched[0].key && other.serial != *serial && moves(other.status, to)
+            });
+            touched.append(&mut others);
+        }
         let next = Device {
             version: device.version + 1,
-            ..device
+            ..device.clone()
         };
-        let mut writes = vec![
-            Write::Device {
-                device: next,
-                expected,
-            },
-            status_write(&certificate, Status::Revoked { at: now, reason }),
-        ];
+        let mut writes = vec![Write::Device {
+            device: next,
+            expected: Some(device.version),
+        }];
+        writes.extend(touched.iter().map(|certificate| status_write(certificate, to)));
+        writes.extend(compromises(&touched, to));
         if let Who::Token(token) = caller.who() {
             writes.push(Write::Spend {
                 token: token.id,
                 expires: token.expires,
             });
         }
-        let subject = audit_subject(&certificate.device, serial);
-        let act = caller.act(now, "certificate.revoked", subject, reason_detail(reason, note));
+        let subject = audit_subject(&device.name, serial);
+        let serials: Vec<_> = touched
+            .into_iter()
+            .map(|certificate| certificate.serial)
+            .collect();
+        let detail = reason_detail(reason, note, &serials[1..]);
+        let act = caller.act(now, "certificate.revoked", subject, detail);
         self.store.commit(Change { writes, act }).await?;
         self.tell_of_revocation();
         Ok(Revocation {
-            device: certificate.device,
-            serials: vec![serial.clone()],
+            device: device.name,
+            serials,
             at: now,
         })
     }
 
-    /// Moves a device to another state, and its unexpired certificates with it. A device that renews at the same moment
+    /// A device's certificates that are of some use: unexpired, or not yet too old to be renewed.
+    pub(crate) async fn usable(&self, name: &DeviceName, now: Timestamp) -> Result<Vec<Certificate>, Error> {
+        let since = now - self.settings.profiles.longest_grace();
+        Ok(self.store.certificates_of(name, since).await?)
+    }
+
+    /// Moves a device to another state, and its usable certificates with it. A device that renews at the same moment
     /// does not get away: the move is prepared anew on what it has now.
     async fn move_device(
         &self,
@@ -216,11 +235,11 @@ impl Ca {
         action: &'static str,
         note: &str,
     ) -> Result<Revocation, Error> {
-        let detail = reason.map_or_else(|| note_detail(note), |reason| reason_detail(reason, note));
+        let detail = reason.map_or_else(|| note_detail(note), |reason| reason_detail(reason, note, &[]));
         for _ in 0..ATTEMPTS {
             let now = self.clock.now();
             let to = reason.map_or(Status::Active, |reason| Status::Revoked { at: now, reason });
-            let mut touched = self.store.certificates_of(&device.name, now).await?;
+            let mut touched = self.usable(&device.name, now).await?;
             touched.retain(|certificate| moves(certificate.status, to));
             let next = Device {
                 state,
@@ -232,6 +251,7 @@ impl Ca {
                 expected: Some(device.version),
             }];
             writes.extend(touched.iter().map(|certificate| status_write(certificate, to)));
+            writes.extend(compromises(&touched, to));
             let act = caller.act(now, action, device.name.to_string(), detail.clone());
             match self.store.commit(Change { writes, act }).await {
                 Ok(()) => {
@@ -304,6 +324,21 @@ fn status_write(certificate: &Certificate, to: Status) -> Write {
     }
 }
 
+/// What keeps the keys of certificates from ever being used again, if they are revoked as compromised.
+fn compromises(certificates: &[Certificate], to: Status) -> Vec<Write> {
+    let Status::Revoked {
+        at,
+        reason: Reason::KeyCompromise,
+    } = to
+    else {
+        return Vec::new();
+    };
+    let keys: BTreeSet<_> = certificates.iter().map(|certificate| certificate.key).collect();
+    keys.into_iter()
+        .map(|key| Write::Compromise { key, at })
+        .collect()
+}
+
 /// The longest note that an act may carry, in bytes.
 const MAX_NOTE: usize = 500;
 
@@ -322,9 +357,14 @@ fn note_detail(note: &str) -> String {
     }
 }
 
-fn reason_detail(reason: Reason, note: &str) -> String {
-    match note {
-        "" => serde_json::json!({ "reason": reason.to_string() }).to_string(),
-        note => serde_json::json!({ "reason": reason.to_string(), "note": note }).to_string(),
+/// `also`: the certificates that were revoked with the one that the act is about.
+fn reason_detail(reason: Reason, note: &str, also: &[Serial]) -> String {
+    let mut detail = serde_json::json!({ "reason": reason.to_string() });
+    if !note.is_empty() {
+        detail["note"] = note.into();
     }
+    if !also.is_empty() {
+        detail["also"] = also.iter().map(Serial::hex).collect();
+    }
+    detail.to_string()
 }

@@ -21,6 +21,7 @@ pub(super) async fn store_contract(store: &dyn Store) {
     one_token_is_spent_once(store).await;
     versions_and_statuses_are_checked(store).await;
     writes_of_one_change_build_on_each_other(store).await;
+    compromised_keys_get_nothing(store).await;
     enrolment_tokens_bind_and_end(store).await;
     lists::small_things_come_back(store).await;
     lists::crls_only_get_newer(store).await;
@@ -284,6 +285,34 @@ async fn writes_of_one_change_build_on_each_other(store: &dyn Store) {
         (after.active, after.revoked, after.devices),
         (before.active + 1, before.revoked + 1, before.devices + 1)
     );
+}
+
+async fn compromised_keys_get_nothing(store: &dyn Store) {
+    let with_key = |number, key| {
+        let mut one = certificate(number, "compromised", 30);
+        one.key = [key; 32];
+        vec![Write::Certificate(one)]
+    };
+    let put = |writes| store.commit(change("certificate.issued", "compromised", writes));
+    put(with_key(2_200, 201)).await.unwrap();
+    assert_eq!(store.is_compromised(&[201; 32]).await, Ok(false));
+    let compromise = || Write::Compromise {
+        key: [201; 32],
+        at: noon(),
+    };
+    put(vec![compromise()]).await.unwrap();
+    put(vec![compromise()]).await.unwrap();
+    assert_eq!(store.is_compromised(&[201; 32]).await, Ok(true));
+    assert_eq!(put(with_key(2_201, 201)).await, Err(StoreError::Compromised));
+    assert_eq!(store.certificate(&serial(2_201)).await.unwrap(), None);
+    assert_eq!(put(with_key(2_201, 202)).await, Ok(()));
+    let mut at_once = vec![Write::Compromise {
+        key: [203; 32],
+        at: noon(),
+    }];
+    at_once.extend(with_key(2_202, 203));
+    assert_eq!(put(at_once).await, Err(StoreError::Compromised));
+    assert_eq!(store.is_compromised(&[203; 32]).await, Ok(false));
 }
 
 async fn enrolment_tokens_bind_and_end(store: &dyn Store) {

@@ -6,6 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Params, params};
 
 use super::fault::Fault;
 use super::insert;
+use super::read::is_compromised;
 use super::rows::{first, millis, run, status_columns, whole};
 use super::tally::Tally;
 
@@ -125,6 +126,13 @@ impl<'c> Batch<'c> {
                 insert::certificate(conn, certificate)?;
                 self.tally.added(certificate.not_after, &certificate.status);
             }
+            Write::Compromise { key, at } => {
+                run(
+                    conn,
+                    "INSERT INTO compromised (key, at) VALUES (?1, ?2) ON CONFLICT (key) DO NOTHING",
+                    params![key, millis(*at)],
+                )?;
+            }
             Write::Status { serial, from, to } => {
                 let not_after = insert::status(conn, serial, to)?;
                 self.tally.moved(not_after, from, to);
@@ -183,7 +191,7 @@ fn touches_a_table_twice(writes: &[Write]) -> bool {
             << match write {
                 Write::Spend { .. } => 0,
                 Write::Device { .. } => 1,
-                Write::Certificate(_) | Write::Status { .. } => 2,
+                Write::Certificate(_) | Write::Status { .. } | Write::Compromise { .. } => 2,
                 Write::Token(_) | Write::WithdrawToken { .. } | Write::Bind(_) => 3,
                 Write::Authority { .. } => 4,
                 Write::Provisioner(_) | Write::RemoveProvisioner(_) => 5,
@@ -217,8 +225,12 @@ fn check(conn: &Connection, write: &Write) -> Result<(), Fault> {
             let taken = exists(conn, sql, [certificate.serial.as_bytes()])?;
             refuse_if(taken, || {
                 StoreError::Exists(format!("the certificate {}", certificate.serial))
+            })?;
+            refuse_if(is_compromised(conn, &certificate.key)?, || {
+                StoreError::Compromised
             })
         }
+        Write::Compromise { .. } => Ok(()),
         Write::Status { serial, from, .. } => {
             let sql = "SELECT revoked_at, reason FROM certificates WHERE serial = ?1";
             let stored = first(conn, sql, [serial.as_bytes()], |row| {

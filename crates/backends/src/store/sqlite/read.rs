@@ -107,6 +107,16 @@ pub(super) fn is_spent(conn: &Connection, token: &[u8; 32], expires: Timestamp) 
     Ok(first(conn, sql, params![millis(expires), token], |_| Ok(()))?.is_some())
 }
 
+pub(super) fn is_compromised(conn: &Connection, key: &[u8; 32]) -> Read<bool> {
+    Ok(first(
+        conn,
+        "SELECT 1 FROM compromised WHERE key = ?1",
+        [key],
+        |_| Ok(()),
+    )?
+    .is_some())
+}
+
 pub(super) fn binding(conn: &Connection, token: &str, key: &[u8; 32]) -> Read<Option<Binding>> {
     let sql = "SELECT token, key, device, serial, at FROM bindings WHERE token = ?1 AND key = ?2";
     first(conn, sql, params![token, key], rows::binding)

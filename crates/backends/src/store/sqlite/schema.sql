@@ -63,6 +63,12 @@ CREATE TABLE spent (
     PRIMARY KEY (expires, token)
 ) STRICT, WITHOUT ROWID;
 
+-- Keys that were revoked as compromised, by the hash of their SubjectPublicKeyInfo: nothing is issued for them again.
+CREATE TABLE compromised (
+    key BLOB PRIMARY KEY,
+    at  INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE tokens (
     id        TEXT PRIMARY KEY,
     hash      BLOB NOT NULL UNIQUE,
