@@ -166,7 +166,8 @@ fn start_chores(
     let on_thread = move || {
         let (runtime, ca, stop) = (runtime.clone(), ca.clone(), stop.clone());
         async move {
-            let thread = tokio::task::spawn_blocking(move || runtime.block_on(keep_crls(ca, crls_made_at, stop)));
+            let thread =
+                tokio::task::spawn_blocking(move || runtime.block_on(keep_crls(ca, crls_made_at, stop)));
             if let Err(error) = thread.await {
                 tracing::error!(%error, "making CRLs ran into a defect; starting it again");
             }
