@@ -274,6 +274,9 @@ fn parse(text: &str) -> Result<RawFile, String> {
             "grace",
             "renewable",
             "authority",
+            "keys",
+            "sans",
+            "pointers",
         ];
         let hint = unknown.map(|name| nearest(name, &known)).unwrap_or_default();
         let before = why

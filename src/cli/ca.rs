@@ -418,6 +418,9 @@ fn profile_rows(profiles: &[Profile]) -> String {
         "DEFAULT",
         "LONGEST",
         "GRACE",
+        "KEYS",
+        "NAMES",
+        "POINTERS",
     ]
     .map(str::to_owned)
     .to_vec();
@@ -430,6 +433,9 @@ fn profile_rows(profiles: &[Profile]) -> String {
             p.default.clone(),
             p.max.clone(),
             p.grace.clone(),
+            p.keys.join(","),
+            p.sans.join(","),
+            p.pointers.join(","),
         ]
     };
     table(

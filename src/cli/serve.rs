@@ -26,6 +26,14 @@ pub(super) async fn serve(common: &Common, voice: Voice, args: &ServeArgs) -> Re
 
 pub(super) async fn serve_config(config: &Config, voice: Voice) -> Result<Exit, Failure> {
     let open = assemble::open(config).await?;
+    let mistakes = open.ca.profile_mistakes();
+    if !mistakes.is_empty() {
+        return Err(Failure::usage(format!(
+            "the configuration has mistakes:\n  {}",
+            mistakes.join("\n  ")
+        ))
+        .fix("make the authority first, with muster ca create or muster ca import, or name another"));
+    }
     // Every socket is bound before anything starts, so that a port that is taken costs nothing.
     let socket = assemble::socket_path(&config.data);
     let listeners = Listeners {

@@ -12,6 +12,7 @@ mod enrol;
 mod fleet;
 mod import;
 mod life;
+mod profiles;
 mod roles;
 mod rollover;
 

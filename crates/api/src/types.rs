@@ -302,6 +302,12 @@ pub struct Profile {
     pub grace: String,
     /// Whether certificates may be renewed.
     pub renewable: bool,
+    /// The keys that are taken: `p256`, …; `rsa2048` is RSA of at least so many bits.
+    pub keys: Vec<String>,
+    /// The alternative names that are let in beside the device's own: `dns`, `dns:*.example.org`, `ip:10.0.0.0/8`, … .
+    pub sans: Vec<String>,
+    /// What certificates point to, once `public_url` is set: `crl`, `issuer`.
+    pub pointers: Vec<String>,
 }
 
 /// `POST /provisioners`.

@@ -15,6 +15,7 @@ pub mod device;
 pub mod enrol;
 mod error;
 pub mod operator;
+mod pattern;
 pub mod ports;
 pub mod profile;
 pub mod provisioner;

@@ -1,16 +1,22 @@
 //! Profiles: the validated rules of what may be issued.
 
+mod sans;
+
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::SignedDuration;
-use muster_pki::cert::Usages;
-use muster_pki::key::{KeyKind, PublicKey};
+use muster_pki::cert::{Pointers, Usages};
+use muster_pki::key::{KeyKind, PublicKey, RSA_BITS};
+use muster_pki::name::San;
 use muster_pki::time::parse_duration;
 use serde::Deserialize;
 
 use crate::authority;
 use crate::device::Kind;
 use crate::error::Refusal;
+use sans::{SanRule, SanType};
 
 /// No certificate lives longer than ten years, whatever a profile says.
 const LONGEST: SignedDuration = SignedDuration::from_hours(10 * 366 * 24);
@@ -33,6 +39,13 @@ pub struct RawProfile {
     pub renewable: Option<bool>,
     /// The authority that issues, by name.
     pub authority: Option<String>,
+    /// The keys that are taken, such as `p256` or `rsa3072` (RSA of at least so many bits).
+    pub keys: Option<Vec<String>>,
+    /// The alternative names that are let in beside the device's own, such as `dns:*.example.org`, `ip:10.0.0.0/8` or
+    /// `uri`; an empty list lets none in.
+    pub sans: Option<Vec<String>>,
+    /// Which pointers certificates carry once `public_url` is set: `crl`, `issuer`.
+    pub pointers: Option<Vec<String>>,
 }
 
 /// The rules of what may be issued. Made by [`Profiles::new`] only.
@@ -46,6 +59,27 @@ pub struct Profile {
     max: SignedDuration,
     grace: SignedDuration,
     renewable: bool,
+    keys: Vec<KeyKind>,
+    sans: Vec<SanRule>,
+    pointers: Vec<Pointer>,
+}
+
+/// What a certificate may point to (RFC 5280, sections 4.2.1.13 and 4.2.2.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pointer {
+    Crl,
+    Issuer,
+}
+
+impl Pointer {
+    const ALL: [(Self, &'static str); 2] = [(Self::Crl, "crl"), (Self::Issuer, "issuer")];
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let found = Self::ALL.iter().find(|(_, word)| *word == text);
+        found
+            .map(|(pointer, _)| *pointer)
+            .ok_or_else(|| format!("{text:?} is no pointer: choose crl, issuer or both"))
+    }
 }
 
 impl Profile {
@@ -64,6 +98,9 @@ impl Profile {
             max,
             grace: days(7),
             renewable: true,
+            keys: built_in_keys(kind),
+            sans: SanType::ALL.map(|(kind, _)| SanRule::Any(kind)).into(),
+            pointers: Pointer::ALL.map(|(pointer, _)| pointer).into(),
         }
     }
 
@@ -111,6 +148,22 @@ impl Profile {
             profile.authority.clone_from(authority);
         }
         profile.renewable = raw.renewable.unwrap_or(profile.renewable);
+        let mut note = |key: &str, why: String| mistakes.push(format!("profile.{name}.{key}: {why}"));
+        let read_key = |text: &str| {
+            let key = KeyKind::parse(text).map_err(|why| why.to_string())?;
+            refuse_ed25519(key, kind).map_err(|why| why.to_string())?;
+            Ok(key)
+        };
+        read_list(&raw.keys, read_key, &mut profile.keys, |why| note("keys", why));
+        read_list(&raw.sans, SanRule::parse, &mut profile.sans, |why| {
+            note("sans", why)
+        });
+        read_list(&raw.pointers, Pointer::parse, &mut profile.pointers, |why| {
+            note("pointers", why)
+        });
+        if raw.keys.as_ref().is_some_and(Vec::is_empty) {
+            note("keys", "a profile that takes no key issues nothing".into());
+        }
         mistakes.extend(
             profile
                 .contradiction()
@@ -184,16 +237,71 @@ impl Profile {
         self.renewable
     }
 
+    /// The keys that are taken, in the words of the configuration.
+    pub fn keys(&self) -> Vec<String> {
+        self.keys.iter().map(ToString::to_string).collect()
+    }
+
+    /// The alternative names that are let in beside the device's own, in the words of the configuration.
+    pub fn sans(&self) -> Vec<String> {
+        self.sans.iter().map(ToString::to_string).collect()
+    }
+
+    /// Which pointers certificates carry once there is a `public_url`, in the words of the configuration.
+    pub fn pointers(&self) -> Vec<&'static str> {
+        let all = Pointer::ALL.iter();
+        all.filter(|(pointer, _)| self.pointers.contains(pointer))
+            .map(|(_, word)| *word)
+            .collect()
+    }
+
+    /// What of an issuer's pointers goes in.
+    pub(crate) fn chosen<'a>(&self, all: &'a Pointers) -> Cow<'a, Pointers> {
+        if self.pointers.len() >= Pointer::ALL.len() {
+            return Cow::Borrowed(all);
+        }
+        let wanted = |pointer, text: &Option<String>| {
+            let text = text.clone();
+            text.filter(|_| self.pointers.contains(&pointer))
+        };
+        Cow::Owned(Pointers {
+            crl: wanted(Pointer::Crl, &all.crl),
+            issuer: wanted(Pointer::Issuer, &all.issuer),
+        })
+    }
+
     /// Refuses keys that this profile does not take.
     pub(crate) fn accept_key(&self, key: &PublicKey) -> Result<(), Refusal> {
-        // Mbed TLS cannot parse a server certificate with an Ed25519 key at all.
-        if key.kind() == KeyKind::Ed25519 && self.kind != Kind::Client {
-            return Err(Refusal::new(
-                "an Ed25519 key is not accepted for a server: many devices could not connect",
-            )
-            .fix("make a P-256 key"));
+        refuse_ed25519(key.kind(), self.kind)?;
+        let taken = |allowed: &KeyKind| match (allowed, key.kind()) {
+            (KeyKind::Rsa(least), KeyKind::Rsa(bits)) => bits >= *least,
+            (one, other) => *one == other,
+        };
+        if self.keys.iter().any(taken) {
+            return Ok(());
         }
-        Ok(())
+        Err(Refusal::new(format!(
+            "the profile {:?} does not take a key of type {}",
+            self.name,
+            key.kind()
+        ))
+        .fix(format!("make a key of type {}", self.keys().join(" or "))))
+    }
+
+    /// Refuses alternative names that this profile does not let in. The device's own name needs no rule.
+    pub(crate) fn accept_sans(&self, sans: &[San], own: &str) -> Result<(), Refusal> {
+        let is_own = |san: &San| matches!(san, San::Dns(name) if name == own);
+        let lets_in = |san: &San| is_own(san) || self.sans.iter().any(|rule| rule.lets_in(san));
+        let Some(other) = sans.iter().find(|san| !lets_in(san)) else {
+            return Ok(());
+        };
+        let fix = if self.sans.is_empty() {
+            "ask for no alternative name".to_owned()
+        } else {
+            format!("ask for names of {} only", self.sans().join(", "))
+        };
+        let why = format!("the profile {:?} does not let the name {other} in", self.name);
+        Err(Refusal::new(why).fix(fix))
     }
 
     /// Refuses a validity outside the rules. Whole seconds count.
@@ -221,9 +329,46 @@ impl Profile {
     }
 }
 
+/// What the field's TLS stacks can use; Mbed TLS cannot parse a server certificate with an Ed25519 key at all.
+fn built_in_keys(kind: Kind) -> Vec<KeyKind> {
+    let least = u16::try_from(*RSA_BITS.start()).unwrap_or(u16::MAX);
+    let mut keys = vec![KeyKind::P256, KeyKind::P384, KeyKind::P521, KeyKind::Rsa(least)];
+    if kind == Kind::Client {
+        keys.push(KeyKind::Ed25519);
+    }
+    keys
+}
+
+fn refuse_ed25519(key: KeyKind, kind: Kind) -> Result<(), Refusal> {
+    if key == KeyKind::Ed25519 && kind != Kind::Client {
+        return Err(Refusal::new(
+            "an Ed25519 key is not accepted for a server: many devices could not connect",
+        )
+        .fix("make a P-256 key"));
+    }
+    Ok(())
+}
+
+/// Reads every entry of a list that is given into its place; tells of each that cannot be read.
+fn read_list<T>(
+    texts: &Option<Vec<String>>,
+    read: impl Fn(&str) -> Result<T, String>,
+    place: &mut Vec<T>,
+    mut mistake: impl FnMut(String),
+) {
+    let Some(texts) = texts else { return };
+    place.clear();
+    for text in texts {
+        match read(text) {
+            Ok(entry) => place.push(entry),
+            Err(why) => mistake(why),
+        }
+    }
+}
+
 /// Every profile by name: the built-in ones, and those that configuration adds or changes.
 #[derive(Debug, Clone)]
-pub struct Profiles(BTreeMap<String, Profile>);
+pub struct Profiles(BTreeMap<String, Arc<Profile>>);
 
 impl Profiles {
     /// Checks every configured profile; all mistakes are reported at once.
@@ -231,12 +376,12 @@ impl Profiles {
         let built_in = [Kind::Client, Kind::Server, Kind::Broker].map(Profile::built_in);
         let mut profiles: BTreeMap<_, _> = built_in
             .into_iter()
-            .map(|profile| (profile.name.clone(), profile))
+            .map(|profile| (profile.name.clone(), Arc::new(profile)))
             .collect();
         let mut mistakes = Vec::new();
         for (name, raw) in configured {
             match Profile::from_raw(name, raw) {
-                Ok(profile) => drop(profiles.insert(name.clone(), profile)),
+                Ok(profile) => drop(profiles.insert(name.clone(), Arc::new(profile))),
                 Err(more) => mistakes.extend(more),
             }
         }
@@ -248,7 +393,7 @@ impl Profiles {
     }
 
     /// A profile by name.
-    pub fn get(&self, name: &str) -> Result<&Profile, Refusal> {
+    pub fn get(&self, name: &str) -> Result<&Arc<Profile>, Refusal> {
         self.0.get(name).ok_or_else(|| {
             let names: Vec<_> = self.0.keys().map(String::as_str).collect();
             Refusal::new(format!("there is no profile {name:?}"))
@@ -258,7 +403,7 @@ impl Profiles {
 
     /// The longest time after its end that any certificate may still be renewed.
     pub(crate) fn longest_grace(&self) -> SignedDuration {
-        let graces = self.0.values().map(Profile::grace);
+        let graces = self.iter().map(Profile::grace);
         graces.max().unwrap_or_default()
     }
 
@@ -267,12 +412,12 @@ impl Profiles {
         let server = self.get(Kind::Server.as_str())?;
         Ok(Profile {
             authority: authority::DEFAULT.to_owned(),
-            ..server.clone()
+            ..Profile::clone(server)
         })
     }
 
     /// Every profile, by name.
     pub fn iter(&self) -> impl Iterator<Item = &Profile> {
-        self.0.values()
+        self.0.values().map(|profile| &**profile)
     }
 }

@@ -164,6 +164,20 @@ impl Ca {
         self.settings.profiles.iter()
     }
 
+    /// Profiles that name an authority that is not there, in words with their keys; empty if all is well.
+    pub fn profile_mistakes(&self) -> Vec<String> {
+        let state = self.state.load();
+        let homeless = self
+            .profiles()
+            .filter(|profile| state.authority(profile.authority()).is_err());
+        homeless
+            .map(|profile| {
+                let (name, authority) = (profile.name(), profile.authority());
+                format!("profile.{name}.authority: there is no authority {authority:?}")
+            })
+            .collect()
+    }
+
     /// When the first living certificate is due for renewal: at two thirds of its life.
     pub async fn first_renewal_due(&self) -> Result<Option<Timestamp>, Error> {
         let first = self.store.first_to_expire(self.clock.now()).await?;

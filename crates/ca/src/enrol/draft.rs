@@ -41,6 +41,7 @@ impl Draft {
         let not_after = whole(wished_end.min(last));
         let not_before = whole(start.unwrap_or_else(|| now - backdate_of(not_after.duration_since(now))))
             .max(issuer.certificate.not_before());
+        let pointers = grant.profile().chosen(&issuer.pointers);
         let template = Template {
             serial: serial.as_bytes(),
             common_name: grant.device().as_str(),
@@ -49,7 +50,7 @@ impl Draft {
             not_after,
             key: grant.key(),
             role: Role::Leaf(grant.profile().usages()),
-            pointers: &issuer.pointers,
+            pointers: &pointers,
         };
         let bytes = template.to_be_signed(Some(&issuer.issuer))?;
         let key = issuer.generation.key.as_deref();

@@ -2,6 +2,8 @@
 
 mod names;
 
+use std::sync::Arc;
+
 use jiff::{SignedDuration, Timestamp};
 use muster_pki::csr::Csr;
 use muster_pki::key::PublicKey;
@@ -31,7 +33,7 @@ const OPERATOR: &str = "operator";
 /// A wish that was granted. Its fields are private: what stands here has been decided.
 #[derive(Debug)]
 pub(crate) struct Grant {
-    profile: Profile,
+    profile: Arc<Profile>,
     device: Device,
     expected: Option<u64>,
     sans: Vec<San>,
@@ -207,7 +209,7 @@ pub(crate) fn decide(
 /// The grant of a device that renews: what it has, again.
 pub(crate) fn renewal(
     caller: &Caller,
-    profile: &Profile,
+    profile: &Arc<Profile>,
     key: &PublicKey,
     now: Timestamp,
 ) -> Result<Grant, Error> {
@@ -222,6 +224,8 @@ pub(crate) fn renewal(
     profile.accept_key(key)?;
     let before = &holder.certificate;
     let parsed = muster_pki::cert::Certificate::from_der(&before.der)?;
+    let sans = parsed.sans();
+    profile.accept_sans(&sans, before.device.as_str())?;
     let backdated = super::draft::backdate(before.not_before, before.not_after);
     let (_, _, longest) = profile.validity();
     let life = before.not_after.duration_since(before.not_before) - backdated;
@@ -236,7 +240,7 @@ pub(crate) fn renewal(
         profile: profile.clone(),
         device,
         expected,
-        sans: parsed.sans(),
+        sans,
         key: key.clone(),
         not_before: None,
         not_after: now + life.min(longest),
@@ -293,7 +297,7 @@ fn choose_profile<'a>(
     name: &DeviceName,
     device: Option<&Device>,
     profiles: &'a Profiles,
-) -> Result<&'a Profile, Error> {
+) -> Result<&'a Arc<Profile>, Error> {
     let registered = device.map(|device| device.profile.as_str());
     let chosen = match caller.who() {
         Who::Operator { .. } => {
@@ -522,7 +526,7 @@ pub(crate) fn listener(
     key: &PublicKey,
     now: Timestamp,
 ) -> Result<Grant, Error> {
-    let profile = settings.profiles.listener()?;
+    let profile = Arc::new(settings.profiles.listener()?);
     let sans = settings
         .dns
         .iter()

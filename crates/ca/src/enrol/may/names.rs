@@ -38,6 +38,7 @@ pub(super) fn alternative_names(
             "a certificate has at most {MAX_SANS} alternative names"
         )));
     }
+    profile.accept_sans(&sans, name.as_str())?;
     if profile.kind() != Kind::Client && !sans.iter().any(|san| matches!(san, San::Dns(_))) {
         return Err(
             Refusal::new("a server needs a DNS name: some devices cannot match addresses")

@@ -79,7 +79,14 @@ impl Claims {
 pub(super) async fn list(State(edge): State<Edge>, RawQuery(query): RawQuery) -> Result<Response, Failure> {
     let (from, limit) = page(query.as_deref().unwrap_or_default())?;
     let all = edge.ca().provisioners();
-    let claims = || edge.ca().settings().profiles.get(SHOWN).ok().map(Claims::of);
+    let claims = || {
+        edge.ca()
+            .settings()
+            .profiles
+            .get(SHOWN)
+            .ok()
+            .map(|profile| Claims::of(profile))
+    };
     let shown = all.iter().skip(from).take(limit);
     let provisioners = shown
         .map(|provisioner| listed(provisioner, claims()))
