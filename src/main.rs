@@ -9,6 +9,10 @@ mod real;
 
 use std::process::ExitCode;
 
+/// Requests are freed on another thread than the one that read them, which glibc's allocator is slow at.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     cli::run(std::env::args_os())
 }

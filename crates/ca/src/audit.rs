@@ -14,7 +14,7 @@ pub struct Act {
     pub via: String,
     /// From where: an address or `local`; may be empty.
     pub source: String,
-    /// What: a word such as `certificate.issued`. Also the kind of the event that goes to the outbox.
+    /// What: a word such as `certificate.issued`. Also the kind of the event that others hear.
     pub action: &'static str,
     /// To what: a device, a serial number, an authority.
     pub subject: String,

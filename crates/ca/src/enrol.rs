@@ -92,7 +92,7 @@ impl Issued {
 impl Ca {
     /// Issues a certificate for a request.
     ///
-    /// When this returns, the certificate, the spent or bound token, the device's state, the audit entry and the event
+    /// When this returns, the certificate, the spent or bound token, the device's state, and the audit entry
     /// are on the disk. An enrolment token that was bound to this very key gives the certificate it gave before.
     pub async fn enrol(&self, ask: Ask) -> Result<Issued, Error> {
         // 1. Who asks. First, because it is what a stranger fails at, and costs them no work of ours.

@@ -2,7 +2,7 @@
 //!
 //! Enter at [`Ca`]; everything an edge can ask of the authority is a method of it. [`Ca::enrol`] is the path of the
 //! house: a [`Proof`](enrol::who::Proof) becomes a [`Caller`], a wish becomes a grant, a grant becomes a
-//! draft, a signed draft is recorded in one transaction with its token, device, audit entry and event, and only then
+//! draft, a signed draft is recorded in one transaction with its token, device, and audit entry, and only then
 //! handed out. Renewal, revocation and roll-over have the same shape.
 //!
 //! Absent on purpose: a runtime, HTTP, SQL, files, the wall clock. What is outside is four traits in [`ports`].

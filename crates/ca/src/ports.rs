@@ -84,7 +84,7 @@ pub enum SignerError {
 /// Everything that is recorded. Reads see what was committed; a change is durable when [`Store::commit`] returns.
 #[async_trait]
 pub trait Store: Send + Sync {
-    /// Applies a change whole or not at all, with its audit entries and events, and returns once it is on the disk.
+    /// Applies a change whole or not at all, with its audit entry, and returns once it is on the disk.
     ///
     /// Changes that arrive together may share one transaction of the database; one that is refused does not touch
     /// the others.
@@ -141,7 +141,7 @@ pub trait Store: Send + Sync {
     async fn audit(&self, page: AuditPage) -> Result<Vec<Entry>, StoreError>;
     /// Whether a change could be made durable now: writes something small.
     async fn probe(&self, now: Timestamp) -> Result<(), StoreError>;
-    /// Deletes what has expired: spent tokens, drawer entries and events older than the retention.
+    /// Deletes what has expired: spent tokens.
     async fn tidy(&self, now: Timestamp) -> Result<(), StoreError>;
 }
 
@@ -171,12 +171,12 @@ pub enum StoreError {
     Damaged(String),
 }
 
-/// One durable transaction: what to write, who did it, and what others will hear.
+/// One durable transaction: what to write, and who did it.
 #[derive(Debug, Clone)]
 pub struct Change {
     /// The writes, in order. If one is refused, none is made.
     pub writes: Vec<Write>,
-    /// The act. It becomes an audit entry and, under the same name, an event in the outbox.
+    /// The act. It becomes an audit entry, which is also the event that others hear.
     pub act: Act,
 }
 

@@ -162,20 +162,14 @@ impl<'c> Batch<'c> {
 
     fn record(&mut self, act: &Act) -> Result<(), Fault> {
         let entry = Entry::chain(act, &self.chain.writer, self.chain.sequence + 1, self.chain.hash);
-        let (sequence, at) = (whole(entry.sequence), millis(entry.at));
         run(
             self.conn,
             "INSERT INTO audit (sequence, writer, at, actor, via, source, action, subject, detail, before, hash)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
             params![
-                sequence, WRITER, at, entry.actor, entry.via, entry.source, entry.action, entry.subject, entry.detail,
-                entry.before, entry.hash
+                whole(entry.sequence), WRITER, millis(entry.at), entry.actor, entry.via, entry.source, entry.action,
+                entry.subject, entry.detail, entry.before, entry.hash
             ],
-        )?;
-        run(
-            self.conn,
-            "INSERT INTO events (id, at, kind, subject, detail) VALUES (?1, ?2, ?3, ?4, ?5)",
-            params![sequence, at, entry.action, entry.subject, entry.detail],
         )?;
         self.chain.sequence = entry.sequence;
         self.chain.hash = entry.hash;

@@ -132,6 +132,7 @@ CREATE TABLE crls (
     PRIMARY KEY (authority, generation)
 ) STRICT;
 
+-- Also the outbox: an entry is the event that others hear, and its number their cursor.
 CREATE TABLE audit (
     sequence INTEGER PRIMARY KEY,
     writer   INTEGER NOT NULL,
@@ -149,15 +150,6 @@ CREATE TRIGGER audit_is_not_changed BEFORE UPDATE ON audit
     BEGIN SELECT RAISE(ABORT, 'audit entries are never changed'); END;
 CREATE TRIGGER audit_is_not_deleted BEFORE DELETE ON audit
     BEGIN SELECT RAISE(ABORT, 'audit entries are never deleted'); END;
-
--- The outbox. The id is the audit entry's number, so it never comes twice, however many events were tidied away.
-CREATE TABLE events (
-    id      INTEGER PRIMARY KEY,
-    at      INTEGER NOT NULL,
-    kind    TEXT NOT NULL,
-    subject TEXT NOT NULL,
-    detail  TEXT NOT NULL
-) STRICT;
 
 -- What the readiness check writes to see whether writing works; as large as a change, so that it fails when one would.
 CREATE TABLE probe (

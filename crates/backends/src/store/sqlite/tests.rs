@@ -160,40 +160,6 @@ async fn audit_entries_cannot_be_changed_or_deleted() {
 }
 
 #[tokio::test]
-async fn every_change_is_one_event_with_the_number_of_its_entry() {
-    let (_dir, path) = place();
-    let store = SqliteStore::create(&path, SEED).unwrap();
-    let events = || {
-        on_writer(&store, |conn| {
-            let mut statement = conn
-                .prepare("SELECT id, kind, subject FROM events ORDER BY id")
-                .unwrap();
-            let rows = statement
-                .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
-                .unwrap();
-            rows.map(Result::unwrap).collect::<Vec<(i64, String, String)>>()
-        })
-    };
-    issue(&store, 1).await.unwrap();
-    assert_eq!(
-        events().await.unwrap(),
-        [(1, "certificate.issued".into(), "site-1".into())]
-    );
-    store
-        .tidy(noon() + jiff::SignedDuration::from_hours(24 * 7))
-        .await
-        .unwrap();
-    assert_eq!(events().await.unwrap().len(), 1, "kept for a week");
-    store
-        .tidy(noon() + jiff::SignedDuration::from_hours(24 * 7 + 1))
-        .await
-        .unwrap();
-    assert_eq!(events().await.unwrap(), []);
-    issue(&store, 2).await.unwrap();
-    assert_eq!(events().await.unwrap()[0].0, 2, "a number never comes twice");
-}
-
-#[tokio::test]
 async fn a_full_disk_is_said_and_gets_over() {
     let (_dir, path) = place();
     let store = SqliteStore::create(&path, SEED).unwrap();

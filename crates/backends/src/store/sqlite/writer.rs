@@ -26,8 +26,6 @@ const LINGER: Duration = Duration::from_micros(150);
 const TIDY_STEP: i64 = 2_000;
 /// What a change alone in its batch adds to the log, about.
 const PROBE_BYTES: i64 = 48 * 1024;
-/// How long events are kept for those who were away; who was away longer starts from a snapshot.
-const EVENT_RETENTION_MS: i64 = 7 * 86_400_000;
 
 /// What the thread can be asked to do.
 pub(super) enum Job {
@@ -200,11 +198,5 @@ fn tidy(conn: &Connection, now: i64) -> Result<bool, Fault> {
          (SELECT expires, token FROM spent WHERE expires < ?1 ORDER BY expires, token LIMIT ?2)",
         params![now, TIDY_STEP],
     )?;
-    // Numbers and moments of events rise together, so the first that is young enough ends the search.
-    let events = run(
-        conn,
-        "DELETE FROM events WHERE id IN (SELECT id FROM events ORDER BY id LIMIT ?2) AND at < ?1",
-        params![now.saturating_sub(EVENT_RETENTION_MS), TIDY_STEP],
-    )?;
-    Ok(i64::try_from(spent.max(events)).unwrap_or(0) == TIDY_STEP)
+    Ok(i64::try_from(spent).unwrap_or(0) == TIDY_STEP)
 }
