@@ -23,6 +23,15 @@ pub(super) enum ProvisionerCommand {
         /// File with its password: read if it exists, else made
         #[arg(long, value_name = "FILE")]
         password_file: PathBuf,
+        /// Profiles it may ask for; else client and server
+        #[arg(long = "profile", value_name = "A,B", value_delimiter = ',')]
+        profiles: Vec<String>,
+        /// Names it may ask for, such as 'site-*'; else any
+        #[arg(long, value_name = "A,B", value_delimiter = ',')]
+        names: Vec<String>,
+        /// Let it replace the key of a device that has a living certificate
+        #[arg(long)]
+        replace: bool,
     },
     /// List provisioners
     List,
@@ -39,7 +48,13 @@ pub(super) async fn run(
     command: ProvisionerCommand,
 ) -> Result<Exit, Failure> {
     match command {
-        ProvisionerCommand::Add { name, password_file } => {
+        ProvisionerCommand::Add {
+            name,
+            password_file,
+            profiles,
+            names,
+            replace,
+        } => {
             if !password_file.exists() {
                 write_private(&password_file, drawn().as_bytes())?;
             }
@@ -47,14 +62,33 @@ pub(super) async fn run(
             let request = AddProvisioner {
                 name,
                 password: password.to_string(),
+                profiles,
+                names,
+                may_replace: replace,
             };
             let made: Provisioner = session.client.post("/provisioners", &request).await?;
             voice.data(&made.kid, &made)?;
         }
         ProvisionerCommand::List => {
             let provisioners: Vec<Provisioner> = session.client.get("/provisioners").await?;
-            let head = ["NAME", "KEY", "PROFILES"].map(str::to_owned).to_vec();
-            let row = |p: &Provisioner| vec![p.name.clone(), p.kid.clone(), p.profiles.join(", ")];
+            let head = ["NAME", "KEY", "PROFILES", "NAMES", "REPLACES KEYS"]
+                .map(str::to_owned)
+                .to_vec();
+            let row = |p: &Provisioner| {
+                let names = if p.names.is_empty() {
+                    "any".to_owned()
+                } else {
+                    p.names.join(", ")
+                };
+                let replaces = if p.may_replace { "yes" } else { "no" };
+                vec![
+                    p.name.clone(),
+                    p.kid.clone(),
+                    p.profiles.join(", "),
+                    names,
+                    replaces.into(),
+                ]
+            };
             let rows: Vec<_> = std::iter::once(head)
                 .chain(provisioners.iter().map(row))
                 .collect();

@@ -2,6 +2,7 @@
 //! requests. Written from RFC 7516 and RFC 7518, apart from Muster's own code, so that the two check each other.
 
 use std::num::NonZeroU32;
+use std::path::Path;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::key_wrap::{AES_128, AesKek, KeyWrap};
@@ -24,6 +25,7 @@ pub const PROVISIONER: &str = "iot-devices";
 /// A provisioner whose key is open.
 pub struct Requester {
     key: EcdsaKeyPair,
+    name: String,
     kid: String,
     url: String,
 }
@@ -31,19 +33,24 @@ pub struct Requester {
 impl Requester {
     /// Opens the key of this Muster's first provisioner, over HTTPS and with the password in its data directory.
     pub fn of(muster: &Muster) -> Self {
+        Self::named(muster, PROVISIONER, &muster.data().join("provisioner-password"))
+    }
+
+    /// Opens the key of any provisioner.
+    pub fn named(muster: &Muster, name: &str, password: &Path) -> Self {
         let https = Https::new(muster.api, &muster.root());
         let list = https.get("/provisioners").expect(200, "").json();
         let listed = list["provisioners"].as_array().unwrap();
         let ours = listed
             .iter()
-            .find(|provisioner| provisioner["name"] == PROVISIONER)
+            .find(|provisioner| provisioner["name"] == name)
             .unwrap();
         let kid = ours["key"]["kid"].as_str().unwrap().to_owned();
         let sealed = https
             .get(&format!("/provisioners/{kid}/encrypted-key"))
             .expect(200, "")
             .json();
-        let password = std::fs::read(muster.data().join("provisioner-password")).unwrap();
+        let password = std::fs::read(password).unwrap();
         let jwk = decrypt(sealed["key"].as_str().unwrap(), password.trim_ascii_end());
         let part = |name: &str| BASE64URL.decode(jwk[name].as_str().unwrap()).unwrap();
         let point = [&[4][..], &part("x"), &part("y")].concat();
@@ -51,6 +58,7 @@ impl Requester {
         let key = EcdsaKeyPair::from_private_key_and_public_key(algorithm, &part("d"), &point).unwrap();
         Self {
             key,
+            name: name.to_owned(),
             kid,
             url: muster.url(),
         }
@@ -64,7 +72,7 @@ impl Requester {
     pub fn claims(&self, subject: &str) -> Value {
         let now = now();
         json!({
-            "iss": PROVISIONER, "aud": format!("{}/1.0/sign", self.url), "sub": subject, "sans": [subject],
+            "iss": self.name, "aud": format!("{}/1.0/sign", self.url), "sub": subject, "sans": [subject],
             "jti": random_hex(), "iat": now, "nbf": now, "exp": now + 300,
         })
     }

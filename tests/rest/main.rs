@@ -13,6 +13,7 @@ mod fleet;
 mod import;
 mod life;
 mod profiles;
+mod provisioners;
 mod roles;
 mod rollover;
 

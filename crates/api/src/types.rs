@@ -318,6 +318,15 @@ pub struct AddProvisioner {
     pub name: String,
     /// Its password, at least 128 random bits.
     pub password: String,
+    /// The profiles it may ask for; else `client` and `server`.
+    #[serde(default)]
+    pub profiles: Vec<String>,
+    /// The names it may ask for, as patterns such as `site-*`; else any.
+    #[serde(default)]
+    pub names: Vec<String>,
+    /// Whether it may replace the key of a device that has a living certificate.
+    #[serde(default)]
+    pub may_replace: bool,
 }
 
 /// A provisioner.
@@ -329,6 +338,10 @@ pub struct Provisioner {
     pub kid: String,
     /// The profiles it may ask for.
     pub profiles: Vec<String>,
+    /// The names it may ask for, as patterns; empty: any.
+    pub names: Vec<String>,
+    /// Whether it may replace the key of a device that has a living certificate.
+    pub may_replace: bool,
     /// Since when.
     pub created: String,
 }

@@ -131,7 +131,7 @@ impl Ca {
             now,
         };
         let grant = may::decide(caller, csr, wish, name, &facts, &self.settings.profiles)?;
-        may::accept_server_names(&grant, &self.settings.dns)?;
+        may::accept_token_names(&grant, &self.settings.dns)?;
         self.refuse_foreign_server_names(&grant).await?;
         if wish.reuse
             && let Some(same) = grant.same_as(&living)

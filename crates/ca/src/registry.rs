@@ -12,7 +12,7 @@ use crate::enrol::who::Proof;
 use crate::error::Error;
 use crate::operator::{Operator, Permission, Role};
 use crate::ports::{Change, StoreError, Write};
-use crate::provisioner::Provisioner;
+use crate::provisioner::{Provisioner, check_names};
 use crate::token::{EnrolmentToken, MAX_USES};
 
 /// The longest that an enrolment token may live.
@@ -31,6 +31,19 @@ pub struct TokenWish {
     pub profile: String,
     /// How long it is good for.
     pub lifetime: SignedDuration,
+}
+
+/// What a provisioner is to be allowed.
+#[derive(Debug, Clone, Default)]
+pub struct ProvisionerWish {
+    /// Its name.
+    pub name: String,
+    /// The profiles it may ask for; none: `client` and `server`.
+    pub profiles: Vec<String>,
+    /// The names it may ask for, as patterns such as `site-*`; none: any.
+    pub names: Vec<String>,
+    /// Whether it may replace the key of a device that has a living certificate.
+    pub may_replace: bool,
 }
 
 impl Ca {
@@ -144,13 +157,30 @@ impl Ca {
     pub async fn add_provisioner(
         &self,
         proof: Proof,
-        name: &str,
+        wish: ProvisionerWish,
         password: &str,
     ) -> Result<Provisioner, Error> {
         let caller = self.administrator(proof).await?;
+        for profile in &wish.profiles {
+            self.settings.profiles.get(profile)?;
+        }
+        check_names(&wish.names)?;
         let now = self.clock.now();
-        let provisioner = self.make_provisioner(name, password, now)?;
-        let act = caller.act(now, "provisioner.added", name.to_owned(), String::new());
+        let usual = self.make_provisioner(&wish.name, password, now)?;
+        let provisioner = Provisioner {
+            profiles: if wish.profiles.is_empty() {
+                usual.profiles
+            } else {
+                wish.profiles
+            },
+            names: wish.names,
+            may_replace: wish.may_replace,
+            ..usual
+        };
+        let detail = serde_json::json!({
+            "profiles": provisioner.profiles, "names": provisioner.names, "may_replace": provisioner.may_replace,
+        });
+        let act = caller.act(now, "provisioner.added", wish.name, detail.to_string());
         self.store
             .commit(Change {
                 writes: vec![Write::Provisioner(provisioner.clone())],

@@ -276,7 +276,8 @@ impl Ca {
         )))
     }
 
-    /// Operators may; a device may revoke its own; a provisioner's token names the one serial number it is good for.
+    /// Operators may; a device may revoke its own; a provisioner's token names the one serial number it is good for, of a
+    /// certificate that it could have asked for.
     fn accept_revoker(&self, caller: &Caller, certificate: &Certificate) -> Result<(), Error> {
         match caller.who() {
             Who::Operator { .. } => caller.demand(Permission::Operate),
@@ -287,15 +288,11 @@ impl Ca {
                     return Err(Refusal::new("the token was made for another serial number").into());
                 }
                 let provisioner = &token.provisioner.record;
+                // The authority's own certificates have names that nobody can ask for.
+                let device = DeviceName::parse(certificate.device.as_str())?;
                 let kind = self.settings.profiles.get(&certificate.profile)?.kind();
-                if !provisioner.may_ask_for(&certificate.profile, kind) {
-                    let name = &provisioner.name;
-                    return Err(Refusal::new(format!(
-                        "the provisioner {name:?} may not revoke this certificate"
-                    ))
-                    .into());
-                }
-                Ok(())
+                provisioner.accept_profile(&certificate.profile, kind, device.as_str())?;
+                Ok(provisioner.accept_name(device.as_str())?)
             }
             Who::Enrolment(_) => Err(Refusal::new("an enrolment token does not revoke").into()),
         }

@@ -287,6 +287,7 @@ impl Ca {
             jwk: serde_json::to_string(&jwk).map_err(|why| Error::Internal(why.to_string()))?,
             encrypted_key: Some(encrypt_private_jwk(&key, password.as_bytes(), &random)?),
             profiles: vec!["client".into(), "server".into()],
+            names: Vec::new(),
             may_replace: false,
             created: now,
         })

@@ -274,18 +274,32 @@ pub(crate) fn accept_wildcards(grant: &Grant, server: &DeviceName) -> Result<(),
     }
 }
 
-/// What a token may not put into a server's certificate: wildcards, and the names under which clients reach the CA.
-pub(crate) fn accept_server_names(grant: &Grant, ca: &[String]) -> Result<(), Refusal> {
-    if grant.profile.kind() == Kind::Client || grant.how == OPERATOR {
+/// What a token cannot get: for a client the DNS names under which others reach the CA, for a server (whose own name an
+/// operator chose) their addresses as well, and wildcards.
+pub(crate) fn accept_token_names(grant: &Grant, ca: &[String]) -> Result<(), Refusal> {
+    if grant.how == OPERATOR {
         return Ok(());
     }
+    let is_ca = |text: &str| ca.iter().any(|name| name.eq_ignore_ascii_case(text));
+    let client = grant.profile.kind() == Kind::Client;
     let own = grant.device.name.as_str();
-    for san in grant.sans.iter().map(San::text).filter(|san| san != own) {
-        if san.starts_with("*.") || ca.iter().any(|name| name.eq_ignore_ascii_case(&san)) {
-            return Err(Refusal::new(format!(
-                "a token cannot put the name {san} into a server's certificate"
-            ))
-            .fix("an operator can: muster cert sign"));
+    if client && is_ca(own) {
+        return Err(
+            Refusal::new(format!("{own} is a name of this CA and cannot be a client's"))
+                .fix("choose another name"),
+        );
+    }
+    for san in &grant.sans {
+        let text = san.text();
+        let refused = match (client, san) {
+            (true, San::Dns(_)) => is_ca(&text),
+            (true, San::Ip(_) | San::Email(_) | San::Uri(_)) => false,
+            (false, _) => text != own && (text.starts_with("*.") || is_ca(&text)),
+        };
+        if refused {
+            let kind = grant.profile.kind().as_str();
+            let why = format!("a token cannot put the name {text} into a {kind}'s certificate");
+            return Err(Refusal::new(why).fix("an operator can: muster cert sign"));
         }
     }
     Ok(())
@@ -308,18 +322,9 @@ fn choose_profile<'a>(
         }
         Who::Token(token) => {
             let profile = profiles.get(registered.unwrap_or("client"))?;
-            if !token
-                .provisioner
-                .record
-                .may_ask_for(profile.name(), profile.kind())
-            {
-                return Err(Refusal::new(format!(
-                    "the provisioner {:?} may not ask for the profile {:?} that {name} has",
-                    token.provisioner.record.name,
-                    profile.name()
-                ))
-                .into());
-            }
+            let provisioner = &token.provisioner.record;
+            provisioner.accept_profile(profile.name(), profile.kind(), name.as_str())?;
+            provisioner.accept_name(name.as_str())?;
             profile
         }
         Who::Enrolment(token) => {

@@ -259,6 +259,7 @@ async fn add_provisioner(store: &dyn Store) -> Issuer {
         jwk: serde_json::to_string(&jwk).unwrap(),
         encrypted_key: None,
         profiles: vec!["client".into()],
+        names: Vec::new(),
         may_replace: false,
         created: now(),
     };

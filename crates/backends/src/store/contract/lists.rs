@@ -33,6 +33,7 @@ fn provisioner(name: &str) -> Provisioner {
         jwk: "{}".into(),
         encrypted_key: None,
         profiles: vec!["client".into(), "with \"quotes\"".into()],
+        names: vec!["site-*".into()],
         may_replace: true,
         created: noon(),
     }

@@ -133,16 +133,18 @@ pub(super) fn generation(conn: &Connection, name: &str, generation: &Generation)
 
 pub(super) fn provisioner(conn: &Connection, provisioner: &Provisioner) -> Result<(), Fault> {
     let profiles = serde_json::json!(provisioner.profiles).to_string();
+    let names = serde_json::json!(provisioner.names).to_string();
     run(
         conn,
-        "INSERT INTO provisioners (name, kid, jwk, encrypted_key, profiles, may_replace, created)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        "INSERT INTO provisioners (name, kid, jwk, encrypted_key, profiles, names, may_replace, created)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         params![
             provisioner.name,
             provisioner.kid,
             provisioner.jwk,
             provisioner.encrypted_key,
             profiles,
+            names,
             provisioner.may_replace,
             millis(provisioner.created)
         ],

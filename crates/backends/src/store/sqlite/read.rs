@@ -74,8 +74,7 @@ pub(super) fn authorities(conn: &Connection) -> Read<Vec<Authority>> {
 }
 
 pub(super) fn provisioners(conn: &Connection) -> Read<Vec<Provisioner>> {
-    let sql =
-        "SELECT name, kid, jwk, encrypted_key, profiles, may_replace, created FROM provisioners ORDER BY id";
+    let sql = "SELECT name, kid, jwk, encrypted_key, profiles, names, may_replace, created FROM provisioners ORDER BY id";
     all(conn, sql, [], rows::provisioner)
 }
 

@@ -165,15 +165,19 @@ pub(super) fn generation(row: &Row<'_>) -> Read<(String, Generation)> {
 }
 
 pub(super) fn provisioner(row: &Row<'_>) -> Read<Provisioner> {
-    let profiles = row.get_ref(4)?.as_str().map_err(rusqlite::Error::from)?;
+    let words = |column| {
+        let json = row.get_ref(column)?.as_str().map_err(rusqlite::Error::from)?;
+        serde_json::from_str(json).map_err(|_| Fault::damaged("provisioner"))
+    };
     Ok(Provisioner {
         name: row.get(0)?,
         kid: row.get(1)?,
         jwk: row.get(2)?,
         encrypted_key: row.get(3)?,
-        profiles: serde_json::from_str(profiles).map_err(|_| Fault::damaged("provisioner"))?,
-        may_replace: row.get(5)?,
-        created: moment(row, 6)?,
+        profiles: words(4)?,
+        names: words(5)?,
+        may_replace: row.get(6)?,
+        created: moment(row, 7)?,
     })
 }
 

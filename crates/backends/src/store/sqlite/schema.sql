@@ -109,6 +109,7 @@ CREATE TABLE provisioners (
     jwk           TEXT NOT NULL,
     encrypted_key TEXT,
     profiles      TEXT NOT NULL, -- JSON, an array of words
+    names         TEXT NOT NULL, -- JSON, an array of patterns
     may_replace   INTEGER NOT NULL,
     created       INTEGER NOT NULL
 ) STRICT;

@@ -68,6 +68,11 @@ fn token_names(token: &Token, csr: &Csr) -> Result<Vec<San>, Error> {
         .map(|text| San::parse(text))
         .collect::<Result<Vec<_>, _>>();
     let sans = sans.map_err(|why| Refusal::new(why.to_string()))?;
+    for san in &sans {
+        if let San::Dns(name) = san {
+            token.provisioner.record.accept_name(name)?;
+        }
+    }
     let common_name = csr.common_name().unwrap_or_default();
     let named = common_name.is_empty()
         || common_name == token.subject

@@ -8,6 +8,7 @@ use muster_ca::authority::ROOT;
 use muster_ca::operator::{Operator, Permission, Role};
 use muster_ca::ports::AuditPage;
 use muster_ca::provisioner::Provisioner;
+use muster_ca::registry::ProvisionerWish;
 use serde::Deserialize;
 use serde_json::json;
 
@@ -97,9 +98,14 @@ pub(super) async fn add_provisioner(
     Body(request): Body<api::AddProvisioner>,
 ) -> Answer<api::Provisioner> {
     let password = zeroize::Zeroizing::new(request.password);
-    Ok(Json(provisioner(
-        &api.ca.add_provisioner(proof, &request.name, &password).await?,
-    )))
+    let wish = ProvisionerWish {
+        name: request.name,
+        profiles: request.profiles,
+        names: request.names,
+        may_replace: request.may_replace,
+    };
+    let added = api.ca.add_provisioner(proof, wish, &password).await?;
+    Ok(Json(provisioner(&added)))
 }
 
 pub(super) async fn remove_provisioner(
@@ -207,6 +213,8 @@ fn provisioner(record: &Provisioner) -> api::Provisioner {
         name: record.name.clone(),
         kid: record.kid.clone(),
         profiles: record.profiles.clone(),
+        names: record.names.clone(),
+        may_replace: record.may_replace,
         created: views::time(record.created),
     }
 }
