@@ -2,9 +2,10 @@
 
 use clap::Subcommand;
 use muster_api::client::escape;
-use muster_api::types::{CreateToken, NewToken, Page, Token};
+use muster_api::types::{CreateToken, NewToken, Page, Revocation, Token, Unbind};
 
 use super::Common;
+use super::cert::tell_revocation;
 use super::connect::Session;
 use super::report::{Exit, Failure, Voice, table};
 
@@ -28,6 +29,17 @@ pub(super) enum TokenCommand {
     Revoke {
         /// The token's id
         id: String,
+    },
+    /// Take back what a device got through a token: revokes its certificates and frees the use
+    #[command(after_help = "Exit code 5: recorded and on the CRL, but not yet proved by every broker.")]
+    Unbind {
+        /// The token's id
+        id: String,
+        /// The device's name
+        name: String,
+        /// Words for the audit log
+        #[arg(long, default_value = "")]
+        note: String,
     },
 }
 
@@ -88,6 +100,12 @@ pub(super) async fn run(common: &Common, voice: Voice, command: TokenCommand) ->
         TokenCommand::Revoke { id } => {
             let answer: serde_json::Value = client.delete(&format!("/tokens/{}", escape(&id))).await?;
             voice.data("withdrawn", &answer)?;
+        }
+        TokenCommand::Unbind { id, name, note } => {
+            let path = format!("/tokens/{}/unbind", escape(&id));
+            let done: Revocation = client.post(&path, &Unbind { name, note }).await?;
+            session.finish().await?;
+            return tell_revocation(voice, &done, "unbound", false);
         }
     }
     session.finish().await?;

@@ -16,6 +16,7 @@ mod profiles;
 mod provisioners;
 mod roles;
 mod rollover;
+mod tokens;
 
 use std::process::Command;
 

@@ -69,6 +69,7 @@ fn routes(name: &str, device: &str, serial: &str) -> Vec<Route> {
             json!({ "device": name, "lifetime": "1h" }),
         ),
         route("DELETE", "/tokens/none", Operate, Value::Null),
+        route("POST", "/tokens/none/unbind", Operate, json!({ "name": device })),
         route("GET", "/authorities", Read, Value::Null),
         route("GET", "/authorities/default/crl", Read, Value::Null),
         route(

@@ -226,6 +226,17 @@ pub struct Token {
     pub by: String,
 }
 
+/// `POST /tokens/{id}/unbind`: what a name got through the token is taken back.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Unbind {
+    /// The name.
+    pub name: String,
+    /// Words for the audit log.
+    #[serde(default)]
+    pub note: String,
+}
+
 /// The answer to `POST /tokens`: the only time the secret is shown.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct NewToken {

@@ -143,13 +143,19 @@ pub struct Certificate {
     pub status: Status,
     /// SHA-256 over its SubjectPublicKeyInfo.
     pub key: [u8; 32],
-    /// How it was asked for: `operator`, `token`, `renewal`, `import`, or `step:` and the provisioner's name.
+    /// How it was asked for: `operator`, `renewal`, `listener`, `token:` and the enrolment token's id, or `step:` and the
+    /// provisioner's name.
     pub how: String,
     /// The certificate, DER.
     pub der: Vec<u8>,
 }
 
 impl Certificate {
+    /// The id of the enrolment token that it was asked for with.
+    pub(crate) fn enrolment_token(&self) -> Option<&str> {
+        self.how.strip_prefix("token:")
+    }
+
     /// Not revoked, and within its validity.
     pub fn is_living(&self, now: Timestamp) -> bool {
         self.status == Status::Active && now <= self.not_after

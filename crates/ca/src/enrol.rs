@@ -5,17 +5,18 @@ pub(crate) mod may;
 pub mod who;
 
 use jiff::Timestamp;
+use muster_pki::crl::Reason;
 use muster_pki::csr::Csr;
 use muster_pki::name::San;
 
 use crate::Ca;
 use crate::audit::Act;
-use crate::certificate::{Certificate, Serial};
+use crate::certificate::{Certificate, Serial, Status};
 use crate::device::DeviceName;
 use crate::enrol::draft::Draft;
 use crate::enrol::who::{Caller, Proof, Purpose, Who};
 use crate::error::{Error, Refusal, compromised};
-use crate::ports::{Change, StoreError};
+use crate::ports::{Binding, Change, StoreError};
 
 /// How often a change is prepared anew because somebody else was faster.
 const ATTEMPTS: usize = 4;
@@ -115,8 +116,15 @@ impl Ca {
 
     async fn enrol_once(&self, caller: &Caller, csr: &Csr, wish: &Wish) -> Result<Issued, Error> {
         let now = self.clock.now();
-        if let Some(before) = self.issued_before(caller, csr).await? {
-            return Ok(before);
+        if let Who::Enrolment(token) = caller.who() {
+            match self
+                .store
+                .binding(&token.id, &csr.public_key().fingerprint())
+                .await?
+            {
+                Some(binding) => return self.bound_before(&binding, now).await,
+                None => token.accept_another(now)?,
+            }
         }
         // 3. What may they have.
         let name = may::name(caller, csr, wish)?;
@@ -185,22 +193,42 @@ impl Ca {
         })
     }
 
-    /// A lost answer costs nothing: the same enrolment token and the same key get the same certificate.
-    async fn issued_before(&self, caller: &Caller, csr: &Csr) -> Result<Option<Issued>, Error> {
-        let Who::Enrolment(token) = caller.who() else {
-            return Ok(None);
-        };
-        let Some(binding) = self
-            .store
-            .binding(&token.id, &csr.public_key().fingerprint())
-            .await?
-        else {
-            return Ok(None);
-        };
-        let certificate = self.store.certificate(&binding.serial).await?;
-        match certificate.filter(|certificate| certificate.is_living(self.clock.now())) {
-            Some(certificate) => self.hand_out(certificate, false).map(Some),
-            None => Ok(None),
+    /// A lost answer costs nothing: the same enrolment token and the same key get the same certificate, until the device
+    /// has said that it has it.
+    async fn bound_before(&self, binding: &Binding, now: Timestamp) -> Result<Issued, Error> {
+        let device = &binding.device;
+        let rearm = format!(
+            "make a new key; an operator lets the device in again with: muster device rearm {device}, and makes a new token"
+        );
+        if let Some(at) = binding.confirmed {
+            let why = format!("{device} confirmed on {at} that it has the certificate of this token and key");
+            let fix = format!("renew with that certificate; if it is lost, {rearm}");
+            return Err(Refusal::new(why).fix(fix).into());
+        }
+        let found = self.store.certificate(&binding.serial).await?;
+        let certificate =
+            found.ok_or_else(|| Error::Internal(format!("{} is bound and not there", binding.serial)))?;
+        match certificate.status {
+            Status::Revoked {
+                reason: Reason::CertificateHold,
+                ..
+            } => Err(Refusal::new(format!("the device {device} is suspended"))
+                .fix(format!(
+                    "an operator resumes it with: muster device resume {device}"
+                ))
+                .into()),
+            Status::Revoked { at, reason } => Err(Refusal::new(format!(
+                "the certificate that this token gave {device} was revoked on {at} ({reason})"
+            ))
+            .fix(rearm)
+            .into()),
+            Status::Active if now > certificate.not_after => Err(Refusal::new(format!(
+                "the certificate that this token gave {device} expired on {}",
+                certificate.not_after
+            ))
+            .fix("ask for a new token; an operator makes it with: muster token create")
+            .into()),
+            Status::Active => self.hand_out(certificate, false),
         }
     }
 

@@ -227,6 +227,22 @@ pub enum Write {
     /// Binds a use of an enrolment token; [`StoreError::Changed`] if it has no use left, was withdrawn, or has bound this
     /// key.
     Bind(Binding),
+    /// Takes back a use that this key has, which is free again; [`StoreError::Changed`] if there is none.
+    Unbind {
+        /// The token's id.
+        token: String,
+        /// SHA-256 over the SubjectPublicKeyInfo of the key.
+        key: [u8; 32],
+    },
+    /// Marks the use that this key has as confirmed; nothing happens if there is none, or if it was confirmed before.
+    Confirm {
+        /// The token's id.
+        token: String,
+        /// SHA-256 over the SubjectPublicKeyInfo of the key.
+        key: [u8; 32],
+        /// When.
+        at: Timestamp,
+    },
     /// Adds an authority or a generation, or changes a generation's stage.
     Authority {
         /// The authority's name.
@@ -259,6 +275,8 @@ pub struct Binding {
     pub serial: Serial,
     /// When.
     pub at: Timestamp,
+    /// Since when the device is known to have its certificate: the token does not give it again.
+    pub confirmed: Option<Timestamp>,
 }
 
 /// An entry of a CRL, as it is read for building one.

@@ -38,6 +38,20 @@ pub struct Revocation {
     pub at: Timestamp,
 }
 
+/// How a device and its certificates move.
+struct Move<'a> {
+    /// From the state it is in to the one it shall be in.
+    state: fn(State) -> State,
+    /// Why its certificates are revoked; `None`: they come off hold.
+    reason: Option<Reason>,
+    action: &'static str,
+    note: &'a str,
+    /// The enrolment token that it is about, if it is about one.
+    token: Option<&'a str>,
+    /// What is recorded beside it.
+    writes: Vec<Write>,
+}
+
 impl Ca {
     /// Revokes for good.
     pub async fn revoke(
@@ -65,15 +79,15 @@ impl Ca {
                         device.state.as_str()
                     )));
                 }
-                self.move_device(
-                    &caller,
-                    device,
-                    State::Revoked,
-                    Some(reason),
-                    "device.revoked",
+                let step = Move {
+                    state: |_| State::Revoked,
+                    reason: Some(reason),
+                    action: "device.revoked",
                     note,
-                )
-                .await
+                    token: None,
+                    writes: Vec::new(),
+                };
+                self.move_device(&caller, device, step).await
             }
         }
     }
@@ -83,9 +97,15 @@ impl Ca {
         let (caller, device) = self.operated(proof, name, note).await?;
         match device.state {
             State::New | State::Active => {
-                let hold = Some(Reason::CertificateHold);
-                self.move_device(&caller, device, State::Suspended, hold, "device.suspended", note)
-                    .await
+                let step = Move {
+                    state: |_| State::Suspended,
+                    reason: Some(Reason::CertificateHold),
+                    action: "device.suspended",
+                    note,
+                    token: None,
+                    writes: Vec::new(),
+                };
+                self.move_device(&caller, device, step).await
             }
             State::Suspended | State::Revoked | State::Retired => {
                 Err(Error::Conflict(format!("{name} is {}", device.state.as_str())))
@@ -102,8 +122,15 @@ impl Ca {
                 device.state.as_str()
             )));
         }
-        self.move_device(&caller, device, State::Active, None, "device.resumed", note)
-            .await
+        let step = Move {
+            state: |_| State::Active,
+            reason: None,
+            action: "device.resumed",
+            note,
+            token: None,
+            writes: Vec::new(),
+        };
+        self.move_device(&caller, device, step).await
     }
 
     /// Takes a device out of service for good; its name stays taken.
@@ -112,9 +139,57 @@ impl Ca {
         if device.state == State::Retired {
             return Err(Error::Conflict(format!("{name} is retired already")));
         }
-        let gone = Some(Reason::CessationOfOperation);
-        self.move_device(&caller, device, State::Retired, gone, "device.retired", note)
-            .await
+        let step = Move {
+            state: |_| State::Retired,
+            reason: Some(Reason::CessationOfOperation),
+            action: "device.retired",
+            note,
+            token: None,
+            writes: Vec::new(),
+        };
+        self.move_device(&caller, device, step).await
+    }
+
+    /// Takes back what a name got through an enrolment token: the use is free again, the device's certificates are revoked
+    /// (whoever used the token may have renewed), and it may enrol with any key. A device that is suspended, revoked or
+    /// retired stays so.
+    pub async fn unbind(
+        &self,
+        proof: Proof,
+        token: &str,
+        name: &DeviceName,
+        note: &str,
+    ) -> Result<Revocation, Error> {
+        let (caller, device) = self.operated(proof, name, note).await?;
+        let all = self.store.certificates_of(name, Timestamp::UNIX_EPOCH).await?;
+        let mine = all
+            .iter()
+            .filter(|certificate| certificate.enrolment_token() == Some(token));
+        let keys: BTreeSet<_> = mine.map(|certificate| certificate.key).collect();
+        let mut writes = Vec::new();
+        for key in keys {
+            if self.store.binding(token, &key).await?.is_some() {
+                let token = token.to_owned();
+                writes.push(Write::Unbind { token, key });
+            }
+        }
+        if writes.is_empty() {
+            return Err(Error::Missing(format!(
+                "the token {token:?} is not bound to {name}"
+            )));
+        }
+        let step = Move {
+            state: |state| match state {
+                State::New | State::Active => State::New,
+                out @ (State::Suspended | State::Revoked | State::Retired) => out,
+            },
+            reason: Some(Reason::PrivilegeWithdrawn),
+            action: "token.unbound",
+            note,
+            token: Some(token),
+            writes,
+        };
+        self.move_device(&caller, device, step).await
     }
 
     /// Lets a device obtain an identity again, with any key. Certificates that were revoked stay revoked.
@@ -133,7 +208,12 @@ impl Ca {
             device: next.clone(),
             expected: Some(device.version),
         }];
-        let act = caller.act(now, "device.rearmed", name.to_string(), note_detail(note));
+        let act = caller.act(
+            now,
+            "device.rearmed",
+            name.to_string(),
+            act_detail(None, note, &[]),
+        );
         self.store.commit(Change { writes, act }).await?;
         Ok(next)
     }
@@ -207,7 +287,7 @@ impl Ca {
             .into_iter()
             .map(|certificate| certificate.serial)
             .collect();
-        let detail = reason_detail(reason, note, &serials[1..]);
+        let detail = act_detail(Some(reason), note, &serials[1..]);
         let act = caller.act(now, "certificate.revoked", subject, detail);
         self.store.commit(Change { writes, act }).await?;
         self.tell_of_revocation();
@@ -230,39 +310,40 @@ impl Ca {
         &self,
         caller: &Caller,
         mut device: Device,
-        state: State,
-        reason: Option<Reason>,
-        action: &'static str,
-        note: &str,
+        step: Move<'_>,
     ) -> Result<Revocation, Error> {
-        let detail = reason.map_or_else(|| note_detail(note), |reason| reason_detail(reason, note, &[]));
         for _ in 0..ATTEMPTS {
             let now = self.clock.now();
-            let to = reason.map_or(Status::Active, |reason| Status::Revoked { at: now, reason });
+            let to = step
+                .reason
+                .map_or(Status::Active, |reason| Status::Revoked { at: now, reason });
             let mut touched = self.usable(&device.name, now).await?;
             touched.retain(|certificate| moves(certificate.status, to));
             let next = Device {
-                state,
+                state: (step.state)(device.state),
                 version: device.version + 1,
                 ..device.clone()
             };
-            let mut writes = vec![Write::Device {
+            let mut writes = step.writes.clone();
+            writes.push(Write::Device {
                 device: next,
                 expected: Some(device.version),
-            }];
+            });
             writes.extend(touched.iter().map(|certificate| status_write(certificate, to)));
             writes.extend(compromises(&touched, to));
-            let act = caller.act(now, action, device.name.to_string(), detail.clone());
+            let subject = match step.token {
+                Some(token) => format!("{} {token}", device.name),
+                None => device.name.to_string(),
+            };
+            let detail = act_detail(step.reason, step.note, &[]);
+            let act = caller.act(now, step.action, subject, detail);
             match self.store.commit(Change { writes, act }).await {
                 Ok(()) => {
                     self.tell_of_revocation();
-                    let serials = touched
-                        .into_iter()
-                        .map(|certificate| certificate.serial)
-                        .collect();
+                    let serials = touched.into_iter().map(|certificate| certificate.serial);
                     return Ok(Revocation {
                         device: device.name,
-                        serials,
+                        serials: serials.collect(),
                         at: now,
                     });
                 }
@@ -346,22 +427,20 @@ fn check_note(note: &str) -> Result<(), Error> {
     Ok(())
 }
 
-fn note_detail(note: &str) -> String {
-    if note.is_empty() {
-        String::new()
-    } else {
-        serde_json::json!({ "note": note }).to_string()
-    }
-}
-
 /// `also`: the certificates that were revoked with the one that the act is about.
-fn reason_detail(reason: Reason, note: &str, also: &[Serial]) -> String {
-    let mut detail = serde_json::json!({ "reason": reason.to_string() });
+fn act_detail(reason: Option<Reason>, note: &str, also: &[Serial]) -> String {
+    let mut detail = serde_json::Map::new();
+    if let Some(reason) = reason {
+        detail.insert("reason".into(), reason.to_string().into());
+    }
     if !note.is_empty() {
-        detail["note"] = note.into();
+        detail.insert("note".into(), note.into());
     }
     if !also.is_empty() {
-        detail["also"] = also.iter().map(Serial::hex).collect();
+        detail.insert("also".into(), also.iter().map(Serial::hex).collect());
     }
-    detail.to_string()
+    if detail.is_empty() {
+        return String::new();
+    }
+    serde_json::Value::Object(detail).to_string()
 }

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use crate::device::DeviceName;
+use crate::error::Error;
 
 /// The most names that one wave may have.
 pub const MAX_USES: u32 = 1_000_000;
@@ -32,4 +33,26 @@ pub struct EnrolmentToken {
     pub withdrawn: Option<Timestamp>,
     /// The operator who made it.
     pub by: String,
+}
+
+impl EnrolmentToken {
+    /// Refuses to bind another key once the token is withdrawn or has expired.
+    ///
+    /// A key that was bound before still gets its certificate until the device confirms it: the certificate is there and
+    /// counted, whoever asks has proved the key, and an answer that was lost on the way is no reason to strand a device.
+    /// To take such a certificate back an operator unbinds the name.
+    pub(crate) fn accept_another(&self, now: Timestamp) -> Result<(), Error> {
+        if self.withdrawn.is_some() {
+            return Err(Error::Unproven(
+                "the enrolment token was withdrawn; ask for a new one".into(),
+            ));
+        }
+        if now > self.expires {
+            return Err(Error::Unproven(format!(
+                "the enrolment token expired on {}; ask for a new one",
+                self.expires
+            )));
+        }
+        Ok(())
+    }
 }

@@ -46,6 +46,27 @@ impl<S: Sync> FromRequestParts<S> for Sender {
     }
 }
 
+/// The holder of a certificate, shown in the TLS handshake.
+pub(crate) struct Holder(pub(crate) Proof);
+
+impl<S: Sync> FromRequestParts<S> for Holder {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Failure> {
+        let shown = match parts.extensions.get::<Peer>() {
+            Some(Peer::Remote { certificate, .. }) => certificate.clone(),
+            Some(Peer::Local { .. } | Peer::Process { .. }) | None => None,
+        };
+        let certificate = shown.ok_or_else(|| {
+            Failure::unproven("this needs the device's certificate: show it in the TLS handshake")
+        })?;
+        Ok(Self(Proof {
+            evidence: Evidence::ClientCertificate(certificate),
+            origin: origin(parts),
+        }))
+    }
+}
+
 /// Where a request came from, for the audit log.
 pub(crate) struct From(pub(crate) Origin);
 

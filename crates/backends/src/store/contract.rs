@@ -329,6 +329,7 @@ async fn enrolment_tokens_bind_and_end(store: &dyn Store) {
         key: [key; 32],
         serial: serial(1),
         at: noon(),
+        confirmed: None,
     };
     let bind = |key| {
         let write = Write::Bind(binding(key));
@@ -352,6 +353,9 @@ async fn enrolment_tokens_bind_and_end(store: &dyn Store) {
         Some(1)
     );
 
+    a_binding_is_confirmed_once_and_taken_back(store, binding(winner)).await;
+    assert_eq!(bind(winner).await, Ok(()), "the use is free again");
+
     let withdraw = || {
         let write = Write::WithdrawToken {
             id: "token-1".into(),
@@ -366,6 +370,35 @@ async fn enrolment_tokens_bind_and_end(store: &dyn Store) {
         store.token(&token.hash).await.unwrap().unwrap().withdrawn,
         Some(noon())
     );
+}
+
+async fn a_binding_is_confirmed_once_and_taken_back(store: &dyn Store, mut binding: Binding) {
+    let (token, key) = (binding.token.clone(), binding.key);
+    let put = |write| store.commit(change("token.changed", "token-1", vec![write]));
+    for days in [1, 2] {
+        let confirm = Write::Confirm {
+            token: token.clone(),
+            key,
+            at: noon() + SignedDuration::from_hours(24 * days),
+        };
+        assert_eq!(put(confirm).await, Ok(()));
+    }
+    binding.confirmed = Some(noon() + SignedDuration::from_hours(24));
+    assert_eq!(store.binding(&token, &key).await.unwrap(), Some(binding));
+    let nobody = Write::Confirm {
+        token: token.clone(),
+        key: [98; 32],
+        at: noon(),
+    };
+    assert_eq!(put(nobody).await, Ok(()));
+    let unbind = || Write::Unbind {
+        token: token.clone(),
+        key,
+    };
+    assert_eq!(put(unbind()).await, Ok(()));
+    assert_eq!(store.binding(&token, &key).await.unwrap(), None);
+    let again = Err(StoreError::Changed("the token token-1".into()));
+    assert_eq!(put(unbind()).await, again);
 }
 
 async fn last_sequence(store: &dyn Store) -> u64 {

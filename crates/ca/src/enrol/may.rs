@@ -109,6 +109,7 @@ impl Grant {
                 key: certificate.key,
                 serial: certificate.serial.clone(),
                 at: now,
+                confirmed: None,
             })),
             Right::Lasting => {}
         }
@@ -491,7 +492,7 @@ fn device_after(
 fn how(caller: &Caller) -> String {
     match caller.who() {
         Who::Token(token) => format!("step:{}", token.provisioner.record.name),
-        Who::Enrolment(_) => "token".into(),
+        Who::Enrolment(token) => format!("token:{}", token.id),
         Who::Device(_) => "renewal".into(),
         Who::Operator { .. } => OPERATOR.into(),
     }

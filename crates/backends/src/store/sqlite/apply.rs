@@ -146,6 +146,14 @@ impl<'c> Batch<'c> {
                 )?;
             }
             Write::Bind(binding) => insert::binding(conn, binding)?,
+            Write::Unbind { token, key } => insert::unbind(conn, token, key)?,
+            Write::Confirm { token, key, at } => {
+                run(
+                    conn,
+                    "UPDATE bindings SET confirmed = ?3 WHERE token = ?1 AND key = ?2 AND confirmed IS NULL",
+                    params![token, key, millis(*at)],
+                )?;
+            }
             Write::Authority { name, generation } => insert::generation(conn, name, generation)?,
             Write::Provisioner(provisioner) => insert::provisioner(conn, provisioner)?,
             Write::RemoveProvisioner(name) => {
@@ -186,7 +194,11 @@ fn touches_a_table_twice(writes: &[Write]) -> bool {
                 Write::Spend { .. } => 0,
                 Write::Device { .. } => 1,
                 Write::Certificate(_) | Write::Status { .. } | Write::Compromise { .. } => 2,
-                Write::Token(_) | Write::WithdrawToken { .. } | Write::Bind(_) => 3,
+                Write::Token(_)
+                | Write::WithdrawToken { .. }
+                | Write::Bind(_)
+                | Write::Unbind { .. }
+                | Write::Confirm { .. } => 3,
                 Write::Authority { .. } => 4,
                 Write::Provisioner(_) | Write::RemoveProvisioner(_) => 5,
                 Write::Operator(_) | Write::RemoveOperator(_) => 6,
@@ -251,6 +263,11 @@ fn check(conn: &Connection, write: &Write) -> Result<(), Fault> {
             refuse_if(!open, || changed("the token", id))
         }
         Write::Bind(binding) => check_binding(conn, binding),
+        Write::Unbind { token, key } => {
+            let bound = is_bound(conn, token, key)?;
+            refuse_if(!bound, || changed("the token", token))
+        }
+        Write::Confirm { .. } => Ok(()),
         Write::Authority { .. } => Ok(()),
         Write::Provisioner(provisioner) => {
             let taken = exists(
@@ -292,12 +309,13 @@ fn check(conn: &Connection, write: &Write) -> Result<(), Fault> {
 fn check_binding(conn: &Connection, binding: &Binding) -> Result<(), Fault> {
     let sql = "SELECT 1 FROM tokens WHERE id = ?1 AND used < uses AND withdrawn IS NULL";
     let open = exists(conn, sql, params![binding.token])?;
-    let bound = exists(
-        conn,
-        "SELECT 1 FROM bindings WHERE token = ?1 AND key = ?2",
-        params![binding.token, binding.key],
-    )?;
+    let bound = is_bound(conn, &binding.token, &binding.key)?;
     refuse_if(!open || bound, || changed("the token", &binding.token))
+}
+
+fn is_bound(conn: &Connection, token: &str, key: &[u8; 32]) -> Result<bool, Fault> {
+    let sql = "SELECT 1 FROM bindings WHERE token = ?1 AND key = ?2";
+    exists(conn, sql, params![token, key])
 }
 
 fn exists(conn: &Connection, sql: &str, params: impl Params) -> Result<bool, Fault> {

@@ -101,14 +101,25 @@ pub(super) fn binding(conn: &Connection, binding: &Binding) -> Result<(), Fault>
     )?;
     run(
         conn,
-        "INSERT INTO bindings (token, key, device, serial, at) VALUES (?1, ?2, ?3, ?4, ?5)",
+        "INSERT INTO bindings (token, key, device, serial, at, confirmed) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
         params![
             binding.token,
             binding.key,
             binding.device.as_str(),
             binding.serial.as_bytes(),
-            millis(binding.at)
+            millis(binding.at),
+            binding.confirmed.map(millis)
         ],
+    )?;
+    Ok(())
+}
+
+pub(super) fn unbind(conn: &Connection, token: &str, key: &[u8; 32]) -> Result<(), Fault> {
+    run(conn, "UPDATE tokens SET used = used - 1 WHERE id = ?1", [token])?;
+    run(
+        conn,
+        "DELETE FROM bindings WHERE token = ?1 AND key = ?2",
+        params![token, key],
     )?;
     Ok(())
 }

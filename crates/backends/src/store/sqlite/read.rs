@@ -117,7 +117,7 @@ pub(super) fn is_compromised(conn: &Connection, key: &[u8; 32]) -> Read<bool> {
 }
 
 pub(super) fn binding(conn: &Connection, token: &str, key: &[u8; 32]) -> Read<Option<Binding>> {
-    let sql = "SELECT token, key, device, serial, at FROM bindings WHERE token = ?1 AND key = ?2";
+    let sql = "SELECT token, key, device, serial, at, confirmed FROM bindings WHERE token = ?1 AND key = ?2";
     first(conn, sql, params![token, key], rows::binding)
 }
 

@@ -138,7 +138,7 @@ pub(super) fn token(row: &Row<'_>) -> Read<EnrolmentToken> {
         profile: row.get(6)?,
         created: moment(row, 7)?,
         expires: moment(row, 8)?,
-        withdrawn: row.get::<_, Option<i64>>(9)?.map(from_millis).transpose()?,
+        withdrawn: maybe_moment(row, 9)?,
         by: row.get(10)?,
     })
 }
@@ -150,6 +150,7 @@ pub(super) fn binding(row: &Row<'_>) -> Read<Binding> {
         device: DeviceName::restored(row.get(2)?),
         serial: serial(row, 3)?,
         at: moment(row, 4)?,
+        confirmed: maybe_moment(row, 5)?,
     })
 }
 
@@ -226,6 +227,10 @@ pub(super) fn natural(row: &Row<'_>, column: usize) -> Read<u64> {
 /// A column that is a moment.
 pub(super) fn moment(row: &Row<'_>, column: usize) -> Read<Timestamp> {
     from_millis(row.get(column)?)
+}
+
+fn maybe_moment(row: &Row<'_>, column: usize) -> Read<Option<Timestamp>> {
+    row.get::<_, Option<i64>>(column)?.map(from_millis).transpose()
 }
 
 fn from_millis(millis: i64) -> Read<Timestamp> {

@@ -84,11 +84,12 @@ CREATE TABLE tokens (
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE bindings (
-    token  TEXT NOT NULL,
-    key    BLOB NOT NULL,
-    device TEXT NOT NULL,
-    serial BLOB NOT NULL,
-    at     INTEGER NOT NULL,
+    token     TEXT NOT NULL,
+    key       BLOB NOT NULL,
+    device    TEXT NOT NULL,
+    serial    BLOB NOT NULL,
+    at        INTEGER NOT NULL,
+    confirmed INTEGER,
     PRIMARY KEY (token, key)
 ) STRICT, WITHOUT ROWID;
 

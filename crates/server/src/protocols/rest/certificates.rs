@@ -60,6 +60,15 @@ pub(super) async fn enrol(
     Ok(Json(views::issued(&issued, api.ca.now())?))
 }
 
+/// A device has its certificate, and the enrolment token need not give it again.
+pub(super) async fn confirm(
+    State(api): State<Api>,
+    gate::Holder(proof): gate::Holder,
+) -> Answer<api::Certificate> {
+    let certificate = api.ca.confirm(proof).await?;
+    Ok(Json(views::certificate(&certificate, api.ca.now())))
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ListQuery {

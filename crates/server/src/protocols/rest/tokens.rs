@@ -9,6 +9,7 @@ use muster_pki::time::parse_duration;
 use serde::Deserialize;
 use serde_json::json;
 
+use super::certificates::revocation;
 use super::{Answer, Api, Body, Query, views};
 use crate::gate::Sender;
 
@@ -62,4 +63,15 @@ pub(super) async fn withdraw(
 ) -> Answer<serde_json::Value> {
     api.ca.withdraw_token(proof, &id).await?;
     Ok(Json(json!({ "id": id, "status": "withdrawn" })))
+}
+
+pub(super) async fn unbind(
+    State(api): State<Api>,
+    Sender(proof): Sender,
+    Path(id): Path<String>,
+    Body(request): Body<api::Unbind>,
+) -> Answer<api::Revocation> {
+    let name = DeviceName::parse(&request.name)?;
+    let done = api.ca.unbind(proof, &id, &name, &request.note).await?;
+    Ok(Json(revocation(&done)))
 }
