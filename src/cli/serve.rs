@@ -34,6 +34,8 @@ pub(super) async fn serve_config(config: &Config, voice: Voice) -> Result<Exit, 
         ))
         .fix("make the authority first, with muster ca create or muster ca import, or name another"));
     }
+    // Before anybody can see that it runs, and stop it again.
+    let stop = stopped()?;
     // Every socket is bound before anything starts, so that a port that is taken costs nothing.
     let socket = assemble::socket_path(&config.data);
     let listeners = Listeners {
@@ -56,7 +58,7 @@ pub(super) async fn serve_config(config: &Config, voice: Voice) -> Result<Exit, 
         .for_each(|todo| voice.say(&format!("  to do    {todo}")));
     let for_status = config.clone();
     let todos = Arc::new(move || assemble::todos(&for_status));
-    let served = muster_server::serve(Edge::new(open.ca.clone(), todos), listeners, stopped()).await;
+    let served = muster_server::serve(Edge::new(open.ca.clone(), todos), listeners, stop).await;
     let _ = std::fs::remove_file(&socket);
     served.map_err(|why| Failure::failed(why.to_string()))?;
     voice.say(&farewell(&open.ca).await);
@@ -126,15 +128,14 @@ fn bind_local(path: &std::path::Path) -> Result<UnixListener, Failure> {
     Ok(listener)
 }
 
-/// Ends with SIGTERM or SIGINT.
-async fn stopped() {
-    let (Ok(mut terminate), Ok(mut interrupt)) =
-        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
+/// Ends with SIGTERM or SIGINT. They are heard from this call on, not from the first time that the future is polled.
+fn stopped() -> std::io::Result<impl Future<Output = ()> + Send + 'static> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
 }
