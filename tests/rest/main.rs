@@ -14,7 +14,9 @@ mod import;
 mod life;
 mod profiles;
 mod provisioners;
+mod replaced;
 mod roles;
+
 mod rollover;
 mod tokens;
 

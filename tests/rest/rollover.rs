@@ -154,3 +154,32 @@ fn a_roll_over_starts_only_with_the_server_stopped_and_the_recovery_secret_at_ha
     ]);
     verifies(&muster, "site-001");
 }
+
+#[test]
+fn the_servers_own_certificate_does_not_hold_up_the_end() {
+    let mut muster = Muster::start();
+    muster.stop();
+    muster.ok(&["ca", "rollover", "start"]);
+    muster.serve();
+    muster.ok(&["ca", "rollover", "activate"]);
+    muster.ok(&["ca", "rollover", "finish"]);
+    assert_eq!(two_stages(&muster), ("retired".into(), "active".into()));
+    let https = Https::new(muster.api, &muster.root());
+    wait_for("the server to have a certificate of the new one", || {
+        muster.json(&["device", "show", "muster-ca"])["certificates"][0]["generation"] == 2
+    });
+    https.get("/health").expect(200, "");
+}
+
+#[test]
+fn what_is_revoked_holds_up_the_end_as_what_lives_does() {
+    let muster = without_server();
+    issue(&muster, "site-001", "30d");
+    muster.ok(&["ca", "rollover", "start"]);
+    muster.ok(&["ca", "rollover", "activate"]);
+    for _ in 0..2 {
+        let said = muster.exits(4, &["ca", "rollover", "finish"]);
+        assert!(said.contains("live until"), "{said}");
+        muster.run(&["device", "revoke", "site-001", "--yes"]);
+    }
+}

@@ -92,6 +92,10 @@ fn a_renewal_token_made_for_curl_works() {
     assert_eq!(answer["certChain"].as_array().unwrap().len(), 2);
     world
         .https()
+        .send("POST", "/1.0/renew", &[("authorization", &bearer)], b"")
+        .expect(401, "used already");
+    world
+        .https()
         .send("POST", "/renew", &[], b"")
         .expect(400, "missing client certificate");
     world

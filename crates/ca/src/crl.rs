@@ -23,8 +23,8 @@ const ROOT_LIFE: SignedDuration = SignedDuration::from_hours(396 * 24);
 const RENEW_AFTER: SignedDuration = SignedDuration::from_hours(24);
 /// Lists are backdated as certificates are.
 const BACKDATE: SignedDuration = SignedDuration::from_hours(1);
-/// An entry stays after its certificate's end: the longest default grace, and one more list (RFC 5280, section 3.3).
-const KEEP: SignedDuration = SignedDuration::from_hours((7 + 2) * 24);
+/// So long an entry stays after its certificate can no longer be renewed: at least one more list (RFC 5280, section 3.3).
+const KEEP: SignedDuration = SignedDuration::from_hours(2 * 24);
 
 impl Ca {
     /// An issuer's newest list; generation 0 is the root. `None` if it never had one.
@@ -140,7 +140,8 @@ impl Ca {
         // The number is drawn before the entries are read, so that of two lists the one with the higher number
         // never lacks what the other has.
         let number = self.crl_number(now);
-        let revoked = self.store.revoked(authority, generation, now - KEEP).await?;
+        let since = now - self.settings.profiles.longest_grace() - KEEP;
+        let revoked = self.store.revoked(authority, generation, since).await?;
         let entries: Vec<_> = revoked
             .into_iter()
             .map(|entry| Entry {

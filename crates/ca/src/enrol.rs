@@ -129,20 +129,20 @@ impl Ca {
         // 3. What may they have.
         let name = may::name(caller, csr, wish)?;
         let device = self.store.device(&name).await?;
-        let living = match &device {
-            Some(_) => self.store.certificates_of(&name, now).await?,
+        let usable = match &device {
+            Some(_) => self.usable(&name, now).await?,
             None => Vec::new(),
         };
         let facts = may::Facts {
             device: device.as_ref(),
-            living: &living,
+            usable: &usable,
             now,
         };
         let grant = may::decide(caller, csr, wish, name, &facts, &self.settings.profiles)?;
         may::accept_token_names(&grant, &self.settings.dns)?;
         self.refuse_foreign_server_names(&grant).await?;
         if wish.reuse
-            && let Some(same) = grant.same_as(&living)
+            && let Some(same) = grant.same_as(&usable, now)
         {
             return self.hand_out(same.clone(), false);
         }
@@ -163,15 +163,14 @@ impl Ca {
         let signature = self.signer.sign(draft.to_be_signed()).await?;
         // 6. Record, all of it or nothing; only then is there something to hand out.
         let act = caller.act(now, "certificate.issued", draft.subject(), draft.detail());
+        let revokes = draft.revokes();
         let (issued, writes) = draft.signed(&signature, &issuer, &root)?;
         match self.store.commit(Change { writes, act }).await {
             Ok(()) => {
-                if issued.clamped {
-                    tracing::warn!(
-                        authority = issued.certificate.authority,
-                        "the issuing CA ends and cuts certificates short: roll over"
-                    );
+                if revokes {
+                    self.tell_of_revocation();
                 }
+                self.tell_if_clamped(&issued).await;
                 Ok(issued)
             }
             Err(StoreError::Changed(what)) => Err(Error::Conflict(what)),

@@ -10,6 +10,7 @@
 pub mod audit;
 pub mod authority;
 pub mod certificate;
+mod clamp;
 pub mod crl;
 pub mod device;
 pub mod enrol;

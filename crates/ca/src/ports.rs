@@ -113,6 +113,15 @@ pub trait Store: Send + Sync {
         generation: u32,
         since: Timestamp,
     ) -> Result<Vec<RevokedEntry>, StoreError>;
+    /// When the last certificate of an issuer ends, if that is after `now`: of those that are revoked, too, which its CRL
+    /// must list until then, but not of the device `but`. No walk over the fleet.
+    async fn last_end(
+        &self,
+        authority: &str,
+        generation: u32,
+        now: Timestamp,
+        but: &DeviceName,
+    ) -> Result<Option<Timestamp>, StoreError>;
     /// How many there are, by status and state; no walk over the fleet.
     async fn counts(&self, now: Timestamp) -> Result<Counts, StoreError>;
     /// Of the certificates that are active and unexpired, the validity of the one that runs out first; the
@@ -141,7 +150,7 @@ pub trait Store: Send + Sync {
     async fn audit(&self, page: AuditPage) -> Result<Vec<Entry>, StoreError>;
     /// Whether a change could be made durable now: writes something small.
     async fn probe(&self, now: Timestamp) -> Result<(), StoreError>;
-    /// Deletes what has expired: spent tokens.
+    /// Deletes what has expired: spent tokens (a day after their end).
     async fn tidy(&self, now: Timestamp) -> Result<(), StoreError>;
 }
 
@@ -187,7 +196,7 @@ pub enum Write {
     Spend {
         /// SHA-256 over the provisioner's id and the token's `jti`.
         token: [u8; 32],
-        /// After this the token is refused anyhow and need not be remembered.
+        /// After this the token is refused anyhow. It is remembered for a day longer, because clocks are set back.
         expires: Timestamp,
     },
     /// Writes a device; [`StoreError::Changed`] unless the stored version is `expected` (`None`: there is none).

@@ -19,6 +19,9 @@ use crate::provisioner::Provisioner;
 use crate::setup::own_act;
 use crate::token::EnrolmentToken;
 
+/// The name of the authority's own HTTPS listener.
+pub(crate) const LISTENER: &str = "muster-ca";
+
 /// How the audit log stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditVerdict {
@@ -242,7 +245,7 @@ impl Ca {
     pub async fn listener_identity(&self) -> Result<(Issued, muster_pki::key::PrivateKey), Error> {
         let now = self.clock.now();
         let key = self.entropy.private_key(KeyKind::P256)?;
-        let name = DeviceName::own("muster-ca");
+        let name = DeviceName::own(LISTENER);
         let device = self.store.device(&name).await?;
         let grant = may::listener(&self.settings, name, device.as_ref(), key.public(), now)?;
         let (issuer, root) = {

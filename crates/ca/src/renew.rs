@@ -82,7 +82,10 @@ impl Ca {
         // Who renews a certificate has it.
         writes.extend(confirmation(&holder.certificate, now));
         match self.store.commit(Change { writes, act }).await {
-            Ok(()) => Ok(issued),
+            Ok(()) => {
+                self.tell_if_clamped(&issued).await;
+                Ok(issued)
+            }
             Err(StoreError::Changed(_)) => Err(Error::Conflict(
                 "the device was changed at the same moment; ask again".into(),
             )),

@@ -192,7 +192,8 @@ impl Ca {
         self.move_device(&caller, device, step).await
     }
 
-    /// Lets a device obtain an identity again, with any key. Certificates that were revoked stay revoked.
+    /// Lets a device obtain an identity again, with any key. Certificates that were revoked stay revoked; those that live go
+    /// on until the new one is issued, which takes their place (they are revoked as superseded).
     pub async fn rearm(&self, proof: Proof, name: &DeviceName, note: &str) -> Result<Device, Error> {
         let (caller, device) = self.operated(proof, name, note).await?;
         if matches!(device.state, State::Suspended | State::Retired) {
@@ -379,7 +380,7 @@ impl Ca {
         }
     }
 
-    fn tell_of_revocation(&self) {
+    pub(crate) fn tell_of_revocation(&self) {
         self.revocations.fetch_add(1, Ordering::SeqCst);
         self.revoked.notify(usize::MAX);
     }

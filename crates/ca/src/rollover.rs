@@ -5,10 +5,12 @@ use muster_pki::name;
 use crate::Ca;
 use crate::audit::Act;
 use crate::authority::{Generation, ROOT, Stage};
+use crate::device::DeviceName;
 use crate::enrol::who::{Caller, Proof, Purpose};
 use crate::error::{Error, Refusal};
 use crate::operator::Permission;
-use crate::ports::{CertificateFilter, CertificatePage, Change, Crl, Signer, Write};
+use crate::ports::{Change, Crl, Signer, Write};
+use crate::queries::LISTENER;
 use crate::setup::{Import, check_name};
 
 impl Ca {
@@ -126,7 +128,8 @@ impl Ca {
         Ok(next)
     }
 
-    /// Retires an issuing CA of which nothing lives any more.
+    /// Retires an issuing CA of which nothing lives any more. The listener's own certificate does not count: a server that
+    /// runs gets another when the next issuing CA is activated, one that does not when it starts.
     pub async fn finish_rollover(&self, proof: Proof, authority: &str) -> Result<Generation, Error> {
         let caller = self.administrator(proof).await?;
         let now = self.clock.now();
@@ -139,7 +142,8 @@ impl Ca {
                 .cloned();
             retiring.ok_or_else(|| Error::Conflict("no issuing CA is retiring".into()))?
         };
-        if let Some(end) = self.last_end(authority, old.number).await? {
+        let listener = DeviceName::own(LISTENER);
+        if let Some(end) = self.store.last_end(authority, old.number, now, &listener).await? {
             return Err(Refusal::new(format!(
                 "certificates of generation {} live until {end}",
                 old.number
@@ -217,33 +221,6 @@ impl Ca {
         self.reload().await?;
         self.load_crls().await?;
         self.refresh_crls().await
-    }
-
-    /// When the last certificate of a generation ends, if that is still to come. Walks from the longest-lived; a retiring CA has few.
-    async fn last_end(&self, authority: &str, generation: u32) -> Result<Option<jiff::Timestamp>, Error> {
-        let now = self.clock.now();
-        let mut before = None;
-        let mut last = None;
-        loop {
-            let page = CertificatePage {
-                before,
-                filter: CertificateFilter::All,
-                now,
-                limit: 1000,
-                ..CertificatePage::default()
-            };
-            let certificates = self.store.certificates(page).await?;
-            let Some((id, _)) = certificates.last() else {
-                return Ok(last);
-            };
-            before = Some(*id);
-            let ours = certificates.iter().map(|(_, certificate)| certificate);
-            let ends = ours
-                .filter(|c| c.authority == authority && c.generation == generation)
-                .map(|c| c.not_after)
-                .filter(|end| *end > now);
-            last = last.max(ends.max());
-        }
     }
 
     async fn write_generations(

@@ -13,6 +13,7 @@ use muster_pki::key::PublicKey;
 
 use crate::authority::{Authority, Generation, ROOT};
 use crate::certificate::Serial;
+use crate::clamp::ClampAlarms;
 use crate::error::Error;
 use crate::ports::{Clock, Crl, Entropy, Signer, Store};
 use crate::profile::Profiles;
@@ -43,6 +44,7 @@ pub struct Ca {
     /// Rises with every revocation; a CRL made at an older count is out of date.
     pub(crate) revocations: AtomicU64,
     pub(crate) revoked: Event,
+    pub(crate) clamps: ClampAlarms,
 }
 
 /// What is read at start and after each change by an administrator.
@@ -91,6 +93,7 @@ impl Ca {
             last_crl: AtomicU64::new(0),
             revocations: AtomicU64::new(0),
             revoked: Event::new(),
+            clamps: ClampAlarms::default(),
         };
         ca.load_crls().await?;
         Ok(ca)

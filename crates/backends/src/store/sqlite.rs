@@ -120,6 +120,19 @@ impl Store for SqliteStore {
             .await
     }
 
+    async fn last_end(
+        &self,
+        authority: &str,
+        generation: u32,
+        now: Timestamp,
+        but: &DeviceName,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        let (authority, but) = (authority.to_owned(), but.as_str().to_owned());
+        self.readers
+            .walk(move |conn| pages::last_end(conn, &authority, generation, now, &but))
+            .await
+    }
+
     async fn counts(&self, now: Timestamp) -> Result<Counts, StoreError> {
         self.readers.walk(move |conn| pages::counts(conn, now)).await
     }

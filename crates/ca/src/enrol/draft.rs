@@ -81,6 +81,11 @@ impl Draft {
         &self.to_be_signed
     }
 
+    /// Whether recording it revokes others.
+    pub(crate) fn revokes(&self) -> bool {
+        self.grant.superseded().next().is_some()
+    }
+
     /// The audit entry's subject.
     pub(crate) fn subject(&self) -> String {
         audit_subject(&self.certificate.device, &self.certificate.serial)
@@ -88,9 +93,13 @@ impl Draft {
 
     /// The audit entry's detail.
     pub(crate) fn detail(&self) -> String {
-        let clamped = if self.clamped { r#","clamped":true"# } else { "" };
+        let mut more = String::from(if self.clamped { r#","clamped":true"# } else { "" });
+        let superseded: Vec<_> = self.grant.superseded().map(Serial::hex).collect();
+        if !superseded.is_empty() {
+            more.push_str(&format!(r#","superseded":["{}"]"#, superseded.join(r#"",""#)));
+        }
         format!(
-            r#"{{"profile":"{}","how":"{}","not_after":"{}"{clamped}}}"#,
+            r#"{{"profile":"{}","how":"{}","not_after":"{}"{more}}}"#,
             json_text(&self.certificate.profile),
             json_text(&self.certificate.how),
             self.certificate.not_after

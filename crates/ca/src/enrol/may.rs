@@ -5,11 +5,12 @@ mod names;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
+use muster_pki::crl::Reason;
 use muster_pki::csr::Csr;
 use muster_pki::key::PublicKey;
 use muster_pki::name::San;
 
-use crate::certificate::Certificate;
+use crate::certificate::{Certificate, Serial, Status};
 use crate::device::{Device, DeviceName, Kind, State};
 use crate::enrol::Wish;
 use crate::enrol::who::{Caller, Who};
@@ -42,12 +43,14 @@ pub(crate) struct Grant {
     not_after: Timestamp,
     how: String,
     right: Right,
+    /// The device's certificates that this one takes the place of.
+    superseded: Vec<(Serial, Status)>,
 }
 
 /// What is used up by a grant.
 #[derive(Debug)]
 pub(crate) enum Right {
-    /// A one-time token.
+    /// A one-time token, of a provisioner or of a certificate's own key.
     Spend { token: [u8; 32], expires: Timestamp },
     /// A use of an enrolment token.
     Bind { token: String },
@@ -58,7 +61,8 @@ pub(crate) enum Right {
 /// What is known about the device when the decision is made.
 pub(crate) struct Facts<'a> {
     pub(crate) device: Option<&'a Device>,
-    pub(crate) living: &'a [Certificate],
+    /// Its certificates that live, or may still be renewed.
+    pub(crate) usable: &'a [Certificate],
     pub(crate) now: Timestamp,
 }
 
@@ -113,19 +117,33 @@ impl Grant {
             })),
             Right::Lasting => {}
         }
+        let to = Status::Revoked {
+            at: now,
+            reason: Reason::Superseded,
+        };
+        writes.extend(self.superseded.iter().map(|(serial, from)| Write::Status {
+            serial: serial.clone(),
+            from: *from,
+            to,
+        }));
         writes
     }
 
     /// A living certificate that is just what was granted.
-    pub(crate) fn same_as<'a>(&self, living: &'a [Certificate]) -> Option<&'a Certificate> {
+    pub(crate) fn same_as<'a>(&self, usable: &'a [Certificate], now: Timestamp) -> Option<&'a Certificate> {
         let key = self.key.fingerprint();
-        living.iter().find(|certificate| {
+        usable.iter().find(|certificate| {
             certificate.key == key
                 && certificate.profile == self.profile.name()
-                && certificate.status == crate::certificate::Status::Active
+                && certificate.is_living(now)
                 && muster_pki::cert::Certificate::from_der(&certificate.der)
                     .is_ok_and(|parsed| same_set(&parsed.sans(), &self.sans))
         })
+    }
+
+    /// The serial numbers of the certificates that this one takes the place of: they are revoked with its recording.
+    pub(crate) fn superseded(&self) -> impl Iterator<Item = &Serial> {
+        self.superseded.iter().map(|(serial, _)| serial)
     }
 
     /// Whether a name in it stands for many.
@@ -191,6 +209,7 @@ pub(crate) fn decide(
     if !may_replace(caller) {
         refuse_second_key(facts, &name, key)?;
     }
+    let superseded = superseded(caller, facts, key);
     let sans = alternative_names(caller, csr, wish, &name, profile)?;
     let (not_before, not_after) = validity(wish, profile, facts.now)?;
     let (device, expected) = device_after(facts.device, name, profile, facts.now);
@@ -204,6 +223,7 @@ pub(crate) fn decide(
         not_after,
         how: how(caller),
         right: right(caller, facts.device)?,
+        superseded,
     })
 }
 
@@ -246,7 +266,11 @@ pub(crate) fn renewal(
         not_before: None,
         not_after: now + life.min(longest),
         how: "renewal".into(),
-        right: Right::Lasting,
+        right: match holder.spend {
+            Some((token, expires)) => Right::Spend { token, expires },
+            None => Right::Lasting,
+        },
+        superseded: Vec::new(),
     })
 }
 
@@ -419,7 +443,7 @@ fn refuse_second_key(facts: &Facts<'_>, name: &DeviceName, key: &PublicKey) -> R
     let armed = facts.device.is_none_or(|device| device.state == State::New);
     let fingerprint = key.fingerprint();
     let other = facts
-        .living
+        .usable
         .iter()
         .any(|living| living.is_living(facts.now) && living.key != fingerprint);
     if armed || !other {
@@ -430,6 +454,19 @@ fn refuse_second_key(facts: &Facts<'_>, name: &DeviceName, key: &PublicKey) -> R
             "if the device lost its key, an operator lets it in again with: muster device rearm {name}"
         )),
     )
+}
+
+/// What a new certificate takes the place of. A device that was re-armed lost its key, or shall have another: what it had
+/// works until the new one is there, and not beside it. A provisioner that may replace keys replaces them.
+fn superseded(caller: &Caller, facts: &Facts<'_>, key: &PublicKey) -> Vec<(Serial, Status)> {
+    let armed = facts.device.is_some_and(|device| device.state == State::New);
+    let replaces = matches!(caller.who(), Who::Token(_)) && may_replace(caller);
+    let fingerprint = key.fingerprint();
+    let old = facts
+        .usable
+        .iter()
+        .filter(|one| one.status == Status::Active && (armed || (replaces && one.key != fingerprint)));
+    old.map(|one| (one.serial.clone(), one.status)).collect()
 }
 
 fn validity(wish: &Wish, profile: &Profile, now: Timestamp) -> Result<(Option<Timestamp>, Timestamp), Error> {
@@ -549,5 +586,6 @@ pub(crate) fn listener(
         not_after: now + LISTENER_LIFE,
         how: "listener".into(),
         right: Right::Lasting,
+        superseded: Vec::new(),
     })
 }

@@ -118,6 +118,8 @@ pub(crate) struct Token {
 pub(crate) struct Holder {
     pub(crate) certificate: Certificate,
     pub(crate) device: Device,
+    /// The token that proved the key, and until when it is remembered; a handshake leaves nothing to use twice.
+    pub(crate) spend: Option<([u8; 32], Timestamp)>,
 }
 
 impl Caller {
@@ -245,8 +247,8 @@ impl Ca {
             .map_err(|why| unproven(why.to_string()))?;
         let claims: Claims = serde_json::from_slice(&jws.payload)
             .map_err(|_| unproven("the token's claims are not what step writes"))?;
-        claims.check(self.clock.now(), Purpose::Renew, &self.settings.dns)?;
-        let holder = self.holder(&leaf).await?;
+        let expires = claims.check(self.clock.now(), Purpose::Renew, &self.settings.dns)?;
+        let mut holder = self.holder(&leaf).await?;
         if claims.sub != holder.device.name.as_str() {
             return Err(unproven("the token's subject is not the certificate's name"));
         }
@@ -257,6 +259,15 @@ impl Ca {
                 holder.certificate.not_after
             )));
         }
+        // Not the whole token: of an ECDSA signature there are two that verify.
+        let signed = token.rsplit_once('.').map_or(token, |(signed, _)| signed);
+        let unique = if claims.jti.is_empty() {
+            signed
+        } else {
+            &claims.jti
+        };
+        let id = sha256(format!("certificate {}\0{unique}", holder.certificate.serial).as_bytes());
+        holder.spend = Some((id, expires));
         Ok(Who::Device(Box::new(holder)))
     }
 
@@ -289,7 +300,11 @@ impl Ca {
             .await?
             .ok_or_else(unknown)?;
         match device.state {
-            State::New | State::Active => Ok(Holder { certificate, device }),
+            State::New | State::Active => Ok(Holder {
+                certificate,
+                device,
+                spend: None,
+            }),
             State::Suspended | State::Revoked | State::Retired => Err(unproven(format!(
                 "the device {} is {}",
                 device.name,

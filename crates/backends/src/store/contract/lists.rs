@@ -395,3 +395,47 @@ pub(super) async fn what_is_revoked_is_listed(store: &dyn Store) {
     assert_eq!(store.revoked("other", 2, noon()).await.unwrap().len(), 3);
     assert_eq!(store.revoked("nobody", 1, noon()).await.unwrap(), []);
 }
+
+pub(super) async fn the_last_end_of_an_issuer_is_known(store: &dyn Store) {
+    let issue = async |number: u64, device: &str, hours: i64| {
+        let mut one = certificate(number, device, 0);
+        one.authority = "ending".into();
+        one.not_after = noon() + SignedDuration::from_hours(hours);
+        commit(store, vec![Write::Certificate(one)]).await.unwrap();
+    };
+    let last = async |hours: i64| {
+        let now = noon() + SignedDuration::from_hours(hours);
+        let end = store.last_end("ending", 1, now, &name("own")).await.unwrap();
+        end.map(|end| end.duration_since(noon()).as_hours())
+    };
+    assert_eq!(last(0).await, None);
+    for (number, device, hours) in [
+        (6_000, "a", 2),
+        (6_001, "b", 30),
+        (6_002, "c", 31),
+        (6_003, "own", 32),
+        (6_004, "own", 24 * 9),
+    ] {
+        issue(number, device, hours).await;
+    }
+    assert_eq!(last(0).await, Some(31));
+    assert_eq!(last(30).await, Some(31));
+    assert_eq!(last(31).await, None, "what ends at this very moment has ended");
+    assert_eq!(
+        store.last_end("ending", 2, noon(), &name("own")).await.unwrap(),
+        None
+    );
+    let revoke = |number| Write::Status {
+        serial: serial(number),
+        from: Status::Active,
+        to: Status::Revoked {
+            at: noon(),
+            reason: Reason::Superseded,
+        },
+    };
+    commit(store, vec![revoke(6_001)]).await.unwrap();
+    assert_eq!(last(0).await, Some(31));
+    commit(store, vec![revoke(6_002)]).await.unwrap();
+    assert_eq!(last(0).await, Some(31), "a CRL must list it until then");
+    assert_eq!(last(31).await, None);
+}

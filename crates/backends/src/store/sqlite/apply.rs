@@ -124,7 +124,7 @@ impl<'c> Batch<'c> {
             } => insert::device(conn, insert::UPDATE_DEVICE, device)?,
             Write::Certificate(certificate) => {
                 insert::certificate(conn, certificate)?;
-                self.tally.added(certificate.not_after, &certificate.status);
+                self.tally.added(certificate);
             }
             Write::Compromise { key, at } => {
                 run(
@@ -134,8 +134,8 @@ impl<'c> Batch<'c> {
                 )?;
             }
             Write::Status { serial, from, to } => {
-                let not_after = insert::status(conn, serial, to)?;
-                self.tally.moved(not_after, from, to);
+                let place = insert::status(conn, serial, to)?;
+                self.tally.moved(&place, from, to);
             }
             Write::Token(token) => insert::token(conn, token)?,
             Write::WithdrawToken { id, at } => {

@@ -11,6 +11,7 @@ use rusqlite::{Connection, params};
 
 use super::fault::Fault;
 use super::rows::{first, millis, run, status_columns, whole};
+use super::tally::Place;
 
 pub(super) const INSERT_DEVICE: &str =
     "INSERT INTO devices (name, kind, state, profile, note, created, version)
@@ -61,14 +62,15 @@ pub(super) fn certificate(conn: &Connection, certificate: &Certificate) -> Resul
     Ok(())
 }
 
-/// Returns the certificate's last moment, as stored.
-pub(super) fn status(conn: &Connection, serial: &Serial, to: &Status) -> Result<i64, Fault> {
+/// Returns where the certificate is counted.
+pub(super) fn status(conn: &Connection, serial: &Serial, to: &Status) -> Result<Place, Fault> {
     let (revoked_at, reason) = status_columns(to);
-    let sql = "UPDATE certificates SET revoked_at = ?2, reason = ?3 WHERE serial = ?1 RETURNING not_after";
-    let not_after = first(conn, sql, params![serial.as_bytes(), revoked_at, reason], |row| {
-        Ok(row.get(0)?)
+    let sql = "UPDATE certificates SET revoked_at = ?2, reason = ?3 WHERE serial = ?1
+         RETURNING authority, generation, not_after";
+    let place = first(conn, sql, params![serial.as_bytes(), revoked_at, reason], |row| {
+        Ok(Place::new(row.get(0)?, row.get(1)?, row.get(2)?))
     })?;
-    not_after.ok_or_else(|| Fault::damaged("certificate"))
+    place.ok_or_else(|| Fault::damaged("certificate"))
 }
 
 pub(super) fn token(conn: &Connection, token: &EnrolmentToken) -> Result<(), Fault> {

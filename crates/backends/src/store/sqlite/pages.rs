@@ -115,6 +115,45 @@ pub(super) fn revoked(
     )
 }
 
+/// From the last day on which one of this issuer runs out back to today; of each day, the index has the moment. Only the
+/// days on which nothing runs out but what does not count are more than one.
+pub(super) fn last_end(
+    conn: &Connection,
+    authority: &str,
+    generation: u32,
+    now: Timestamp,
+    but: &str,
+) -> Read<Option<Timestamp>> {
+    let now = millis(now);
+    let sql = "SELECT not_after FROM certificates INDEXED BY certificates_revoked
+         WHERE revoked_at IS NOT NULL AND authority = ?1 AND generation = ?2 AND not_after > ?3
+         ORDER BY not_after DESC LIMIT 1";
+    let revoked = first(conn, sql, params![authority, generation, now], |row| {
+        rows::moment(row, 0)
+    })?;
+    let sql = "SELECT day FROM tally WHERE revoked = 0 AND day >= ?3 AND authority = ?1 AND generation = ?2 AND n > 0
+         ORDER BY day DESC";
+    let days = all(
+        conn,
+        sql,
+        params![authority, generation, now.div_euclid(DAY)],
+        |row| Ok(row.get::<_, i64>(0)?),
+    )?;
+    let sql = "SELECT not_after FROM certificates INDEXED BY certificates_by_expiry
+         WHERE revoked_at IS NULL AND not_after > ?3 AND not_after >= ?4 AND not_after < ?5
+           AND authority = ?1 AND generation = ?2 AND device <> ?6
+         ORDER BY not_after DESC LIMIT 1";
+    for day in days {
+        let (start, end) = (day * DAY, (day + 1) * DAY);
+        let params = params![authority, generation, now, start, end, but];
+        let last = first(conn, sql, params, |row| rows::moment(row, 0))?;
+        if last.is_some() {
+            return Ok(last.max(revoked));
+        }
+    }
+    Ok(revoked)
+}
+
 /// Every number is of the same moment of the store.
 pub(super) fn counts(conn: &Connection, now: Timestamp) -> Read<Counts> {
     let snapshot = conn.unchecked_transaction()?;

@@ -29,12 +29,14 @@ CREATE INDEX certificates_by_expiry ON certificates (not_after) WHERE revoked_at
 CREATE INDEX certificates_revoked ON certificates (authority, generation, not_after, serial, revoked_at, reason)
     WHERE revoked_at IS NOT NULL;
 
--- How many certificates run out on which day (since 1970, UTC), so that counting needs no walk.
+-- How many certificates of which issuer run out on which day (since 1970, UTC), so that counting needs no walk.
 CREATE TABLE tally (
-    revoked INTEGER NOT NULL,
-    day     INTEGER NOT NULL,
-    n       INTEGER NOT NULL,
-    PRIMARY KEY (revoked, day)
+    revoked    INTEGER NOT NULL,
+    day        INTEGER NOT NULL,
+    authority  TEXT NOT NULL,
+    generation INTEGER NOT NULL,
+    n          INTEGER NOT NULL,
+    PRIMARY KEY (revoked, day, authority, generation)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE totals (

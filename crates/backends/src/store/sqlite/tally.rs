@@ -1,7 +1,6 @@
 //! Counting while writing, so that nobody has to walk the fleet to count it.
 
-use jiff::Timestamp;
-use muster_ca::certificate::Status;
+use muster_ca::certificate::{Certificate, Status};
 use rusqlite::{Connection, params};
 
 use super::fault::Fault;
@@ -14,9 +13,34 @@ pub(super) const DAY: i64 = 86_400_000;
 /// out on the same day.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Tally {
-    /// Day of expiry, whether revoked, difference.
-    certificates: Vec<(i64, bool, i64)>,
+    certificates: Vec<Count>,
     devices: i64,
+}
+
+#[derive(Debug, Clone)]
+struct Count {
+    place: Place,
+    revoked: bool,
+    difference: i64,
+}
+
+/// Where a certificate is counted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Place {
+    authority: String,
+    generation: u32,
+    day: i64,
+}
+
+impl Place {
+    /// `not_after` is in milliseconds.
+    pub(super) fn new(authority: String, generation: u32, not_after: i64) -> Self {
+        Self {
+            authority,
+            generation,
+            day: not_after.div_euclid(DAY),
+        }
+    }
 }
 
 impl Tally {
@@ -24,39 +48,60 @@ impl Tally {
         self.devices += 1;
     }
 
-    pub(super) fn added(&mut self, not_after: Timestamp, status: &Status) {
-        self.add(millis(not_after), is_revoked(status), 1);
+    pub(super) fn added(&mut self, certificate: &Certificate) {
+        let revoked = is_revoked(&certificate.status);
+        let day = millis(certificate.not_after).div_euclid(DAY);
+        // Nearly always there is one to add to, which needs no copy of the name.
+        let there = self.certificates.iter_mut().find(|count| {
+            count.revoked == revoked
+                && count.place.day == day
+                && count.place.generation == certificate.generation
+                && count.place.authority == certificate.authority
+        });
+        match there {
+            Some(count) => count.difference += 1,
+            None => self.certificates.push(Count {
+                place: Place {
+                    authority: certificate.authority.clone(),
+                    generation: certificate.generation,
+                    day,
+                },
+                revoked,
+                difference: 1,
+            }),
+        }
     }
 
-    /// `not_after` is in milliseconds.
-    pub(super) fn moved(&mut self, not_after: i64, from: &Status, to: &Status) {
-        self.add(not_after, is_revoked(from), -1);
-        self.add(not_after, is_revoked(to), 1);
+    pub(super) fn moved(&mut self, place: &Place, from: &Status, to: &Status) {
+        self.add(place, is_revoked(from), -1);
+        self.add(place, is_revoked(to), 1);
     }
 
-    fn add(&mut self, not_after: i64, revoked: bool, difference: i64) {
-        let day = not_after.div_euclid(DAY);
-        match self
-            .certificates
-            .iter_mut()
-            .find(|(d, r, _)| (*d, *r) == (day, revoked))
-        {
-            Some((.., sum)) => *sum += difference,
-            None => self.certificates.push((day, revoked, difference)),
+    fn add(&mut self, place: &Place, revoked: bool, difference: i64) {
+        let mut counts = self.certificates.iter_mut();
+        match counts.find(|count| count.revoked == revoked && count.place == *place) {
+            Some(count) => count.difference += difference,
+            None => self.certificates.push(Count {
+                place: place.clone(),
+                revoked,
+                difference,
+            }),
         }
     }
 
     pub(super) fn store(&self, conn: &Connection) -> Result<(), Fault> {
-        for (day, revoked, difference) in self
-            .certificates
-            .iter()
-            .filter(|(.., difference)| *difference != 0)
-        {
+        for count in self.certificates.iter().filter(|count| count.difference != 0) {
             run(
                 conn,
-                "INSERT INTO tally (revoked, day, n) VALUES (?1, ?2, ?3)
-                 ON CONFLICT (revoked, day) DO UPDATE SET n = n + excluded.n",
-                params![revoked, day, difference],
+                "INSERT INTO tally (revoked, day, authority, generation, n) VALUES (?1, ?2, ?3, ?4, ?5)
+                 ON CONFLICT (revoked, day, authority, generation) DO UPDATE SET n = n + excluded.n",
+                params![
+                    count.revoked,
+                    count.place.day,
+                    count.place.authority,
+                    count.place.generation,
+                    count.difference
+                ],
             )?;
         }
         if self.devices != 0 {

@@ -27,6 +27,9 @@ const TIDY_STEP: i64 = 2_000;
 /// What a change alone in its batch adds to the log, about.
 const PROBE_BYTES: i64 = 48 * 1024;
 
+/// How long a spent token is remembered after its end. A clock that is set back, by less than this, makes no token good again.
+const SPENT_RETENTION_MS: i64 = 86_400_000;
+
 /// What the thread can be asked to do.
 pub(super) enum Job {
     Commit(Box<Change>),
@@ -196,7 +199,7 @@ fn tidy(conn: &Connection, now: i64) -> Result<bool, Fault> {
         conn,
         "DELETE FROM spent WHERE (expires, token) IN
          (SELECT expires, token FROM spent WHERE expires < ?1 ORDER BY expires, token LIMIT ?2)",
-        params![now, TIDY_STEP],
+        params![now.saturating_sub(SPENT_RETENTION_MS), TIDY_STEP],
     )?;
     Ok(i64::try_from(spent).unwrap_or(0) == TIDY_STEP)
 }

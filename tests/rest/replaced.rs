@@ -1,0 +1,102 @@
+//! A new certificate in the place of others; and one that its issuer cuts short.
+
+use serde_json::json;
+
+use crate::common::requester::{Requester, new_key};
+use crate::fleet::Fleet;
+
+#[test]
+fn a_rearmed_device_keeps_its_old_certificates_until_it_has_the_new_one() {
+    let fleet = Fleet::start("");
+    let (old, new) = (new_key(), new_key());
+    let first = fleet.sign("site-001", &old).expect(201, "");
+    fleet.sign("site-001", &old).expect(201, "");
+    fleet
+        .sign("site-001", &new)
+        .expect(403, "muster device rearm site-001");
+    fleet.muster.ok(&["device", "rearm", "site-001"]);
+    // Nothing is cut off while the operator waits for the new one; a renewal does not end the waiting.
+    assert_eq!(fleet.certificates("site-001"), ["active", "active"]);
+    let holder = fleet.holder(&first, &old);
+    holder.post("/renew", &json!({})).expect(201, "");
+
+    fleet.sign("site-001", &new).expect(201, "");
+    let gone = "revoked superseded";
+    assert_eq!(fleet.certificates("site-001"), ["active", gone, gone, gone]);
+    holder.post("/renew", &json!({})).expect(401, "superseded");
+    fleet.sign("site-001", &old).expect(403, "another key");
+    let log = fleet.muster.json(&["audit", "list"]);
+    let mut entries = log["items"].as_array().unwrap().iter();
+    let issued = entries
+        .find(|entry| entry["action"] == "certificate.issued")
+        .unwrap();
+    let detail: serde_json::Value = serde_json::from_str(issued["detail"].as_str().unwrap()).unwrap();
+    assert_eq!(detail["superseded"].as_array().unwrap().len(), 3);
+    assert_eq!(
+        fleet.muster.json(&["ca", "crl", "--generation", "1"])["entries"],
+        3
+    );
+}
+
+#[test]
+fn a_provisioner_that_may_replace_keys_replaces_them() {
+    let fleet = Fleet::start("");
+    let add = [
+        "ca",
+        "provisioner",
+        "add",
+        "bench",
+        "--password-file",
+        "p",
+        "--replace",
+    ];
+    fleet.muster.ok(&add);
+    let bench = Requester::named(&fleet.muster, "bench", &fleet.muster.path().join("p"));
+    let keys = [new_key(), new_key()];
+    fleet.sign("site-001", &keys[0]).expect(201, "");
+    fleet
+        .sign_with(&bench.token("site-001"), "site-001", &keys[1])
+        .expect(201, "");
+    assert_eq!(fleet.certificates("site-001"), ["active", "revoked superseded"]);
+    fleet
+        .sign_with(&bench.token("site-001"), "site-001", &keys[1])
+        .expect(201, "");
+    assert_eq!(
+        fleet.certificates("site-001"),
+        ["active", "active", "revoked superseded"]
+    );
+}
+
+#[test]
+fn that_the_issuing_ca_cuts_certificates_short_is_told_once() {
+    let fleet = Fleet::start("[profile.client]\ndefault = \"3000d\"\nmax = \"3650d\"\n");
+    let alarms = || {
+        let log = fleet.muster.json(&["audit", "list"]);
+        let entries = log["items"].as_array().unwrap().clone();
+        entries
+            .into_iter()
+            .filter(|entry| entry["action"] == "authority.ending")
+            .collect::<Vec<_>>()
+    };
+    fleet
+        .muster
+        .ok(&["cert", "issue", "short", "--validity", "30d", "--out", "short"]);
+    assert_eq!(alarms().len(), 0);
+    let key = new_key();
+    let first = fleet.sign("site-001", &key).expect(201, "");
+    let told = alarms();
+    assert_eq!(told.len(), 1);
+    assert_eq!(told[0]["subject"], "default-1");
+    assert!(
+        told[0]["detail"]
+            .as_str()
+            .unwrap()
+            .contains("muster ca rollover start")
+    );
+    fleet.sign("site-002", &new_key()).expect(201, "");
+    fleet
+        .holder(&first, &key)
+        .post("/renew", &json!({}))
+        .expect(201, "");
+    assert_eq!(alarms().len(), 1, "not for each certificate");
+}
