@@ -30,16 +30,21 @@ impl World {
             requester,
             dialer,
         };
-        // Every start makes the CRLs anew, in the background.
+        // Every start makes the CRLs anew.
+        world.lists_are_made();
+        world
+    }
+
+    /// Waits until what is done in the background has been recorded: a CRL for each issuing CA.
+    pub(crate) fn lists_are_made(&self) {
         wait_for("the CRLs to be made", || {
-            let audit = world.local("/api/v1/audit?limit=2");
+            let audit = self.local("/api/v1/audit?limit=2");
             audit["items"]
                 .as_array()
                 .unwrap()
                 .iter()
                 .all(|entry| entry["action"] == "crl.made")
         });
-        world
     }
 
     pub(crate) fn recorded(&self) -> Recorded {

@@ -11,7 +11,7 @@ use muster_pki::key::PublicKey;
 use muster_pki::name::San;
 
 use crate::certificate::{Certificate, Serial, Status};
-use crate::device::{Device, DeviceName, Kind, State};
+use crate::device::{Device, DeviceName, State};
 use crate::enrol::Wish;
 use crate::enrol::who::{Caller, Who};
 use crate::error::{Error, Refusal};
@@ -20,6 +20,7 @@ use crate::ports::{Binding, Write};
 use crate::profile::{Profile, Profiles};
 use crate::token::EnrolmentToken;
 
+pub(crate) use names::{accept_other_name, accept_token_names, accept_wildcards};
 use names::{alternative_names, same_set};
 
 /// How far in the future a certificate may begin.
@@ -272,62 +273,6 @@ pub(crate) fn renewal(
         },
         superseded: Vec::new(),
     })
-}
-
-/// Refuses an alternative name that is a server's, unless an operator gives it to another server.
-pub(crate) fn accept_other_name(grant: &Grant, other: &Device) -> Result<(), Refusal> {
-    let chosen_by_operator = grant.how == OPERATOR && grant.profile.kind() != Kind::Client;
-    if other.kind != Kind::Client && !chosen_by_operator {
-        return Err(Refusal::new(format!(
-            "{} is another server's name and cannot stand in this certificate",
-            other.name
-        )));
-    }
-    Ok(())
-}
-
-/// Refuses a client's wildcard that stands for a server.
-pub(crate) fn accept_wildcards(grant: &Grant, server: &DeviceName) -> Result<(), Refusal> {
-    let above = server.as_str().split_once('.').map(|(_, domain)| domain);
-    let covering = grant.wildcards().find(|domain| Some(*domain) == above);
-    match covering {
-        Some(domain) if grant.profile.kind() == Kind::Client => Err(Refusal::new(format!(
-            "*.{domain} would stand for {server}, a server, and cannot stand in a client's certificate"
-        ))
-        .fix("ask for names without a wildcard")),
-        Some(_) | None => Ok(()),
-    }
-}
-
-/// What a token cannot get: for a client the DNS names under which others reach the CA, for a server (whose own name an
-/// operator chose) their addresses as well, and wildcards.
-pub(crate) fn accept_token_names(grant: &Grant, ca: &[String]) -> Result<(), Refusal> {
-    if grant.how == OPERATOR {
-        return Ok(());
-    }
-    let is_ca = |text: &str| ca.iter().any(|name| name.eq_ignore_ascii_case(text));
-    let client = grant.profile.kind() == Kind::Client;
-    let own = grant.device.name.as_str();
-    if client && is_ca(own) {
-        return Err(
-            Refusal::new(format!("{own} is a name of this CA and cannot be a client's"))
-                .fix("choose another name"),
-        );
-    }
-    for san in &grant.sans {
-        let text = san.text();
-        let refused = match (client, san) {
-            (true, San::Dns(_)) => is_ca(&text),
-            (true, San::Ip(_) | San::Email(_) | San::Uri(_)) => false,
-            (false, _) => text != own && (text.starts_with("*.") || is_ca(&text)),
-        };
-        if refused {
-            let kind = grant.profile.kind().as_str();
-            let why = format!("a token cannot put the name {text} into a {kind}'s certificate");
-            return Err(Refusal::new(why).fix("an operator can: muster cert sign"));
-        }
-    }
-    Ok(())
 }
 
 fn choose_profile<'a>(

@@ -3,11 +3,13 @@
 use muster_pki::csr::{Csr, MAX_SANS};
 use muster_pki::name::San;
 
-use crate::device::{DeviceName, Kind};
+use crate::device::{Device, DeviceName, Kind};
 use crate::enrol::Wish;
 use crate::enrol::who::{Caller, Token, Who};
 use crate::error::{Error, Refusal};
 use crate::profile::Profile;
+
+use super::{Grant, OPERATOR};
 
 /// The names of a grant: as asked for, within the profile.
 pub(super) fn alternative_names(
@@ -104,4 +106,60 @@ fn csr_matches(asked: &[San], token: &[San]) -> bool {
 /// Whether both hold the same names, in whatever order.
 pub(super) fn same_set(one: &[San], other: &[San]) -> bool {
     one.iter().all(|san| other.contains(san)) && other.iter().all(|san| one.contains(san))
+}
+
+/// Refuses an alternative name that is a server's, unless an operator gives it to another server.
+pub(crate) fn accept_other_name(grant: &Grant, other: &Device) -> Result<(), Refusal> {
+    let chosen_by_operator = grant.how == OPERATOR && grant.profile.kind() != Kind::Client;
+    if other.kind != Kind::Client && !chosen_by_operator {
+        return Err(Refusal::new(format!(
+            "{} is another server's name and cannot stand in this certificate",
+            other.name
+        )));
+    }
+    Ok(())
+}
+
+/// Refuses a client's wildcard that stands for a server.
+pub(crate) fn accept_wildcards(grant: &Grant, server: &DeviceName) -> Result<(), Refusal> {
+    let above = server.as_str().split_once('.').map(|(_, domain)| domain);
+    let covering = grant.wildcards().find(|domain| Some(*domain) == above);
+    match covering {
+        Some(domain) if grant.profile.kind() == Kind::Client => Err(Refusal::new(format!(
+            "*.{domain} would stand for {server}, a server, and cannot stand in a client's certificate"
+        ))
+        .fix("ask for names without a wildcard")),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// What a token cannot get: for a client the DNS names under which others reach the CA, for a server (whose own name an
+/// operator chose) their addresses as well, and wildcards.
+pub(crate) fn accept_token_names(grant: &Grant, ca: &[String]) -> Result<(), Refusal> {
+    if grant.how == OPERATOR {
+        return Ok(());
+    }
+    let is_ca = |text: &str| ca.iter().any(|name| name.eq_ignore_ascii_case(text));
+    let client = grant.profile.kind() == Kind::Client;
+    let own = grant.device.name.as_str();
+    if client && is_ca(own) {
+        return Err(
+            Refusal::new(format!("{own} is a name of this CA and cannot be a client's"))
+                .fix("choose another name"),
+        );
+    }
+    for san in &grant.sans {
+        let text = san.text();
+        let refused = match (client, san) {
+            (true, San::Dns(_)) => is_ca(&text),
+            (true, San::Ip(_) | San::Email(_) | San::Uri(_)) => false,
+            (false, _) => text != own && (text.starts_with("*.") || is_ca(&text)),
+        };
+        if refused {
+            let kind = grant.profile.kind().as_str();
+            let why = format!("a token cannot put the name {text} into a {kind}'s certificate");
+            return Err(Refusal::new(why).fix("an operator can: muster cert sign"));
+        }
+    }
+    Ok(())
 }
