@@ -1,12 +1,10 @@
 //! Wiring: the only file that names concrete stores and signers, and that knows what lies where in a data directory.
 
-use std::fs::{OpenOptions, Permissions};
-use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::fs::Permissions;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use muster_backends::lock::DirLock;
@@ -20,11 +18,8 @@ use zeroize::Zeroizing;
 use crate::cli::report::Failure;
 use crate::config::Config;
 use crate::real::{SystemClock, SystemEntropy};
+use crate::secret::{make_secret, random, read_secret};
 
-/// The local socket's name in the data directory.
-const SOCKET: &str = "muster.sock";
-/// The longest path that a socket can have.
-const MAX_SOCKET_PATH: usize = 100;
 const DATABASE: &str = "muster.db";
 const KEYS: &str = "keys";
 const ROOT_KEYS: &str = "root-keys";
@@ -44,31 +39,50 @@ pub(crate) struct Open {
     _lock: DirLock,
 }
 
-/// Where the local socket of a data directory is. A path that no socket can have is replaced by a short one.
-pub(crate) fn socket_path(data: &Path) -> PathBuf {
-    let full = std::path::absolute(data)
-        .unwrap_or_else(|_| data.to_owned())
-        .join(SOCKET);
-    if full.as_os_str().len() <= MAX_SOCKET_PATH {
-        return full;
+/// Whether the directory holds an authority. One that may not be looked into is not one that holds none.
+pub(crate) fn is_initialised(data: &Path) -> Result<bool, Failure> {
+    let there = |name: &str| data.join(name).try_exists();
+    match there(DATABASE).and_then(|database| Ok(database && there(ROOT_FILE)?)) {
+        Ok(both) => Ok(both),
+        Err(why) => {
+            refuse_foreign_owner(data)?;
+            Err(Failure::failed(format!(
+                "cannot look into {}: {why}",
+                data.display()
+            )))
+        }
     }
-    let hash = muster_pki::key::sha256(full.as_os_str().as_encoded_bytes());
-    let uid = rustix::process::getuid().as_raw();
-    let run = std::env::var_os("XDG_RUNTIME_DIR").map_or_else(std::env::temp_dir, PathBuf::from);
-    run.join(format!(
-        "muster-{uid}-{}.sock",
-        URL_SAFE_NO_PAD.encode(&hash[..9])
-    ))
-}
-
-/// Whether the directory holds an authority.
-pub(crate) fn is_initialised(data: &Path) -> bool {
-    data.join(DATABASE).exists() && data.join(ROOT_FILE).exists()
 }
 
 /// Opens the authority of a data directory.
 pub(crate) async fn open(config: &Config) -> Result<Open, Failure> {
-    if !is_initialised(&config.data) {
+    Ok(open_with_signer(config, false).await?.0)
+}
+
+/// What makes and brings in authorities: the signer of the issuing keys, and that of the root keys, which no server has.
+pub(crate) struct Keys {
+    pub(crate) issuing: Arc<FileSigner>,
+    pub(crate) root: FileSigner,
+}
+
+/// Opens the authority with its root keys at hand; both secrets have proved themselves. In a dry run no key is kept.
+pub(crate) async fn open_with_root(
+    config: &Config,
+    recovery: Option<PathBuf>,
+    dry_run: bool,
+) -> Result<(Open, Keys), Failure> {
+    let (open, issuing) = open_with_signer(config, dry_run).await?;
+    let recovery = recovery.unwrap_or_else(|| recovery_path(config));
+    let recovery = read_secret(&recovery, "say where it is kept now: --recovery-secret FILE")?;
+    let root = signer(&config.data.join(ROOT_KEYS), recovery, dry_run)?;
+    for proved in [root.prove().await, issuing.prove().await] {
+        proved.map_err(muster_ca::Error::from)?;
+    }
+    Ok((open, Keys { issuing, root }))
+}
+
+async fn open_with_signer(config: &Config, dry_run: bool) -> Result<(Open, Arc<FileSigner>), Failure> {
+    if !is_initialised(&config.data)? {
         return Err(Failure::failed(format!(
             "there is no certification authority in {}",
             config.data.display()
@@ -79,12 +93,20 @@ pub(crate) async fn open(config: &Config) -> Result<Open, Failure> {
     let lock = lock(&config.data)?;
     let store =
         SqliteStore::open(&config.data.join(DATABASE)).map_err(|why| Failure::failed(why.to_string()))?;
-    let passphrase = read_secret(&passphrase_path(config))?;
-    let ca = Ca::open(parts(config, Arc::new(store), passphrase)?).await?;
-    Ok(Open {
+    let signer = Arc::new(signer(&config.data.join(KEYS), passphrase(config)?, dry_run)?);
+    let ca = Ca::open(parts(config, Arc::new(store), signer.clone())).await?;
+    let open = Open {
         ca: Arc::new(ca),
         _lock: lock,
-    })
+    };
+    Ok((open, signer))
+}
+
+fn signer(dir: &Path, secret: Zeroizing<Vec<u8>>, dry_run: bool) -> Result<FileSigner, Failure> {
+    if dry_run {
+        return Ok(FileSigner::rehearse(dir, secret));
+    }
+    FileSigner::open(dir, secret).map_err(|why| Failure::failed(why.to_string()))
 }
 
 /// What somebody brings along to begin with.
@@ -107,44 +129,63 @@ pub(crate) async fn init(config: &Config, brought: Brought) -> Result<bool, Fail
     };
     let store: Arc<dyn Store> = Arc::new(store.map_err(|why| Failure::failed(why.to_string()))?);
     if !Ca::is_founded(&*store).await? {
-        found(config, store, brought).await?;
+        found(config, store, brought, false).await?;
         drop(lock);
         return Ok(true);
     }
     let written = data.join(ROOT_FILE).exists();
     if !written {
-        // The first run was cut off after its one transaction; only the copy for people is missing.
-        let ca = Ca::open(parts(config, store, read_secret(&passphrase_path(config))?)?).await?;
+        // The first run was cut off after its one transaction; only the copies for people are missing.
+        let signer = signer(&data.join(KEYS), passphrase(config)?, false)?;
+        let ca = Ca::open(parts(config, store, Arc::new(signer))).await?;
+        config.write_first()?;
         write_root(data, &ca)?;
     }
     drop(lock);
     Ok(false)
 }
 
-async fn found(config: &Config, store: Arc<dyn Store>, brought: Brought) -> Result<(), Failure> {
+/// Whether [`init`] would make an authority: it makes one that nobody sees, with keys that are never written.
+pub(crate) async fn rehearse_init(config: &Config, brought: Brought) -> Result<bool, Failure> {
+    if is_initialised(&config.data)? {
+        return Ok(false);
+    }
+    may_make(&config.data)?;
+    let scratch = tempfile::tempdir()?;
+    let config = Config {
+        data: scratch.path().to_owned(),
+        ..config.clone()
+    };
+    let store = SqliteStore::create(&config.data.join(DATABASE), random());
+    let store = store.map_err(|why| Failure::failed(why.to_string()))?;
+    found(&config, Arc::new(store), brought, true).await?;
+    Ok(true)
+}
+
+async fn found(
+    config: &Config,
+    store: Arc<dyn Store>,
+    brought: Brought,
+    dry_run: bool,
+) -> Result<(), Failure> {
     let data = &config.data;
+    // What is brought along is read before anything is written.
+    if given_passphrase(config).is_some() {
+        passphrase(config)?;
+    }
     // Keys without an authority are what a first run left that was cut off; nothing was ever signed with them that
     // anybody has.
     for left in [KEYS, ROOT_KEYS] {
         set_aside(&data.join(left))?;
     }
-    config.write_first()?;
     let password = make_secret(&data.join(PROVISIONER_PASSWORD))?;
     let recovery = make_secret(&data.join(RECOVERY))?;
-    if config.passphrase_file.is_none() && credential().is_none() {
+    if given_passphrase(config).is_none() {
         make_secret(&data.join(PASSPHRASE))?;
     }
-    let passphrase = read_secret(&passphrase_path(config))?;
-    let root_signer =
-        FileSigner::open(&data.join(ROOT_KEYS), recovery).map_err(|why| Failure::failed(why.to_string()))?;
-    let parts = parts(config, store, passphrase)?;
-    let import = take_in(
-        muster_ca::authority::DEFAULT,
-        &brought,
-        &*parts.signer,
-        &root_signer,
-    )
-    .await?;
+    let root_signer = signer(&data.join(ROOT_KEYS), recovery, dry_run)?;
+    let signer = Arc::new(signer(&data.join(KEYS), passphrase(config)?, dry_run)?);
+    let import = take_in(muster_ca::authority::DEFAULT, &brought, &*signer, &root_signer).await?;
     let password = Zeroizing::new(String::from_utf8_lossy(&password).into_owned());
     let founding = Founding {
         name: &config.name,
@@ -153,19 +194,18 @@ async fn found(config: &Config, store: Arc<dyn Store>, brought: Brought) -> Resu
         root_signer: &root_signer,
         import,
     };
-    let ca = Ca::found(parts, founding).await?;
+    let ca = Ca::found(parts(config, store, signer), founding).await?;
+    config.write_first()?;
     write_root(data, &ca)
 }
 
 /// Adds an authority that was made elsewhere to one that is there.
 pub(crate) async fn import(
-    config: &Config,
+    (open, keys): (Open, Keys),
     proof: muster_ca::Proof,
     name: &str,
     brought: Brought,
-    recovery: Zeroizing<Vec<u8>>,
 ) -> Result<(), Failure> {
-    let open = open(config).await?;
     if open
         .ca
         .authorities()
@@ -176,16 +216,9 @@ pub(crate) async fn import(
             Failure::usage(format!("there is an authority {name:?} already")).fix("choose another name")
         );
     }
-    let root_signer = root_signer(config, recovery)?;
-    // A second signer over the same keys: the one inside the authority is not for outside hands.
-    let signer = FileSigner::open(&config.data.join(KEYS), read_secret(&passphrase_path(config))?)
-        .map_err(|why| Failure::failed(why.to_string()))?;
-    let import = take_in(name, &brought, &signer, &root_signer).await?;
+    let import = take_in(name, &brought, &*keys.issuing, &keys.root).await?;
     let import = import.ok_or_else(|| Failure::usage("there is nothing to import"))?;
-    Ok(open
-        .ca
-        .import_authority(proof, name, &import, &root_signer)
-        .await?)
+    Ok(open.ca.import_authority(proof, name, &import, &keys.root).await?)
 }
 
 /// Keeps a key under this name or, where an import that failed has left one, under the next that is free.
@@ -260,11 +293,6 @@ async fn take_in(
     }))
 }
 
-/// The signer of root keys, opened with the recovery secret. The server never makes one.
-pub(crate) fn root_signer(config: &Config, secret: Zeroizing<Vec<u8>>) -> Result<FileSigner, Failure> {
-    FileSigner::open(&config.data.join(ROOT_KEYS), secret).map_err(|why| Failure::failed(why.to_string()))
-}
-
 /// Where the recovery secret lies unless somebody took it away.
 pub(crate) fn recovery_path(config: &Config) -> PathBuf {
     config.data.join(RECOVERY)
@@ -289,57 +317,21 @@ pub(crate) fn todos(config: &Config) -> Vec<String> {
     todos
 }
 
-/// Reads a secret's file: at most 4 KiB, without the newline at its end.
-pub(crate) fn read_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
-    let cannot = |why: &dyn std::fmt::Display| {
-        Failure::failed(format!("cannot read the secret {}: {why}", path.display()))
-    };
-    let mut bytes = Zeroizing::new(std::fs::read(path).map_err(|why| cannot(&why))?);
-    while bytes.last().is_some_and(u8::is_ascii_whitespace) {
-        bytes.pop();
-    }
-    if bytes.is_empty() || bytes.len() > 4096 {
-        return Err(cannot(&"it is empty or longer than 4 KiB"));
-    }
-    Ok(bytes)
-}
-
-/// Writes a new file that only this user can read, whole or not at all. Refuses to replace one.
-pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let beside = path.with_extension(format!("new-{}", URL_SAFE_NO_PAD.encode(random::<6>())));
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&beside)?;
-    let written = file.write_all(bytes).and_then(|()| file.sync_all());
-    // A link, unlike a rename, does not take the place of a file that is there.
-    let done = written.and_then(|()| std::fs::hard_link(&beside, path));
-    let _ = std::fs::remove_file(&beside);
-    done?;
-    let dir = path
-        .parent()
-        .filter(|dir| !dir.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    std::fs::File::open(dir)?.sync_all()
-}
-
-fn parts(config: &Config, store: Arc<dyn Store>, passphrase: Zeroizing<Vec<u8>>) -> Result<Parts, Failure> {
-    let signer = FileSigner::open(&config.data.join(KEYS), passphrase)
-        .map_err(|why| Failure::failed(why.to_string()))?;
-    Ok(Parts {
+fn parts(config: &Config, store: Arc<dyn Store>, signer: Arc<FileSigner>) -> Parts {
+    Parts {
         store,
-        signer: Arc::new(signer),
+        signer,
         clock: Arc::new(SystemClock),
         entropy: Arc::new(SystemEntropy),
         settings: config.settings.clone(),
-    })
+    }
 }
 
 /// Files that root would leave here the service could not read.
 fn refuse_foreign_owner(data: &Path) -> Result<(), Failure> {
-    use std::os::unix::fs::MetadataExt;
-    let owner = std::fs::metadata(data)?.uid();
+    let owner = std::fs::metadata(data)
+        .map_err(|why| Failure::failed(format!("cannot look into {}: {why}", data.display())))?
+        .uid();
     if owner == rustix::process::geteuid().as_raw() {
         return Ok(());
     }
@@ -356,12 +348,20 @@ fn lock(data: &Path) -> Result<DirLock, Failure> {
     })
 }
 
+/// The passphrase of the issuing keys.
+fn passphrase(config: &Config) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    read_secret(
+        &passphrase_path(config),
+        "say where the passphrase is: passphrase_file in muster.toml, or MUSTER_PASSPHRASE_FILE",
+    )
+}
+
 fn passphrase_path(config: &Config) -> PathBuf {
-    config
-        .passphrase_file
-        .clone()
-        .or_else(credential)
-        .unwrap_or_else(|| config.data.join(PASSPHRASE))
+    given_passphrase(config).unwrap_or_else(|| config.data.join(PASSPHRASE))
+}
+
+fn given_passphrase(config: &Config) -> Option<PathBuf> {
+    config.passphrase_file.clone().or_else(credential)
 }
 
 /// systemd's `LoadCredential=muster-passphrase:…`.
@@ -380,15 +380,13 @@ fn make_dir(data: &Path) -> Result<(), Failure> {
     std::fs::set_permissions(data, Permissions::from_mode(0o700)).map_err(cannot)
 }
 
-/// A secret of 256 bits in a file of its own; one that is there already is kept.
-fn make_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
-    if std::fs::metadata(path).map_or(true, |file| file.len() == 0) {
-        let _ = std::fs::remove_file(path);
-        let text = Zeroizing::new(URL_SAFE_NO_PAD.encode(random::<32>()));
-        write_private(path, text.as_bytes())
-            .map_err(|why| Failure::failed(format!("cannot write {}: {why}", path.display())))?;
-    }
-    read_secret(path)
+/// Whether [`make_dir`] could make the directory, as far as that can be told without trying.
+fn may_make(data: &Path) -> Result<(), Failure> {
+    let data = std::path::absolute(data)?;
+    let there = data.ancestors().find(|dir| dir.exists()).unwrap_or(&data);
+    let access = rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK;
+    rustix::fs::access(there, access)
+        .map_err(|why| Failure::failed(format!("cannot make {}: {why}", data.display())))
 }
 
 fn set_aside(path: &Path) -> Result<(), Failure> {
@@ -410,16 +408,4 @@ fn write_root(data: &Path, ca: &Ca) -> Result<(), Failure> {
         }
     }
     Ok(())
-}
-
-#[expect(
-    clippy::expect_used,
-    reason = "without randomness nothing may go on; aws-lc aborts by itself in this case"
-)]
-fn random<const N: usize>() -> [u8; N] {
-    let mut bytes = [0; N];
-    SystemRandom::new()
-        .fill(&mut bytes)
-        .expect("the system has randomness");
-    bytes
 }

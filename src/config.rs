@@ -101,6 +101,8 @@ const VARIABLES: [&str; 13] = [
 impl Config {
     /// Reads everything there is for this data directory.
     pub(crate) fn load(data: &Path, flags: &Flags) -> Result<Self, Failure> {
+        // A directory of somebody else's would look like one with a mistake in its file.
+        crate::assemble::is_initialised(data)?;
         let mut mistakes = unknown_variables();
         let file = read_file(data).unwrap_or_else(|why| {
             mistakes.push(why);

@@ -5,7 +5,9 @@
 mod assemble;
 mod cli;
 mod config;
+mod local;
 mod real;
+mod secret;
 
 use std::process::ExitCode;
 

@@ -5,15 +5,13 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use muster_api::client::escape;
 use muster_api::types::{Authority, Crl, Generation, Profile};
-use muster_ca::Proof;
-use muster_ca::enrol::who::{Evidence, Origin};
 
 use super::connect::Session;
+use super::desk::Desk;
 use super::provisioner::{self, ProvisionerCommand};
 use super::report::{Exit, Failure, Voice, table};
 use super::{Common, files};
-use crate::assemble;
-use crate::config::{Config, Flags};
+use crate::assemble::Brought;
 
 #[derive(Subcommand)]
 pub(super) enum CaCommand {
@@ -54,6 +52,9 @@ pub(super) enum CaCommand {
         /// File with the roots' recovery secret; else where the first run put it
         #[arg(long, value_name = "FILE")]
         recovery_secret: Option<PathBuf>,
+        /// Only say what would be done
+        #[arg(long)]
+        dry_run: bool,
     },
     /// List the profiles: what may be issued
     Profile,
@@ -73,6 +74,9 @@ pub(super) enum CaCommand {
         /// File with the root's recovery secret; else where the first run put it
         #[arg(long, value_name = "FILE")]
         recovery_secret: Option<PathBuf>,
+        /// Only say what would be done
+        #[arg(long)]
+        dry_run: bool,
     },
     /// Add an authority that was made elsewhere (with the server stopped)
     Import(ImportArgs),
@@ -94,16 +98,25 @@ pub(super) enum RolloverCommand {
         /// File with the root's recovery secret; else where the first run put it
         #[arg(long, value_name = "FILE")]
         recovery_secret: Option<PathBuf>,
+        /// Only say what would be done
+        #[arg(long)]
+        dry_run: bool,
     },
     /// Let the issuing CA on standby issue
     Activate {
         #[command(flatten)]
         which: Which,
+        /// Only say what would be done
+        #[arg(long)]
+        dry_run: bool,
     },
     /// Retire the issuing CA of which nothing lives any more
     Finish {
         #[command(flatten)]
         which: Which,
+        /// Only say what would be done
+        #[arg(long)]
+        dry_run: bool,
     },
 }
 
@@ -129,6 +142,9 @@ pub(super) struct ImportArgs {
     /// File with the root's recovery secret; else where the first run put it
     #[arg(long, value_name = "FILE")]
     recovery_secret: Option<PathBuf>,
+    /// Only say what would be done
+    #[arg(long)]
+    dry_run: bool,
 }
 
 pub(super) async fn run(common: &Common, voice: Voice, command: CaCommand) -> Result<Exit, Failure> {
@@ -136,22 +152,32 @@ pub(super) async fn run(common: &Common, voice: Voice, command: CaCommand) -> Re
         CaCommand::Rollover(RolloverCommand::Start {
             which,
             recovery_secret,
+            dry_run,
         }) => {
-            return start_rollover(common, voice, &which.authority, recovery_secret).await;
+            let desk = Desk::open(common, recovery_secret, dry_run).await?;
+            desk.start_rollover(voice, &which.authority).await
         }
-        CaCommand::Import(args) => return import(common, voice, args).await,
         CaCommand::RootCrl {
             authority,
             recovery_secret,
+            dry_run,
         } => {
-            return renew_root_crls(common, voice, authority, recovery_secret).await;
+            let desk = Desk::open(common, recovery_secret, dry_run).await?;
+            desk.renew_root_crls(voice, authority).await
         }
         CaCommand::Create {
             authority,
             name,
             recovery_secret,
+            dry_run,
         } => {
-            return create(common, voice, &authority, &name, recovery_secret).await;
+            let desk = Desk::open(common, recovery_secret, dry_run).await?;
+            desk.create(voice, &authority, &name).await
+        }
+        CaCommand::Import(args) => {
+            let brought = read_brought(&args)?;
+            let desk = Desk::open(common, args.recovery_secret, args.dry_run).await?;
+            desk.import(voice, &args.name, brought).await
         }
         online @ (CaCommand::Show
         | CaCommand::Root { .. }
@@ -160,12 +186,45 @@ pub(super) async fn run(common: &Common, voice: Voice, command: CaCommand) -> Re
         | CaCommand::Profile
         | CaCommand::Provisioner(_)
         | CaCommand::Rollover(_)) => {
-            let session = Session::start(common).await?;
+            let dry_run = if let CaCommand::Provisioner(command) = &online {
+                command.is_dry_run()
+            } else {
+                matches!(
+                    online,
+                    CaCommand::Rollover(
+                        RolloverCommand::Activate { dry_run: true, .. }
+                            | RolloverCommand::Finish { dry_run: true, .. }
+                    )
+                )
+            };
+            let session = Session::start(common).await?.dry_run(dry_run);
             let exit = run_online(&session, voice, online).await?;
             session.finish().await?;
             Ok(exit)
         }
     }
+}
+
+fn read_brought(args: &ImportArgs) -> Result<Brought, Failure> {
+    let password = args
+        .key_password_file
+        .as_deref()
+        .map(files::password)
+        .transpose()?;
+    let password = password.as_ref().map(|bytes| &***bytes);
+    let key = |path: &Option<PathBuf>| {
+        path.as_deref()
+            .map(|path| files::private_key(path, password))
+            .transpose()
+    };
+    let issuing = match (&args.issuing_cert, key(&args.issuing_key)?) {
+        (Some(path), Some(key)) => Some((files::text(path)?, key)),
+        _ => None,
+    };
+    Ok(Brought {
+        root: Some((files::text(&args.root_cert)?, key(&args.root_key)?)),
+        issuing,
+    })
 }
 
 async fn run_online(session: &Session, voice: Voice, command: CaCommand) -> Result<Exit, Failure> {
@@ -210,11 +269,11 @@ async fn run_online(session: &Session, voice: Voice, command: CaCommand) -> Resu
             voice.data(&profile_rows(&profiles), &profiles)?;
         }
         CaCommand::Provisioner(command) => return provisioner::run(session, voice, command).await,
-        CaCommand::Rollover(RolloverCommand::Activate { which }) => {
-            rollover_step(session, voice, &which.authority, "activate").await?;
+        CaCommand::Rollover(RolloverCommand::Activate { which, dry_run }) => {
+            rollover_step(session, voice, &which.authority, "activate", dry_run).await?;
         }
-        CaCommand::Rollover(RolloverCommand::Finish { which }) => {
-            rollover_step(session, voice, &which.authority, "finish").await?;
+        CaCommand::Rollover(RolloverCommand::Finish { which, dry_run }) => {
+            rollover_step(session, voice, &which.authority, "finish", dry_run).await?;
         }
         CaCommand::Rollover(RolloverCommand::Start { .. })
         | CaCommand::Import(_)
@@ -226,133 +285,21 @@ async fn run_online(session: &Session, voice: Voice, command: CaCommand) -> Resu
     Ok(Exit::Ok)
 }
 
-async fn rollover_step(session: &Session, voice: Voice, authority: &str, step: &str) -> Result<(), Failure> {
+async fn rollover_step(
+    session: &Session,
+    voice: Voice,
+    authority: &str,
+    step: &str,
+    dry_run: bool,
+) -> Result<(), Failure> {
     let path = format!("/authorities/{}/rollover/{step}", escape(authority));
     let done: Generation = session.client.post(&path, &serde_json::json!({})).await?;
-    voice.data(&format!("{} is {}", done.subject, done.stage), &done)
-}
-
-/// In this process only: the recovery secret is never sent to a server.
-async fn start_rollover(
-    common: &Common,
-    voice: Voice,
-    authority: &str,
-    secret: Option<PathBuf>,
-) -> Result<Exit, Failure> {
-    let config = Config::load(&common.data, &Flags::default())?;
-    let open = assemble::open(&config).await?;
-    let secret = assemble::read_secret(&secret.unwrap_or_else(|| assemble::recovery_path(&config)))?;
-    let signer = assemble::root_signer(&config, secret)?;
-    let made = open.ca.start_rollover(own_proof(), authority, &signer).await?;
-    let subject = made.parsed()?.common_name().unwrap_or_default();
-    let json = serde_json::json!({ "number": made.number, "subject": subject, "stage": "standby" });
-    voice.data(&format!("{subject} stands by"), &json)?;
-    voice.say("Give every broker the new ca.crt (muster ca root --chain) and its CRLs (muster ca crl), then: muster ca rollover activate");
-    Ok(Exit::Ok)
-}
-
-async fn renew_root_crls(
-    common: &Common,
-    voice: Voice,
-    only: Option<String>,
-    secret: Option<PathBuf>,
-) -> Result<Exit, Failure> {
-    let config = Config::load(&common.data, &Flags::default())?;
-    let open = assemble::open(&config).await?;
-    let secret = assemble::read_secret(&secret.unwrap_or_else(|| assemble::recovery_path(&config)))?;
-    let signer = assemble::root_signer(&config, secret)?;
-    let with_key = open.ca.authorities().into_iter();
-    let with_key = with_key.filter(|authority| authority.root().is_ok_and(|root| root.key.is_some()));
-    let names = match only {
-        Some(name) => vec![name],
-        None => with_key.map(|authority| authority.name).collect(),
+    let text = if dry_run {
+        format!("{} would be {}. Nothing was changed.", done.subject, done.stage)
+    } else {
+        format!("{} is {}", done.subject, done.stage)
     };
-    let mut made = Vec::new();
-    for name in &names {
-        let crl = open.ca.renew_root_crl(own_proof(), name, &signer).await?;
-        let until = format!("{:.0}", crl.next_update);
-        voice.say(&format!("The CRL of the root of {name} is good until {until}"));
-        made.push(serde_json::json!({ "authority": name, "number": crl.number, "next_update": until }));
-    }
-    voice.data("", &made)?;
-    Ok(Exit::Ok)
-}
-
-async fn create(
-    common: &Common,
-    voice: Voice,
-    authority: &str,
-    name: &str,
-    secret: Option<PathBuf>,
-) -> Result<Exit, Failure> {
-    let config = Config::load(&common.data, &Flags::default())?;
-    let open = assemble::open(&config).await?;
-    let secret = assemble::read_secret(&secret.unwrap_or_else(|| assemble::recovery_path(&config)))?;
-    let signer = assemble::root_signer(&config, secret)?;
-    open.ca
-        .create_authority(own_proof(), authority, name, &signer)
-        .await?;
-    voice.data(
-        &format!("made {authority}"),
-        &serde_json::json!({ "authority": authority }),
-    )?;
-    voice.say("A profile issues from it once muster.toml says so: [profile.NAME] authority = …");
-    Ok(Exit::Ok)
-}
-
-async fn import(common: &Common, voice: Voice, args: ImportArgs) -> Result<Exit, Failure> {
-    let config = Config::load(&common.data, &Flags::default())?;
-    let password = args
-        .key_password_file
-        .as_deref()
-        .map(assemble::read_secret)
-        .transpose()?;
-    let password = password.as_ref().map(|bytes| &***bytes);
-    let key = |path: &Option<PathBuf>| {
-        path.as_deref()
-            .map(|path| files::private_key(path, password))
-            .transpose()
-    };
-    let issuing = match (&args.issuing_cert, key(&args.issuing_key)?) {
-        (Some(path), Some(key)) => Some((files::text(path)?, key)),
-        _ => None,
-    };
-    let brought = assemble::Brought {
-        root: Some((files::text(&args.root_cert)?, key(&args.root_key)?)),
-        issuing,
-    };
-    let secret = args
-        .recovery_secret
-        .clone()
-        .unwrap_or_else(|| assemble::recovery_path(&config));
-    assemble::import(
-        &config,
-        own_proof(),
-        &args.name,
-        brought,
-        assemble::read_secret(&secret)?,
-    )
-    .await?;
-    voice.data(
-        &format!("imported {}", args.name),
-        &serde_json::json!({ "authority": args.name }),
-    )?;
-    voice.say("A profile issues from it once muster.toml says so: [profile.NAME] authority = …");
-    Ok(Exit::Ok)
-}
-
-fn own_proof() -> Proof {
-    let evidence = Evidence::LocalUser {
-        uid: rustix::process::geteuid().as_raw(),
-        trusted: true,
-    };
-    Proof {
-        evidence,
-        origin: Origin {
-            via: "command",
-            source: "local".into(),
-        },
-    }
+    voice.data(&text, &done)
 }
 
 async fn root(session: &Session, name: &str) -> Result<Generation, Failure> {

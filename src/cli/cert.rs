@@ -141,7 +141,7 @@ async fn show(common: &Common, voice: Voice, serial: &str) -> Result<Exit, Failu
 }
 
 async fn revoke(common: &Common, voice: Voice, args: RevokeArgs) -> Result<Exit, Failure> {
-    let session = Session::start(common).await?;
+    let session = Session::start(common).await?.dry_run(args.dry_run);
     let serial = serial_of(&session, &args.what).await?;
     if !args.yes && !args.dry_run {
         let issued: Issued = session
@@ -153,7 +153,6 @@ async fn revoke(common: &Common, voice: Voice, args: RevokeArgs) -> Result<Exit,
     let request = ActRequest {
         reason: Some(args.reason),
         note: args.note,
-        dry_run: args.dry_run,
     };
     let done: Revocation = session
         .client

@@ -13,6 +13,7 @@ use super::Common;
 use super::report::Failure;
 use crate::assemble::{self, Open};
 use crate::config::{Config, Flags, variable};
+use crate::local::LocalSocket;
 
 /// A client and, where the authority runs in this process, the authority.
 pub(crate) struct Session {
@@ -29,10 +30,9 @@ impl Session {
                 open: None,
             });
         }
-        let socket = assemble::socket_path(&common.data);
-        if tokio::net::UnixStream::connect(&socket).await.is_ok() {
+        if let Some(connector) = local(&common.data).await {
             return Ok(Self {
-                client: Client::new(Connector::unix(socket), None),
+                client: Client::new(connector, None),
                 open: None,
             });
         }
@@ -45,6 +45,12 @@ impl Session {
         })
     }
 
+    /// Whether the server shall only say what it would do.
+    pub(crate) fn dry_run(mut self, dry_run: bool) -> Self {
+        self.client.set_dry_run(dry_run);
+        self
+    }
+
     /// Finishes what a command began: without a server, its CRLs are made here.
     pub(crate) async fn finish(self) -> Result<(), Failure> {
         if let Some(open) = &self.open
@@ -54,6 +60,30 @@ impl Session {
         }
         Ok(())
     }
+}
+
+/// The way to the server that runs on a data directory, if one does.
+async fn local(data: &Path) -> Option<Connector> {
+    let socket = Arc::new(LocalSocket::of(data).ok()?);
+    tokio::net::UnixStream::connect(socket.address()).await.ok()?;
+    let what = socket.path.display().to_string();
+    Some(Connector::custom(what, move || {
+        let socket = socket.clone();
+        Box::pin(async move { Ok(Box::new(connect(&socket).await?) as Box<dyn Stream>) })
+    }))
+}
+
+/// Anybody may have left a socket in a directory that is not guarded; secrets go to the owner's server alone.
+async fn connect(socket: &LocalSocket) -> std::io::Result<tokio::net::UnixStream> {
+    let stream = tokio::net::UnixStream::connect(socket.address()).await?;
+    let server = stream.peer_cred()?.uid();
+    if server == socket.owner {
+        return Ok(stream);
+    }
+    Err(std::io::Error::other(format!(
+        "the user {server} serves there, and the data directory belongs to the user {}",
+        socket.owner
+    )))
 }
 
 fn in_process(config: &Config, open: &Open) -> Connector {
@@ -76,7 +106,8 @@ fn remote_url(common: &Common) -> Option<String> {
     if common.url.is_some() {
         return common.url.clone();
     }
-    if assemble::is_initialised(&common.data) {
+    // What may not be looked into is found out about later, unless another server is named.
+    if assemble::is_initialised(&common.data).unwrap_or(false) {
         return None;
     }
     variable("MUSTER_URL")

@@ -99,12 +99,11 @@ pub(super) async fn run(common: &Common, voice: Voice, command: DeviceCommand) -
             note,
             dry_run,
         } => {
-            let session = Session::start(common).await?;
+            let session = Session::start(common).await?.dry_run(dry_run);
             let request = CreateDevice {
                 name,
                 profile: kind,
                 note,
-                dry_run,
             };
             let device: Device = session.client.post("/devices", &request).await?;
             session.finish().await?;
@@ -128,14 +127,13 @@ pub(super) async fn run(common: &Common, voice: Voice, command: DeviceCommand) -
 }
 
 async fn act(common: &Common, voice: Voice, args: ActArgs, verb: &str, word: &str) -> Result<Exit, Failure> {
-    let session = Session::start(common).await?;
+    let session = Session::start(common).await?.dry_run(args.dry_run);
     if matches!(verb, "revoke" | "retire") && !args.yes && !args.dry_run {
         confirm(voice, &args.name, verb)?;
     }
     let request = ActRequest {
         reason: args.reason,
         note: args.note,
-        dry_run: args.dry_run,
     };
     let done: Revocation = session
         .client

@@ -9,7 +9,7 @@ use muster_pki::key::PrivateKey;
 use zeroize::Zeroizing;
 
 use super::report::Failure;
-use crate::assemble::write_private;
+use crate::secret::{read_secret, write_private};
 
 /// The largest file that a command reads: CRLs are the largest there are.
 const MAX_FILE: u64 = 64 << 20;
@@ -41,6 +41,11 @@ pub(super) fn bytes(path: &Path) -> Result<Vec<u8>, Failure> {
 /// A whole text file.
 pub(super) fn text(path: &Path) -> Result<String, Failure> {
     String::from_utf8(bytes(path)?).map_err(|_| Failure::usage(format!("{} is not text", path.display())))
+}
+
+/// The password in a file.
+pub(super) fn password(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    read_secret(path, "name a file that holds the password")
 }
 
 /// A private key, PKCS#8 DER; encrypted PKCS#8 is opened with the password.

@@ -66,7 +66,7 @@ struct FailedRow {
 
 pub(super) async fn run(common: &Common, voice: Voice, args: ImportArgs) -> Result<Exit, Failure> {
     let rows = read(&args.file)?;
-    let session = Session::start(common).await?;
+    let session = Session::start(common).await?.dry_run(args.dry_run);
     let total = rows.len();
     let bar = progress(voice, total);
     let failed = Arc::new(Mutex::new(Vec::new()));
@@ -141,7 +141,6 @@ async fn one(client: &Client, row: &Row, out: &Path, dry_run: bool) -> Result<()
             .collect(),
         validity: row.validity.clone().filter(|validity| !validity.is_empty()),
         reuse: true,
-        dry_run,
     };
     let issued = issue::ask_again(client, &request).await?;
     if dry_run {

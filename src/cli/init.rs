@@ -41,6 +41,9 @@ pub(super) struct InitArgs {
     /// File with the password of the private keys, if they are encrypted (PKCS#8)
     #[arg(long, value_name = "FILE")]
     key_password_file: Option<PathBuf>,
+    /// Only say what would be made
+    #[arg(long)]
+    dry_run: bool,
 }
 
 pub(super) async fn up(common: &Common, voice: Voice, args: UpArgs) -> Result<Exit, Failure> {
@@ -54,16 +57,16 @@ pub(super) async fn up(common: &Common, voice: Voice, args: UpArgs) -> Result<Ex
 pub(super) async fn init(common: &Common, voice: Voice, args: InitArgs) -> Result<Exit, Failure> {
     let config = Config::load(&common.data, &args.flags)?;
     let brought = read_brought(&args)?;
-    if !args.yes && !assemble::is_initialised(&config.data) {
+    if args.dry_run {
+        return rehearse(&config, voice, brought).await;
+    }
+    if !args.yes && !assemble::is_initialised(&config.data)? {
         ask(&config, voice)?;
     }
     if assemble::init(&config, brought).await? {
         tell(&config, voice);
     } else {
-        voice.say(&format!(
-            "There is a certification authority in {}; nothing was changed.",
-            config.data.display()
-        ));
+        voice.say(&there_is_one(&config));
     }
     let root = config.data.join(assemble::ROOT_FILE);
     let text = std::fs::read_to_string(&root)?;
@@ -73,11 +76,36 @@ pub(super) async fn init(common: &Common, voice: Voice, args: InitArgs) -> Resul
     Ok(Exit::Ok)
 }
 
+async fn rehearse(config: &Config, voice: Voice, brought: Brought) -> Result<Exit, Failure> {
+    let makes = assemble::rehearse_init(config, brought).await?;
+    let text = if makes {
+        format!(
+            "Would make the certification authority {:?} in {}\n  names: {}\n  provisioner: {}\nNothing was changed.",
+            config.name,
+            config.data.display(),
+            config.settings.dns.join(", "),
+            config.provisioner
+        )
+    } else {
+        there_is_one(config)
+    };
+    let json = serde_json::json!({ "data": config.data, "name": config.name, "would_make": makes });
+    voice.data(&text, &json)?;
+    Ok(Exit::Ok)
+}
+
+fn there_is_one(config: &Config) -> String {
+    format!(
+        "There is a certification authority in {}; nothing was changed.",
+        config.data.display()
+    )
+}
+
 fn read_brought(args: &InitArgs) -> Result<Brought, Failure> {
     let password = args
         .key_password_file
         .as_deref()
-        .map(assemble::read_secret)
+        .map(files::password)
         .transpose()?;
     let key = |path: &Option<PathBuf>| {
         path.as_deref()
@@ -144,7 +172,7 @@ fn tell(config: &Config, voice: Voice) {
 /// A password for a provisioner, from a file or newly drawn.
 pub(super) fn password(path: Option<&std::path::Path>) -> Result<Option<Zeroizing<String>>, Failure> {
     let Some(path) = path else { return Ok(None) };
-    let bytes = assemble::read_secret(path)?;
+    let bytes = files::password(path)?;
     let text = String::from_utf8(bytes.to_vec()).map_err(|_| Failure::usage("the password is not text"))?;
     Ok(Some(Zeroizing::new(text)))
 }

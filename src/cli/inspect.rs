@@ -45,7 +45,10 @@ pub(super) struct VerifyArgs {
 pub(super) async fn inspect(voice: Voice, args: InspectArgs) -> Result<Exit, Failure> {
     let (bytes, _) = read(&args.what).await?;
     let found = explain::inspect(&bytes, real::now()).map_err(|why| Failure::usage(why.to_string()))?;
-    let text: Vec<_> = found.iter().map(ToString::to_string).collect();
+    let text: Vec<_> = found
+        .iter()
+        .map(|one| one.to_string().trim_end().to_owned())
+        .collect();
     voice.data(&text.join("\n\n"), &found)?;
     Ok(Exit::Ok)
 }

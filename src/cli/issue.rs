@@ -100,7 +100,7 @@ pub(super) async fn issue(common: &Common, voice: Voice, args: IssueArgs) -> Res
         std::fs::create_dir_all(&args.out)
             .map_err(|why| Failure::failed(format!("cannot write into {}: {why}", args.out.display())))?;
     }
-    let session = Session::start(common).await?;
+    let session = Session::start(common).await?.dry_run(args.dry_run);
     let key = SystemEntropy
         .private_key(KeyKind::parse(&args.key_type)?)
         .map_err(muster_ca::Error::from)?;
@@ -111,7 +111,6 @@ pub(super) async fn issue(common: &Common, voice: Voice, args: IssueArgs) -> Res
         sans: args.san.clone(),
         validity: args.validity.clone(),
         reuse: false,
-        dry_run: args.dry_run,
     };
     let issued: Issued = session.client.post("/certificates", &request).await?;
     session.finish().await?;
@@ -132,7 +131,7 @@ pub(super) async fn issue(common: &Common, voice: Voice, args: IssueArgs) -> Res
             .zip(real::now())
             .map_err(|why| Failure::failed(why.to_string()))?;
         let _ = std::fs::remove_file(&path);
-        crate::assemble::write_private(&path, &zip)?;
+        crate::secret::write_private(&path, &zip)?;
         written.push(path);
     } else {
         files::write_bundle(&args.out, &bundle.files())?;
@@ -145,13 +144,12 @@ pub(super) async fn issue(common: &Common, voice: Voice, args: IssueArgs) -> Res
 }
 
 pub(super) async fn sign(common: &Common, voice: Voice, args: SignArgs) -> Result<Exit, Failure> {
-    let session = Session::start(common).await?;
+    let session = Session::start(common).await?.dry_run(args.dry_run);
     let request = IssueRequest {
         csr: files::text(&args.csr)?,
         profile: args.kind,
         sans: args.san,
         validity: args.validity,
-        dry_run: args.dry_run,
         ..IssueRequest::default()
     };
     let issued: Issued = session.client.post("/certificates", &request).await?;
@@ -171,7 +169,7 @@ pub(super) async fn sign(common: &Common, voice: Voice, args: SignArgs) -> Resul
 }
 
 pub(super) async fn renew(common: &Common, voice: Voice, args: RenewArgs) -> Result<Exit, Failure> {
-    let session = Session::start(common).await?;
+    let session = Session::start(common).await?.dry_run(args.dry_run);
     let device: Device = session
         .client
         .get(&format!("/devices/{}", escape(&args.name)))
@@ -192,7 +190,6 @@ pub(super) async fn renew(common: &Common, voice: Voice, args: RenewArgs) -> Res
             .unwrap_or_default(),
         validity: args.validity,
         reuse: false,
-        dry_run: args.dry_run,
     };
     let issued: Issued = session.client.post("/certificates", &request).await?;
     session.finish().await?;
@@ -272,7 +269,7 @@ fn write_p12(args: &IssueArgs, issued: &Issued, key: &PrivateKey) -> Result<Path
     });
     let path = args.out.join(format!("{}.p12", args.name));
     let _ = std::fs::remove_file(&path);
-    crate::assemble::write_private(&path, &pfx.map_err(|why| Failure::failed(why.to_string()))?)?;
+    crate::secret::write_private(&path, &pfx.map_err(|why| Failure::failed(why.to_string()))?)?;
     Ok(path)
 }
 
@@ -327,7 +324,7 @@ pub(super) fn kept_key(path: &Path, kind: KeyKind) -> Result<PrivateKey, Failure
     let key = SystemEntropy.private_key(kind).map_err(muster_ca::Error::from)?;
     let beside = path.with_extension("key.new");
     let _ = std::fs::remove_file(&beside);
-    crate::assemble::write_private(&beside, key.to_pem()?.as_bytes())?;
+    crate::secret::write_private(&beside, key.to_pem()?.as_bytes())?;
     std::fs::rename(&beside, path)?;
     Ok(key)
 }

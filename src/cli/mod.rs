@@ -4,6 +4,7 @@ mod audit;
 mod ca;
 mod cert;
 mod connect;
+mod desk;
 mod device;
 mod files;
 mod import;

@@ -11,8 +11,8 @@ use zeroize::Zeroizing;
 use super::connect::Session;
 use super::init::password;
 use super::report::{Exit, Failure, Voice, table};
-use crate::assemble::write_private;
 use crate::real::SystemEntropy;
+use crate::secret::write_private;
 
 #[derive(Subcommand)]
 pub(super) enum ProvisionerCommand {
@@ -32,6 +32,9 @@ pub(super) enum ProvisionerCommand {
         /// Let it replace the key of a device that has a living certificate
         #[arg(long)]
         replace: bool,
+        /// Only say what would be done
+        #[arg(long)]
+        dry_run: bool,
     },
     /// List provisioners
     List,
@@ -39,7 +42,19 @@ pub(super) enum ProvisionerCommand {
     Remove {
         /// Its name
         name: String,
+        /// Only say what would be done
+        #[arg(long)]
+        dry_run: bool,
     },
+}
+
+impl ProvisionerCommand {
+    pub(super) fn is_dry_run(&self) -> bool {
+        match self {
+            Self::Add { dry_run, .. } | Self::Remove { dry_run, .. } => *dry_run,
+            Self::List => false,
+        }
+    }
 }
 
 pub(super) async fn run(
@@ -47,6 +62,7 @@ pub(super) async fn run(
     voice: Voice,
     command: ProvisionerCommand,
 ) -> Result<Exit, Failure> {
+    let dry_run = command.is_dry_run();
     match command {
         ProvisionerCommand::Add {
             name,
@@ -54,11 +70,16 @@ pub(super) async fn run(
             profiles,
             names,
             replace,
+            ..
         } => {
-            if !password_file.exists() {
-                write_private(&password_file, drawn().as_bytes())?;
+            let password = match password_file.exists() {
+                true => password(Some(&password_file))?.unwrap_or_default(),
+                false => drawn(),
+            };
+            // On the disk before it is of use: a password that got lost opens nothing.
+            if !password_file.exists() && !dry_run {
+                write_private(&password_file, password.as_bytes())?;
             }
-            let password = password(Some(&password_file))?.unwrap_or_default();
             let request = AddProvisioner {
                 name,
                 password: password.to_string(),
@@ -67,7 +88,16 @@ pub(super) async fn run(
                 may_replace: replace,
             };
             let made: Provisioner = session.client.post("/provisioners", &request).await?;
-            voice.data(&made.kid, &made)?;
+            let text = if dry_run {
+                format!(
+                    "Would add the provisioner {} for the profiles {}. Nothing was changed.",
+                    made.name,
+                    made.profiles.join(", ")
+                )
+            } else {
+                made.kid.clone()
+            };
+            voice.data(&text, &made)?;
         }
         ProvisionerCommand::List => {
             let provisioners: Vec<Provisioner> = session.client.get("/provisioners").await?;
@@ -94,12 +124,12 @@ pub(super) async fn run(
                 .collect();
             voice.data(&table(&rows), &provisioners)?;
         }
-        ProvisionerCommand::Remove { name } => {
+        ProvisionerCommand::Remove { name, .. } => {
             let answer: serde_json::Value = session
                 .client
                 .delete(&format!("/provisioners/{}", escape(&name)))
                 .await?;
-            voice.data("removed", &answer)?;
+            voice.data(voice.done("removed", dry_run), &answer)?;
         }
     }
     Ok(Exit::Ok)

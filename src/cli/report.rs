@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::process::ExitCode;
 
+use muster_ca::ports::SignerError;
 use serde::Serialize;
 
 /// Exit codes, as the manual lists them.
@@ -94,7 +95,14 @@ impl From<muster_ca::Error> for Failure {
                 Exit::Failed
             }
         };
-        Self::new(exit, error.to_string())
+        let failure = Self::new(exit, error.to_string());
+        if matches!(error, muster_ca::Error::Signer(SignerError::Locked(_))) {
+            return failure.fix(
+                "give the secret that belongs to it: --recovery-secret FILE for a root's key, passphrase_file in \
+                 muster.toml or MUSTER_PASSPHRASE_FILE for the others",
+            );
+        }
+        failure
     }
 }
 
@@ -132,6 +140,15 @@ impl Voice {
             // `muster … | head` is no failure.
             Err(why) if why.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
             other => Ok(other?),
+        }
+    }
+
+    /// The word for what was done, or that a dry run has done nothing.
+    pub(crate) fn done(self, word: &'static str, dry_run: bool) -> &'static str {
+        if dry_run {
+            "This would be done. Nothing was changed."
+        } else {
+            word
         }
     }
 

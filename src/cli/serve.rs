@@ -13,6 +13,7 @@ use super::Common;
 use super::report::{Exit, Failure, Voice};
 use crate::assemble;
 use crate::config::{Config, Flags};
+use crate::local::LocalSocket;
 
 #[derive(clap::Args)]
 pub(super) struct ServeArgs {
@@ -37,7 +38,7 @@ pub(super) async fn serve_config(config: &Config, voice: Voice) -> Result<Exit, 
     // Before anybody can see that it runs, and stop it again.
     let stop = stopped()?;
     // Every socket is bound before anything starts, so that a port that is taken costs nothing.
-    let socket = assemble::socket_path(&config.data);
+    let socket = LocalSocket::of(&config.data)?;
     let listeners = Listeners {
         api: bind(config.listen)?,
         public: bind(config.public_listen)?,
@@ -49,7 +50,7 @@ pub(super) async fn serve_config(config: &Config, voice: Voice) -> Result<Exit, 
         config.name,
         listeners.api.local_addr()?,
         listeners.public.local_addr()?,
-        socket.display(),
+        socket.path.display(),
         config.settings.dns.join(", ")
     ));
     let todos = assemble::todos(config);
@@ -59,7 +60,7 @@ pub(super) async fn serve_config(config: &Config, voice: Voice) -> Result<Exit, 
     let for_status = config.clone();
     let todos = Arc::new(move || assemble::todos(&for_status));
     let served = muster_server::serve(Edge::new(open.ca.clone(), todos), listeners, stop).await;
-    let _ = std::fs::remove_file(&socket);
+    let _ = std::fs::remove_file(socket.address());
     served.map_err(|why| Failure::failed(why.to_string()))?;
     voice.say(&farewell(&open.ca).await);
     Ok(Exit::Ok)
@@ -117,8 +118,10 @@ fn bind(address: std::net::SocketAddr) -> Result<TcpListener, Failure> {
 }
 
 /// The directory's lock is held, so a socket that is there was left by a process that is gone.
-fn bind_local(path: &std::path::Path) -> Result<UnixListener, Failure> {
-    let cannot = |why: std::io::Error| Failure::failed(format!("cannot listen on {}: {why}", path.display()));
+fn bind_local(socket: &LocalSocket) -> Result<UnixListener, Failure> {
+    let path = socket.address();
+    let cannot =
+        |why: std::io::Error| Failure::failed(format!("cannot listen on {}: {why}", socket.path.display()));
     match std::fs::remove_file(path) {
         Err(why) if why.kind() != std::io::ErrorKind::NotFound => return Err(cannot(why)),
         Ok(()) | Err(_) => {}

@@ -29,6 +29,9 @@ pub(super) enum TokenCommand {
     Revoke {
         /// The token's id
         id: String,
+        /// Only say what would be done
+        #[arg(long)]
+        dry_run: bool,
     },
     /// Take back what a device got through a token: revokes its certificates and frees the use
     #[command(after_help = "Exit code 5: recorded and on the CRL, but not yet proved by every broker.")]
@@ -40,6 +43,9 @@ pub(super) enum TokenCommand {
         /// Words for the audit log
         #[arg(long, default_value = "")]
         note: String,
+        /// Only say what would be done
+        #[arg(long)]
+        dry_run: bool,
     },
 }
 
@@ -62,10 +68,19 @@ pub(super) struct CreateArgs {
     /// Print CSV: id, device, wave, uses, expires, secret
     #[arg(long)]
     csv: bool,
+    /// Only say what would be done
+    #[arg(long)]
+    dry_run: bool,
 }
 
 pub(super) async fn run(common: &Common, voice: Voice, command: TokenCommand) -> Result<Exit, Failure> {
-    let session = Session::start(common).await?;
+    let dry_run = match &command {
+        TokenCommand::Create(CreateArgs { dry_run, .. })
+        | TokenCommand::Revoke { dry_run, .. }
+        | TokenCommand::Unbind { dry_run, .. } => *dry_run,
+        TokenCommand::List { .. } => false,
+    };
+    let session = Session::start(common).await?.dry_run(dry_run);
     let client = &session.client;
     match command {
         TokenCommand::Create(args) => {
@@ -82,6 +97,15 @@ pub(super) async fn run(common: &Common, voice: Voice, command: TokenCommand) ->
                 );
             }
             let made: NewToken = client.post("/tokens", &request).await?;
+            if dry_run {
+                let text = format!(
+                    "Would make a token for {}, good until {}. Nothing was changed.",
+                    whom(&made.token),
+                    made.token.expires
+                );
+                voice.data(&text, &made)?;
+                return Ok(Exit::Ok);
+            }
             let text = if args.csv { csv(&made) } else { made.secret.clone() };
             voice.data(&text, &made)?;
             voice.say(&format!(
@@ -97,15 +121,15 @@ pub(super) async fn run(common: &Common, voice: Voice, command: TokenCommand) ->
             let page: Page<Token> = client.get(&format!("/tokens?limit={limit}{after}")).await?;
             voice.data(&rows(&page.items), &page)?;
         }
-        TokenCommand::Revoke { id } => {
+        TokenCommand::Revoke { id, .. } => {
             let answer: serde_json::Value = client.delete(&format!("/tokens/{}", escape(&id))).await?;
-            voice.data("withdrawn", &answer)?;
+            voice.data(voice.done("withdrawn", dry_run), &answer)?;
         }
-        TokenCommand::Unbind { id, name, note } => {
+        TokenCommand::Unbind { id, name, note, .. } => {
             let path = format!("/tokens/{}/unbind", escape(&id));
             let done: Revocation = client.post(&path, &Unbind { name, note }).await?;
             session.finish().await?;
-            return tell_revocation(voice, &done, "unbound", false);
+            return tell_revocation(voice, &done, "unbound", dry_run);
         }
     }
     session.finish().await?;

@@ -18,6 +18,9 @@ pub(super) enum UserCommand {
         /// admin, operator, viewer or auditor
         #[arg(long, default_value = "operator")]
         role: String,
+        /// Only say what would be done
+        #[arg(long)]
+        dry_run: bool,
     },
     /// List operators
     List,
@@ -25,19 +28,37 @@ pub(super) enum UserCommand {
     Remove {
         /// Name
         name: String,
+        /// Only say what would be done
+        #[arg(long)]
+        dry_run: bool,
     },
 }
 
 pub(super) async fn run(common: &Common, voice: Voice, command: UserCommand) -> Result<Exit, Failure> {
-    let session = Session::start(common).await?;
+    let dry_run = match &command {
+        UserCommand::Create { dry_run, .. } | UserCommand::Remove { dry_run, .. } => *dry_run,
+        UserCommand::List => false,
+    };
+    let session = Session::start(common).await?.dry_run(dry_run);
     match command {
-        UserCommand::Create { name, role } => {
+        UserCommand::Create { name, role, .. } => {
             let made: Operator = session
                 .client
                 .post("/operators", &AddOperator { name, role })
                 .await?;
-            voice.data(made.key.as_deref().unwrap_or_default(), &made)?;
-            voice.say("The API key is not shown again.");
+            match &made.key {
+                Some(key) => {
+                    voice.data(key, &made)?;
+                    voice.say("The API key is not shown again.");
+                }
+                None => {
+                    let text = format!(
+                        "Would add the operator {} with the role {}. Nothing was changed.",
+                        made.name, made.role
+                    );
+                    voice.data(&text, &made)?;
+                }
+            }
         }
         UserCommand::List => {
             let operators: Vec<Operator> = session.client.get("/operators").await?;
@@ -52,12 +73,12 @@ pub(super) async fn run(common: &Common, voice: Voice, command: UserCommand) -> 
             let rows: Vec<_> = std::iter::once(head).chain(operators.iter().map(row)).collect();
             voice.data(&table(&rows), &operators)?;
         }
-        UserCommand::Remove { name } => {
+        UserCommand::Remove { name, .. } => {
             let answer: serde_json::Value = session
                 .client
                 .delete(&format!("/operators/{}", escape(&name)))
                 .await?;
-            voice.data("removed", &answer)?;
+            voice.data(voice.done("removed", dry_run), &answer)?;
         }
     }
     session.finish().await?;

@@ -11,7 +11,7 @@ use crate::{openssl, without_server};
 const INIT: [&str; 4] = ["init", "--yes", "--dns", "localhost"];
 
 /// A root and an issuing CA as openssl makes them: `root.crt`, `root.key`, `issuing.crt`, `issuing.key`.
-fn foreign_ca(muster: &Muster, root: &str, issuing: &str) -> Option<()> {
+pub(crate) fn foreign_ca(muster: &Muster, root: &str, issuing: &str) -> Option<()> {
     openssl(
         muster,
         &format!(
@@ -34,7 +34,7 @@ fn foreign_ca(muster: &Muster, root: &str, issuing: &str) -> Option<()> {
     Some(())
 }
 
-const P256: &str = "ec -pkeyopt ec_paramgen_curve:P-256";
+pub(crate) const P256: &str = "ec -pkeyopt ec_paramgen_curve:P-256";
 
 #[test]
 fn init_makes_a_ca_once_and_never_again() {

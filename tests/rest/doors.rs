@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use crate::common::wire::Wire;
-use crate::common::{MUSTER, Muster, text};
+use crate::common::{MUSTER, Muster, Running, text, wait_for};
 use crate::{last_act, without_server};
 
 #[test]
@@ -189,6 +189,75 @@ fn a_remote_command_line_finds_what_step_was_told() {
         .env("STEPPATH", far.home.path().join("step"))
         .env("MUSTER_API_KEY_FILE", "api-key");
     ends(&by_file.output().unwrap(), 0, "All right");
+}
+
+/// The path of a socket has 107 bytes at most; who asks, and with what environment, must not matter.
+#[test]
+fn a_data_directory_far_down_has_its_socket_too() {
+    let muster = Muster::stopped(&[]);
+    let data = muster.path().join("far-down-".repeat(12)).join("data");
+    std::fs::create_dir_all(data.parent().unwrap()).unwrap();
+    let line = |args: &[&str]| {
+        let mut command = Command::new(MUSTER);
+        command.args(args).arg("--data").arg(&data).stdin(Stdio::null());
+        command.env_remove("MUSTER_TEST_PYTHON");
+        command
+    };
+    let ports = [muster.api, muster.public].map(|port| format!("127.0.0.1:{port}"));
+    let up = ["up", "--listen", &ports[0], "--public-listen", &ports[1]];
+    let quiet = || std::fs::File::create(muster.path().join("log")).unwrap();
+    let _server = Running(line(&up).stdout(quiet()).stderr(quiet()).spawn().unwrap());
+    wait_for("the socket", || data.join("muster.sock").exists());
+    for runtime in ["/run/user/1", "/nowhere"] {
+        let made = line(&[
+            "device",
+            "create",
+            &format!("of{}", runtime.replace('/', "-")),
+            "--json",
+        ])
+        .env("XDG_RUNTIME_DIR", runtime)
+        .output()
+        .unwrap();
+        ends(&made, 0, "");
+    }
+    let log = line(&["audit", "list", "--json"]).output().unwrap();
+    assert_eq!(
+        text(&log.stdout).matches("\"socket\"").count(),
+        2,
+        "{}",
+        text(&log.stdout)
+    );
+}
+
+/// Some user who is not root, by number.
+const NOBODY: u32 = 65534;
+
+#[test]
+#[allow(clippy::print_stderr, reason = "says what it skips")]
+fn a_socket_that_another_user_serves_is_told_nothing() {
+    let muster = Muster::stopped(&[]);
+    std::fs::create_dir(muster.data()).unwrap();
+    let _listener = std::os::unix::net::UnixListener::bind(muster.data().join("muster.sock")).unwrap();
+    if std::os::unix::fs::chown(muster.data(), Some(NOBODY), None).is_err() {
+        eprintln!("skipped: needs root");
+        return;
+    }
+    let said = muster.exits(1, &["device", "create", "secret-name"]);
+    assert!(said.contains("serves there"), "{said}");
+}
+
+#[test]
+#[allow(clippy::print_stderr, reason = "says what it skips")]
+fn what_may_not_be_looked_into_is_not_called_empty() {
+    use std::os::unix::process::CommandExt;
+    let muster = without_server();
+    std::fs::set_permissions(muster.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let mut command = muster.command(&["status"]);
+    let Ok(output) = command.uid(NOBODY).gid(NOBODY).output() else {
+        eprintln!("skipped: needs root, and a program that others can run");
+        return;
+    };
+    ends(&output, 4, "belongs to the user");
 }
 
 #[test]

@@ -14,9 +14,9 @@ mod import;
 mod life;
 mod profiles;
 mod provisioners;
+mod rehearse;
 mod replaced;
 mod roles;
-
 mod rollover;
 mod tokens;
 

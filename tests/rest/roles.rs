@@ -289,6 +289,9 @@ fn mistakes_in_requests_are_told_in_json() {
         ("/devices", r#"{"name":"a","profile":"client","colour":"red"}"#),
         ("/devices", r#"{"name":"A B","profile":"client"}"#),
         ("/devices", r#"{"name":"a","profile":"emperor"}"#),
+        // A dry run that is misspelt must not be a real one.
+        ("/devices?dry-run=true", r#"{"name":"a","profile":"client"}"#),
+        ("/devices?dry_run=yes", r#"{"name":"a","profile":"client"}"#),
         ("/certificates", r#"{"csr":"no PEM"}"#),
         ("/tokens", r#"{"device":"a","lifetime":"soon"}"#),
         ("/operators", r#"{"name":"a","role":"emperor"}"#),

@@ -137,7 +137,22 @@ fn a_roll_over_starts_only_with_the_server_stopped_and_the_recovery_secret_at_ha
     let said = muster.exits(1, &["ca", "rollover", "start"]);
     assert!(said.contains("recovery-secret"), "{said}");
     std::fs::write(muster.path().join("guess"), "not the secret at all").unwrap();
-    muster.exits(1, &["ca", "rollover", "start", "--recovery-secret", "guess"]);
+    let said = muster.exits(1, &["ca", "rollover", "start", "--recovery-secret", "guess"]);
+    assert!(said.contains("--recovery-secret FILE"), "{said}");
+    muster.exits(
+        1,
+        &[
+            "ca",
+            "create",
+            "lab",
+            "--name",
+            "Lab",
+            "--recovery-secret",
+            "guess",
+        ],
+    );
+    let keys = |dir: &str| std::fs::read_dir(muster.data().join(dir)).unwrap().count();
+    assert_eq!((keys("root-keys"), keys("keys")), (2, 2), "no key was made");
     assert_eq!(stages(&muster).len(), 2, "nothing was made");
     muster.ok(&[
         "ca",

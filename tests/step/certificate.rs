@@ -65,6 +65,20 @@ fn a_certificate_with_address_mail_uri_and_wildcard_names() {
     );
 }
 
+/// As with step-ca: the names are the token's, whatever the subject looks like.
+#[test]
+fn a_name_with_dots_is_no_alternative_name_unless_the_token_says_so() {
+    let Some(world) = World::shared() else { return };
+    let names = |name: &str, sans: &str| {
+        world.certificate(name, sans);
+        world.inspect(&format!("{name}.crt"))["extensions"]["subject_alt_name"].clone()
+    };
+    let listed = names("pump.listed.example.org", "--san 10.0.80.51");
+    assert_eq!(listed, json!({ "ip_addresses": ["10.0.80.51"] }));
+    let unlisted = names("pump.unlisted.example.org", "");
+    assert_eq!(unlisted["dns_names"], json!(["pump.unlisted.example.org"]));
+}
+
 /// On purpose unlike step-ca: whoever has the provisioner's password could otherwise stand for every broker.
 #[test]
 fn a_wildcard_that_stands_for_servers_is_given_by_an_operator_and_not_for_a_token() {

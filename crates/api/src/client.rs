@@ -1,7 +1,6 @@
 //! The client: HTTP/1.1 over whatever carries bytes to a server.
 
 use std::future::Future;
-use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +13,7 @@ use rustls::pki_types::ServerName;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 use zeroize::Zeroizing;
 
@@ -48,15 +47,6 @@ pub struct Connector {
 }
 
 impl Connector {
-    /// The socket in a data directory.
-    pub fn unix(path: PathBuf) -> Self {
-        let what = path.display().to_string();
-        Self::custom(what, move || {
-            let path = path.clone();
-            Box::pin(async move { Ok(Box::new(UnixStream::connect(path).await?) as Box<dyn Stream>) })
-        })
-    }
-
     /// HTTPS to `host:port`, trusting what `tls` trusts.
     pub fn https(host: &str, port: u16, tls: Arc<rustls::ClientConfig>) -> Result<Self, Error> {
         let bad = |_| Error::Usage(format!("{host:?} is not a host name or an address"));
@@ -90,6 +80,7 @@ impl Connector {
 pub struct Client {
     connector: Connector,
     key: Option<Zeroizing<String>>,
+    dry_run: bool,
     connection: Mutex<Option<SendRequest<Full<Bytes>>>>,
 }
 
@@ -116,13 +107,22 @@ impl Client {
         Self {
             connector,
             key,
+            dry_run: false,
             connection: Mutex::new(None),
         }
     }
 
+    /// From now on, whether the server shall only say what it would do.
+    pub fn set_dry_run(&mut self, dry_run: bool) {
+        self.dry_run = dry_run;
+    }
+
     /// Another client of the same server, with a connection of its own.
     pub fn another(&self) -> Self {
-        Self::new(self.connector.clone(), self.key.clone())
+        Self {
+            dry_run: self.dry_run,
+            ..Self::new(self.connector.clone(), self.key.clone())
+        }
     }
 
     /// `GET`; `path` begins behind `/api/v1`.
@@ -196,9 +196,14 @@ impl Client {
     }
 
     fn request(&self, method: &str, path: &str, body: Bytes) -> Result<http::Request<Full<Bytes>>, Error> {
+        let dry_run = if self.dry_run && method != "GET" {
+            "?dry_run=true"
+        } else {
+            ""
+        };
         let mut request = http::Request::builder()
             .method(method)
-            .uri(format!("/api/v1{path}"))
+            .uri(format!("/api/v1{path}{dry_run}"))
             .header("host", &self.connector.host)
             .header("user-agent", concat!("muster/", env!("CARGO_PKG_VERSION")))
             .header("content-type", "application/json");

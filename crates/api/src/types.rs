@@ -1,4 +1,7 @@
 //! Requests and answers of `/api/v1`. Times are RFC 3339 in UTC; serial numbers are lower-case hexadecimal.
+//!
+//! Whatever changes something takes the parameter `dry_run=true`: it is judged as always, answered with what would be,
+//! and nothing is changed.
 
 use serde::{Deserialize, Serialize};
 
@@ -42,9 +45,6 @@ pub struct IssueRequest {
     /// Whether a living certificate for the same key and names will do.
     #[serde(default)]
     pub reuse: bool,
-    /// Only say what would be issued.
-    #[serde(default)]
-    pub dry_run: bool,
 }
 
 /// `POST /enrol`: what a device asks for with an enrolment token.
@@ -119,9 +119,6 @@ pub struct CreateDevice {
     /// Words about it.
     #[serde(default)]
     pub note: String,
-    /// Only check.
-    #[serde(default)]
-    pub dry_run: bool,
 }
 
 /// A device.
@@ -154,9 +151,6 @@ pub struct ActRequest {
     /// Words for the audit log.
     #[serde(default)]
     pub note: String,
-    /// Only say what would be touched.
-    #[serde(default)]
-    pub dry_run: bool,
 }
 
 /// What was shut out or let in again.
@@ -243,7 +237,7 @@ pub struct NewToken {
     /// About it.
     #[serde(flatten)]
     pub token: Token,
-    /// The secret.
+    /// The secret; empty after a dry run.
     pub secret: String,
 }
 

@@ -20,6 +20,8 @@ pub struct Act {
     pub subject: String,
     /// More, as a JSON object; may be empty.
     pub detail: String,
+    /// Whether it is only rehearsed: the store judges it as any other and keeps nothing of it.
+    pub dry_run: bool,
 }
 
 /// An entry as it is stored.

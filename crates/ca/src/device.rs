@@ -6,7 +6,8 @@ use crate::error::Refusal;
 
 /// The longest device name, in bytes; the limit of a common name (RFC 5280, appendix A).
 const MAX_NAME: usize = 64;
-/// Names that begin so belong to Muster: its own certificates, agents, canaries and tombstones.
+/// This name and those that begin so belong to Muster: its own certificates, agents, canaries and tombstones.
+pub(crate) const RESERVED: &str = "muster";
 const RESERVED_PREFIXES: [&str; 2] = ["muster-", "muster."];
 
 /// A device's name: the certificate's common name, the MQTT username and the MQTT client id.
@@ -18,13 +19,18 @@ impl DeviceName {
     /// of the authority's own.
     pub fn parse(text: &str) -> Result<Self, Refusal> {
         let name = Self::well_formed(text)?;
-        if text == "muster" || RESERVED_PREFIXES.iter().any(|prefix| text.starts_with(prefix)) {
+        if is_reserved(text) {
             return Err(
                 Refusal::new(format!("the name {text:?} is reserved for Muster itself"))
                     .fix("choose another"),
             );
         }
         Ok(name)
+    }
+
+    /// Whether it is one of Muster's own: its server's, an agent's, a canary's. They are not of the fleet.
+    pub fn is_own(&self) -> bool {
+        is_reserved(&self.0)
     }
 
     /// One of the authority's own names, which nobody can ask for.
@@ -63,6 +69,10 @@ impl std::fmt::Display for DeviceName {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.0)
     }
+}
+
+fn is_reserved(text: &str) -> bool {
+    text == RESERVED || RESERVED_PREFIXES.iter().any(|prefix| text.starts_with(prefix))
 }
 
 fn shorten(text: &str) -> String {

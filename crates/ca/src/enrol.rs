@@ -15,7 +15,7 @@ use crate::certificate::{Certificate, Serial, Status};
 use crate::device::DeviceName;
 use crate::enrol::draft::Draft;
 use crate::enrol::who::{Caller, Proof, Purpose, Who};
-use crate::error::{Error, Refusal, compromised};
+use crate::error::{Error, Refusal};
 use crate::ports::{Binding, Change, StoreError};
 
 /// How often a change is prepared anew because somebody else was faster.
@@ -46,8 +46,6 @@ pub struct Wish {
     pub not_after: Option<Timestamp>,
     /// Whether a living certificate for the same key and names will do: makes an interrupted import repeatable.
     pub reuse: bool,
-    /// Whether to stop before signing: says what would be issued and records nothing.
-    pub dry_run: bool,
 }
 
 /// A certificate that has been recorded, with what its holder needs beside it.
@@ -67,6 +65,12 @@ impl Issued {
             root: root.to_vec(),
             clamped,
         }
+    }
+
+    /// What would have been issued, after a dry run: all but the certificate itself.
+    pub(crate) fn unsigned(mut self) -> Self {
+        self.certificate.der.clear();
+        self
     }
 
     /// The certificate as recorded.
@@ -153,22 +157,16 @@ impl Ca {
             (authority.active()?.clone(), authority.root.der().to_vec())
         };
         let draft = Draft::new(grant, &issuer, self.serial(now)?, now)?;
-        if wish.dry_run {
-            // Recording refuses such a key, and a dry run records nothing.
-            if self.store.is_compromised(&csr.public_key().fingerprint()).await? {
-                return Err(compromised().into());
-            }
-            return Ok(draft.unsigned(&issuer, &root));
-        }
-        let signature = self.signer.sign(draft.to_be_signed()).await?;
+        let signature = self.sign_for(caller, &draft).await?;
         // 6. Record, all of it or nothing; only then is there something to hand out.
         let act = caller.act(now, "certificate.issued", draft.subject(), draft.detail());
         let revokes = draft.revokes();
         let (issued, writes) = draft.signed(&signature, &issuer, &root)?;
         match self.store.commit(Change { writes, act }).await {
+            Ok(()) if caller.dry_run() => Ok(issued.unsigned()),
             Ok(()) => {
                 if revokes {
-                    self.tell_of_revocation();
+                    self.tell_of_revocation(caller);
                 }
                 self.tell_if_clamped(&issued).await;
                 Ok(issued)
@@ -176,6 +174,14 @@ impl Ca {
             Err(StoreError::Changed(what)) => Err(Error::Conflict(what)),
             Err(other) => Err(other.into()),
         }
+    }
+
+    /// In a dry run there is nothing in the signature's place: all else goes its way, and the store keeps none of it.
+    pub(crate) async fn sign_for(&self, caller: &Caller, draft: &Draft) -> Result<Vec<u8>, Error> {
+        if caller.dry_run() {
+            return Ok(Vec::new());
+        }
+        Ok(self.signer.sign(draft.to_be_signed()).await?)
     }
 
     /// Who comes a second time with the same token brings another key: that the token is spent is the reason they need
@@ -271,6 +277,7 @@ impl Caller {
             action,
             subject,
             detail,
+            dry_run: self.dry_run(),
         }
     }
 }

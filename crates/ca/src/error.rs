@@ -56,7 +56,7 @@ impl Refusal {
 }
 
 /// What is said about a key that was revoked as compromised, whoever brings it.
-pub(crate) fn compromised() -> Refusal {
+fn compromised() -> Refusal {
     Refusal::new("a certificate with this key was revoked as compromised, so the key gets no other")
         .fix("make a new key and ask with that")
 }

@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 use crate::audit::{Act, Entry};
 use crate::authority::{Authority, Generation};
 use crate::certificate::{Certificate, Serial, Status};
-use crate::device::{Device, DeviceName};
+use crate::device::{Device, DeviceName, RESERVED};
 use crate::operator::Operator;
 use crate::provisioner::Provisioner;
 use crate::token::EnrolmentToken;
@@ -87,7 +87,7 @@ pub trait Store: Send + Sync {
     /// Applies a change whole or not at all, with its audit entry, and returns once it is on the disk.
     ///
     /// Changes that arrive together may share one transaction of the database; one that is refused does not touch
-    /// the others.
+    /// the others. One whose act is a dry run is judged as all others and not kept.
     async fn commit(&self, change: Change) -> Result<(), StoreError>;
 
     /// A device by name.
@@ -124,8 +124,8 @@ pub trait Store: Send + Sync {
     ) -> Result<Option<Timestamp>, StoreError>;
     /// How many there are, by status and state; no walk over the fleet.
     async fn counts(&self, now: Timestamp) -> Result<Counts, StoreError>;
-    /// Of the certificates that are active and unexpired, the validity of the one that runs out first; the
-    /// authority's own (devices named `muster…`) do not count.
+    /// Of the certificates that are active and unexpired, the validity of the one that runs out first; Muster's
+    /// own do not count.
     async fn first_to_expire(&self, now: Timestamp) -> Result<Option<(Timestamp, Timestamp)>, StoreError>;
 
     /// Every authority.
@@ -140,8 +140,6 @@ pub trait Store: Send + Sync {
     async fn tokens(&self, before: Option<&str>, limit: usize) -> Result<Vec<EnrolmentToken>, StoreError>;
     /// Whether a one-time token was spent; `expires` as it was when it was spent.
     async fn is_spent(&self, token: &[u8; 32], expires: Timestamp) -> Result<bool, StoreError>;
-    /// Whether a key, by the SHA-256 of its SubjectPublicKeyInfo, was revoked as compromised.
-    async fn is_compromised(&self, key: &[u8; 32]) -> Result<bool, StoreError>;
     /// What this token has been bound to: the name that holds this key, if any.
     async fn binding(&self, token: &str, key: &[u8; 32]) -> Result<Option<Binding>, StoreError>;
     /// The newest CRL of an issuer.
@@ -318,7 +316,7 @@ pub struct Crl {
     pub der: Vec<u8>,
 }
 
-/// A page of devices.
+/// A page of devices. Muster's own are in it only if the prefix asks for them.
 #[derive(Debug, Clone, Default)]
 pub struct DevicePage {
     /// Only those after this name.
@@ -329,6 +327,13 @@ pub struct DevicePage {
     pub state: Option<crate::device::State>,
     /// At most so many; 1 to 1,000.
     pub limit: usize,
+}
+
+impl DevicePage {
+    /// Whether the prefix is one that only Muster's own names have.
+    pub fn asks_for_own(&self) -> bool {
+        self.prefix.starts_with(RESERVED)
+    }
 }
 
 /// Which certificates of a page.
@@ -345,7 +350,7 @@ pub enum CertificateFilter {
     Expired,
 }
 
-/// A page of certificates, newest first.
+/// A page of certificates, newest first. Muster's own are in it only if `device` names one.
 #[derive(Debug, Clone, Default)]
 pub struct CertificatePage {
     /// Only those older than the one with this id (the number beside each certificate of a page).
@@ -381,7 +386,7 @@ pub enum AuditPage {
     },
 }
 
-/// How many there are.
+/// How many there are, Muster's own not counted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Certificates that are neither revoked nor expired.

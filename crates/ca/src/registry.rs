@@ -54,7 +54,6 @@ impl Ca {
         name: DeviceName,
         profile: &str,
         note: &str,
-        dry_run: bool,
     ) -> Result<Device, Error> {
         let caller = self.operator(proof, Permission::Operate).await?;
         let profile = self.settings.profiles.get(profile)?;
@@ -74,15 +73,13 @@ impl Ca {
             created: now,
             version: 1,
         };
-        if !dry_run {
-            let detail = serde_json::json!({ "profile": profile.name() }).to_string();
-            let act = caller.act(now, "device.created", name.to_string(), detail);
-            let writes = vec![Write::Device {
-                device: device.clone(),
-                expected: None,
-            }];
-            self.store.commit(Change { writes, act }).await?;
-        }
+        let detail = serde_json::json!({ "profile": profile.name() }).to_string();
+        let act = caller.act(now, "device.created", name.to_string(), detail);
+        let writes = vec![Write::Device {
+            device: device.clone(),
+            expected: None,
+        }];
+        self.store.commit(Change { writes, act }).await?;
         Ok(device)
     }
 

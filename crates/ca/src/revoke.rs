@@ -291,7 +291,7 @@ impl Ca {
         let detail = act_detail(Some(reason), note, &serials[1..]);
         let act = caller.act(now, "certificate.revoked", subject, detail);
         self.store.commit(Change { writes, act }).await?;
-        self.tell_of_revocation();
+        self.tell_of_revocation(caller);
         Ok(Revocation {
             device: device.name,
             serials,
@@ -340,7 +340,7 @@ impl Ca {
             let act = caller.act(now, step.action, subject, detail);
             match self.store.commit(Change { writes, act }).await {
                 Ok(()) => {
-                    self.tell_of_revocation();
+                    self.tell_of_revocation(caller);
                     let serials = touched.into_iter().map(|certificate| certificate.serial);
                     return Ok(Revocation {
                         device: device.name,
@@ -380,7 +380,10 @@ impl Ca {
         }
     }
 
-    pub(crate) fn tell_of_revocation(&self) {
+    pub(crate) fn tell_of_revocation(&self, caller: &Caller) {
+        if caller.dry_run() {
+            return;
+        }
         self.revocations.fetch_add(1, Ordering::SeqCst);
         self.revoked.notify(usize::MAX);
     }

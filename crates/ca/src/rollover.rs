@@ -15,7 +15,7 @@ use crate::setup::{Import, check_name};
 
 impl Ca {
     /// Makes the next issuing CA below the same root, on standby: published, so that brokers learn to trust it before it
-    /// issues. Needs the root's key.
+    /// issues. Needs the root's key. For a dry run, both signers must be ones that keep nothing.
     pub async fn start_rollover(
         &self,
         proof: Proof,
@@ -50,6 +50,8 @@ impl Ca {
                 display_name(&root_name(loaded.root.subject()?)),
             )
         };
+        // The root signs its list first: a secret that does not open its key shows before another key is made.
+        let crl = self.sign_root_crl(authority, &root, root_signer, now).await?;
         let next = self
             .make_issuing(authority, &display, number, &root, root_signer, now)
             .await?;
@@ -59,7 +61,6 @@ impl Ca {
             format!("{authority} {number}"),
             String::new(),
         );
-        let crl = self.sign_root_crl(authority, &root, root_signer, now).await?;
         let standby = Write::Authority {
             name: authority.to_owned(),
             generation: next.clone(),
@@ -70,9 +71,11 @@ impl Ca {
                 act,
             })
             .await?;
-        self.reload().await?;
-        self.load_crls().await?;
-        self.refresh_crls().await?;
+        if !caller.dry_run() {
+            self.reload().await?;
+            self.load_crls().await?;
+            self.refresh_crls().await?;
+        }
         Ok(next)
     }
 
@@ -82,7 +85,7 @@ impl Ca {
         proof: Proof,
         authority: &str,
         root_signer: &dyn Signer,
-    ) -> Result<std::sync::Arc<Crl>, Error> {
+    ) -> Result<Crl, Error> {
         let caller = self.administrator(proof).await?;
         let now = self.clock.now();
         let root = self.state.load().authority(authority)?.record.root()?.clone();
@@ -95,13 +98,12 @@ impl Ca {
         );
         self.store
             .commit(Change {
-                writes: vec![Write::Crl(crl)],
+                writes: vec![Write::Crl(crl.clone())],
                 act,
             })
             .await?;
         self.load_crls().await?;
-        self.crl(authority, ROOT)
-            .ok_or_else(|| Error::Internal("the root's CRL is not there".into()))
+        Ok(crl)
     }
 
     /// Lets the issuing CA on standby issue; the one before only makes its CRL from now on.
@@ -163,7 +165,8 @@ impl Ca {
         Ok(old)
     }
 
-    /// Makes another authority: a root and an issuing CA of its own. Profiles issue from it once they say so.
+    /// Makes another authority: a root and an issuing CA of its own. Profiles issue from it once they say so. For a dry
+    /// run, both signers must be ones that keep nothing.
     pub async fn create_authority(
         &self,
         proof: Proof,
@@ -217,7 +220,11 @@ impl Ca {
     }
 
     async fn add_authority(&self, writes: Vec<Write>, act: Act) -> Result<(), Error> {
+        let dry_run = act.dry_run;
         self.store.commit(Change { writes, act }).await?;
+        if dry_run {
+            return Ok(());
+        }
         self.reload().await?;
         self.load_crls().await?;
         self.refresh_crls().await

@@ -304,6 +304,7 @@ pub(crate) fn own_act(at: Timestamp, action: &'static str, subject: &str) -> Act
         action,
         subject: subject.to_owned(),
         detail: String::new(),
+        dry_run: false,
     }
 }
 

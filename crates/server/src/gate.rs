@@ -22,6 +22,7 @@ impl<S: Sync> FromRequestParts<S> for Sender {
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Failure> {
         let missing = || Failure::unproven("this needs an API key: send it as 'Authorization: Bearer mk_…'");
         let origin = origin(parts);
+        let dry_run = dry_run(parts)?;
         let evidence = match parts.extensions.get::<Peer>() {
             Some(Peer::Local { uid, trusted }) => Evidence::LocalUser {
                 uid: *uid,
@@ -42,7 +43,11 @@ impl<S: Sync> FromRequestParts<S> for Sender {
                 Evidence::ApiKey(Zeroizing::new(key.trim().to_owned()))
             }
         };
-        Ok(Self(Proof { evidence, origin }))
+        Ok(Self(Proof {
+            evidence,
+            origin,
+            dry_run,
+        }))
     }
 }
 
@@ -63,6 +68,7 @@ impl<S: Sync> FromRequestParts<S> for Holder {
         Ok(Self(Proof {
             evidence: Evidence::ClientCertificate(certificate),
             origin: origin(parts),
+            dry_run: dry_run(parts)?,
         }))
     }
 }
@@ -75,6 +81,29 @@ impl<S: Sync> FromRequestParts<S> for From {
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Self::Rejection> {
         Ok(Self(origin(parts)))
+    }
+}
+
+/// Whether the sender only wants to know what would be done.
+pub(crate) struct DryRun(pub(crate) bool);
+
+impl<S: Sync> FromRequestParts<S> for DryRun {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Failure> {
+        Ok(Self(dry_run(parts)?))
+    }
+}
+
+/// What only looks has parameters of its own. What changes something has this one, and a misspelt one must not do it.
+fn dry_run(parts: &Parts) -> Result<bool, Failure> {
+    match parts.uri.query() {
+        _ if parts.method.is_safe() => Ok(false),
+        None | Some("" | "dry_run=false") => Ok(false),
+        Some("dry_run=true") => Ok(true),
+        Some(_) => Err(Failure::bad(
+            "a request that changes something has one parameter, dry_run=true",
+        )),
     }
 }
 

@@ -36,6 +36,8 @@ pub struct FileSigner {
 struct Inner {
     dir: PathBuf,
     passphrase: Zeroizing<Vec<u8>>,
+    /// Whether new keys are held in memory alone.
+    rehearses: bool,
     keys: RwLock<HashMap<String, Arc<PrivateKey>>>,
 }
 
@@ -48,19 +50,36 @@ impl FileSigner {
             DirBuilder::new().mode(0o700).create(dir).map_err(failed)?;
         }
         std::fs::set_permissions(dir, Permissions::from_mode(0o700)).map_err(failed)?;
+        Ok(Self::over(dir, passphrase, false))
+    }
+
+    /// For dry runs: signs with the keys that are in `dir`, refuses what [`FileSigner::open`]'s would, and keeps new keys
+    /// in memory until it is dropped. Writes nothing.
+    pub fn rehearse(dir: &Path, passphrase: Zeroizing<Vec<u8>>) -> Self {
+        Self::over(dir, passphrase, true)
+    }
+
+    fn over(dir: &Path, passphrase: Zeroizing<Vec<u8>>, rehearses: bool) -> Self {
         let inner = Inner {
             dir: dir.to_owned(),
             passphrase,
+            rehearses,
             keys: RwLock::default(),
         };
-        Ok(Self {
+        Self {
             inner: Arc::new(inner),
-        })
+        }
     }
 
     /// The public half of a key; shows whether the passphrase opens it.
     pub async fn public(&self, name: &str) -> Result<PublicKey, SignerError> {
         Ok(self.key(name).await?.public().clone())
+    }
+
+    /// Whether the passphrase is that of the keys which are here; any will do where there are none. Making or importing a
+    /// key asks this first, so that no directory has keys under two passphrases.
+    pub async fn prove(&self) -> Result<(), SignerError> {
+        self.aside(Inner::prove).await
     }
 
     async fn key(&self, name: &str) -> Result<Arc<PrivateKey>, SignerError> {
@@ -146,6 +165,45 @@ impl Inner {
         Ok(self.hold(name, key))
     }
 
+    /// All keys here have one passphrase, so one that it opens is proof enough.
+    fn prove(&self) -> Result<(), SignerError> {
+        if !self
+            .keys
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_empty()
+        {
+            return Ok(());
+        }
+        let mut outcome = Ok(());
+        for name in self.names()? {
+            match self.unlock(&name) {
+                Ok(_) => return Ok(()),
+                Err(locked @ SignerError::Locked(_)) => return Err(locked),
+                // A file that holds no key proves nothing; another may.
+                Err(why) => outcome = Err(why),
+            }
+        }
+        outcome
+    }
+
+    /// The keys that are here, in the order of their names.
+    fn names(&self) -> Result<Vec<String>, SignerError> {
+        let failed = |why| unusable(&self.dir, why);
+        let entries = match std::fs::read_dir(&self.dir) {
+            Err(why) if why.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.map_err(failed)?,
+        };
+        let mut names = Vec::new();
+        for entry in entries {
+            let file = entry.map_err(failed)?.file_name();
+            let name = file.to_str().and_then(|file| file.strip_suffix(".pem"));
+            names.extend(name.map(str::to_owned));
+        }
+        names.sort();
+        Ok(names)
+    }
+
     /// Writes a key beside its place, then moves it there, so that there is never half a key and never one lost.
     fn keep(
         &self,
@@ -157,7 +215,11 @@ impl Inner {
         if path.try_exists().map_err(failed)? {
             return Err(SignerError::Exists(name.to_owned()));
         }
+        self.prove()?;
         let key = make()?;
+        if self.rehearses {
+            return Ok(self.hold(name, key).public().clone());
+        }
         let pem = self.encrypt(&key)?;
         let mut file = tempfile::NamedTempFile::new_in(&self.dir).map_err(failed)?;
         file.write_all(pem.as_bytes()).map_err(failed)?;

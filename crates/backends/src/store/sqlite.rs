@@ -165,10 +165,6 @@ impl Store for SqliteStore {
         self.readers.look_up(|conn| read::is_spent(conn, token, expires))
     }
 
-    async fn is_compromised(&self, key: &[u8; 32]) -> Result<bool, StoreError> {
-        self.readers.look_up(|conn| read::is_compromised(conn, key))
-    }
-
     async fn binding(&self, token: &str, key: &[u8; 32]) -> Result<Option<Binding>, StoreError> {
         self.readers.look_up(|conn| read::binding(conn, token, key))
     }

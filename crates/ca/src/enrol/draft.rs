@@ -121,11 +121,6 @@ impl Draft {
             writes,
         ))
     }
-
-    /// What would be issued, for a dry run: everything but the signature and the record.
-    pub(crate) fn unsigned(self, issuer: &LoadedIssuer, root: &[u8]) -> Issued {
-        Issued::new(self.certificate, issuer.certificate.der(), root, self.clamped)
-    }
 }
 
 /// How far a certificate that has been issued was backdated.

@@ -40,6 +40,8 @@ pub struct Proof {
     pub evidence: Evidence,
     /// By which door.
     pub origin: Origin,
+    /// Whether they only want to know what would be done: everything is judged as always, and nothing is changed.
+    pub dry_run: bool,
 }
 
 /// The closed list of things that prove who somebody is.
@@ -87,6 +89,7 @@ impl Purpose {
 pub struct Caller {
     who: Who,
     origin: Origin,
+    dry_run: bool,
 }
 
 #[derive(Debug)]
@@ -129,6 +132,11 @@ impl Caller {
 
     pub(crate) fn origin(&self) -> &Origin {
         &self.origin
+    }
+
+    /// Whether nothing may come of what they ask for.
+    pub(crate) fn dry_run(&self) -> bool {
+        self.dry_run
     }
 
     /// How audit entries call it.
@@ -182,6 +190,7 @@ impl Ca {
         Ok(Caller {
             who,
             origin: proof.origin,
+            dry_run: proof.dry_run,
         })
     }
 

@@ -62,10 +62,10 @@ pub(crate) fn moment(at: Timestamp) -> String {
 pub(crate) fn distance(now: Timestamp, then: Timestamp) -> String {
     let seconds = then.as_second().saturating_sub(now.as_second());
     let length = length(seconds.unsigned_abs());
-    if seconds < 0 {
-        format!("{length} ago")
-    } else {
-        format!("in {length}")
+    match seconds.signum() {
+        0 => "now".into(),
+        -1 => format!("{length} ago"),
+        _ => format!("in {length}"),
     }
 }
 
@@ -201,6 +201,7 @@ mod tests {
             ("2027-11-21T04:00:00Z", "in 365 days"),
             ("2026-11-22T16:00:00Z", "in 36 hours"),
             ("2026-11-21T04:01:30Z", "in 90 seconds"),
+            ("2026-11-21T04:00:00Z", "now"),
             ("2026-11-21T04:00:01Z", "in 1 second"),
             ("2026-11-18T04:00:00Z", "3 days ago"),
         ] {

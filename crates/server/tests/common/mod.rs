@@ -271,6 +271,7 @@ async fn add_provisioner(store: &dyn Store) -> Issuer {
         action: "provisioner.added",
         subject: PROVISIONER.into(),
         detail: String::new(),
+        dry_run: false,
     };
     store
         .commit(Change {

@@ -71,6 +71,53 @@ async fn a_wrong_passphrase_opens_nothing_and_says_so() {
 }
 
 #[tokio::test]
+async fn no_key_is_made_under_another_passphrase_than_those_that_are_there() {
+    let dir = tempfile::tempdir().unwrap();
+    signer(&dir, PASSPHRASE)
+        .create("root", KeyKind::P256)
+        .await
+        .unwrap();
+    let locked = SignerError::Locked("root".into());
+    let other = signer(&dir, b"wrong");
+    assert_eq!(other.prove().await, Err(locked.clone()));
+    assert_eq!(other.create("next", KeyKind::P256).await, Err(locked.clone()));
+    let brought = Zeroizing::new(generate(KeyKind::P256).unwrap().pkcs8().to_vec());
+    assert_eq!(other.import("next", brought).await, Err(locked));
+    let again = signer(&dir, PASSPHRASE);
+    assert_eq!(
+        again.public("next").await,
+        Err(SignerError::Missing("next".into()))
+    );
+    again.create("next", KeyKind::P256).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_rehearsal_uses_keys_and_writes_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let keys = dir.path().join("keys");
+    let open = |passphrase: &[u8]| FileSigner::rehearse(&keys, Zeroizing::new(passphrase.to_vec()));
+    open(PASSPHRASE).create("root", KeyKind::P256).await.unwrap();
+    assert!(!keys.exists());
+    let root = signer(&dir, PASSPHRASE)
+        .create("root", KeyKind::P256)
+        .await
+        .unwrap();
+    let rehearsal = open(PASSPHRASE);
+    assert_eq!(rehearsal.public("root").await.unwrap(), root);
+    let made = rehearsal.create("next", KeyKind::P256).await.unwrap();
+    assert_eq!(rehearsal.public("next").await.unwrap(), made);
+    assert_eq!(
+        rehearsal.create("root", KeyKind::P256).await,
+        Err(SignerError::Exists("root".into()))
+    );
+    assert_eq!(
+        open(b"wrong").create("next", KeyKind::P256).await,
+        Err(SignerError::Locked("root".into()))
+    );
+    assert!(!keys.join("next.pem").exists());
+}
+
+#[tokio::test]
 async fn names_do_not_lead_out_of_the_directory() {
     let dir = tempfile::tempdir().unwrap();
     let signer = signer(&dir, PASSPHRASE);

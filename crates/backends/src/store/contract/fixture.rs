@@ -79,6 +79,7 @@ pub(in crate::store) fn act(action: &'static str, subject: &str) -> Act {
         action,
         subject: subject.into(),
         detail: r#"{"why":"test"}"#.into(),
+        dry_run: false,
     }
 }
 

@@ -310,13 +310,66 @@ pub(super) async fn counts_are_exact(store: &dyn Store) {
     );
     let mut own = certificate(4_100, "muster-agent", 0);
     own.not_after = boundary;
-    commit(store, vec![Write::Certificate(own)]).await.unwrap();
+    let before = store.counts(boundary).await.unwrap();
+    let own_device = Write::Device {
+        device: device("muster-agent", None),
+        expected: None,
+    };
+    commit(store, vec![own_device, Write::Certificate(own)])
+        .await
+        .unwrap();
+    assert_eq!(store.counts(boundary).await.unwrap(), before);
+    own_ones_are_listed_by_name_alone(store).await;
     let next = boundary + SignedDuration::from_millis(1);
     assert_eq!(
         store.first_to_expire(next).await.unwrap().unwrap().1,
         boundary + SignedDuration::from_hours(1)
     );
     assert_eq!(store.first_to_expire(Timestamp::MAX).await.unwrap(), None);
+}
+
+async fn own_ones_are_listed_by_name_alone(store: &dyn Store) {
+    let devices = async |prefix: &str| {
+        let page = DevicePage {
+            prefix: prefix.into(),
+            limit: 1_000,
+            ..DevicePage::default()
+        };
+        let found = store.devices(page).await.unwrap();
+        found.iter().filter(|device| device.name.is_own()).count()
+    };
+    let certificates = async |device: Option<&str>, filter| {
+        let page = CertificatePage {
+            device: device.map(name),
+            filter,
+            limit: 1_000,
+            now: noon(),
+            ..CertificatePage::default()
+        };
+        let found = store.certificates(page).await.unwrap();
+        found.iter().filter(|(_, one)| one.device.is_own()).count()
+    };
+    assert_eq!((devices("").await, devices("m").await), (0, 0));
+    assert_eq!((devices("muster").await, devices("muster-a").await), (1, 1));
+    let active = Status::Active;
+    let revoked = Status::Revoked {
+        at: noon(),
+        reason: Reason::Superseded,
+    };
+    for (from, to, filter) in [
+        (active, revoked, CertificateFilter::Revoked),
+        (revoked, active, CertificateFilter::Active),
+    ] {
+        let before = store.counts(noon()).await.unwrap();
+        let serial = serial(4_100);
+        commit(store, vec![Write::Status { serial, from, to }])
+            .await
+            .unwrap();
+        assert_eq!(store.counts(noon()).await.unwrap(), before);
+        assert_eq!(certificates(None, filter).await, 0, "{filter:?}");
+        assert_eq!(certificates(Some("muster-agent"), filter).await, 1, "{filter:?}");
+    }
+    assert_eq!(certificates(None, CertificateFilter::All).await, 0);
 }
 
 async fn compare_with_a_walk(store: &dyn Store, moments: impl Iterator<Item = Timestamp>) {

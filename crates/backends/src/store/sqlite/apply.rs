@@ -63,8 +63,21 @@ impl<'c> Batch<'c> {
         }
     }
 
-    /// Applies a change whole, or refuses it and leaves no trace of it.
+    /// Applies a change whole, or refuses it and leaves no trace of it. One that is only rehearsed leaves none either way.
     pub(super) fn apply(&mut self, change: &Change) -> Result<(), Fault> {
+        if !change.act.dry_run {
+            return self.apply_all(change);
+        }
+        let (chain, tally) = (self.chain.clone(), self.tally.clone());
+        run(self.conn, "SAVEPOINT rehearsal", [])?;
+        let outcome = self.apply_all(change);
+        run(self.conn, "ROLLBACK TO rehearsal", [])?;
+        run(self.conn, "RELEASE rehearsal", [])?;
+        (self.chain, self.tally) = (chain, tally);
+        outcome
+    }
+
+    fn apply_all(&mut self, change: &Change) -> Result<(), Fault> {
         if touches_a_table_twice(&change.writes) {
             self.apply_one_by_one(&change.writes)?;
         } else {
@@ -116,7 +129,9 @@ impl<'c> Batch<'c> {
                 expected: None,
             } => {
                 insert::device(conn, insert::INSERT_DEVICE, device)?;
-                self.tally.device_added();
+                if !device.name.is_own() {
+                    self.tally.device_added();
+                }
             }
             Write::Device {
                 device,

@@ -14,10 +14,10 @@ use super::rows::{first, millis, run, status_columns, whole};
 use super::tally::Place;
 
 pub(super) const INSERT_DEVICE: &str =
-    "INSERT INTO devices (name, kind, state, profile, note, created, version)
-     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+    "INSERT INTO devices (name, kind, state, profile, note, created, version, own)
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
 pub(super) const UPDATE_DEVICE: &str = "UPDATE devices
-     SET kind = ?2, state = ?3, profile = ?4, note = ?5, created = ?6, version = ?7 WHERE name = ?1";
+     SET kind = ?2, state = ?3, profile = ?4, note = ?5, created = ?6, version = ?7, own = ?8 WHERE name = ?1";
 
 pub(super) fn device(conn: &Connection, sql: &str, device: &Device) -> Result<(), Fault> {
     let (kind, state) = (device.kind.as_str(), device.state.as_str());
@@ -31,7 +31,8 @@ pub(super) fn device(conn: &Connection, sql: &str, device: &Device) -> Result<()
             device.profile,
             device.note,
             millis(device.created),
-            whole(device.version)
+            whole(device.version),
+            device.name.is_own()
         ],
     )?;
     Ok(())
@@ -42,8 +43,8 @@ pub(super) fn certificate(conn: &Connection, certificate: &Certificate) -> Resul
     run(
         conn,
         "INSERT INTO certificates (serial, authority, generation, device, profile, not_before, not_after, revoked_at,
-                                   reason, key, how, der)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+                                   reason, key, how, der, own)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
         params![
             certificate.serial.as_bytes(),
             certificate.authority,
@@ -56,7 +57,8 @@ pub(super) fn certificate(conn: &Connection, certificate: &Certificate) -> Resul
             reason,
             certificate.key,
             certificate.how,
-            certificate.der
+            certificate.der,
+            certificate.device.is_own()
         ],
     )?;
     Ok(())
@@ -66,9 +68,9 @@ pub(super) fn certificate(conn: &Connection, certificate: &Certificate) -> Resul
 pub(super) fn status(conn: &Connection, serial: &Serial, to: &Status) -> Result<Place, Fault> {
     let (revoked_at, reason) = status_columns(to);
     let sql = "UPDATE certificates SET revoked_at = ?2, reason = ?3 WHERE serial = ?1
-         RETURNING authority, generation, not_after";
+         RETURNING own, authority, generation, not_after";
     let place = first(conn, sql, params![serial.as_bytes(), revoked_at, reason], |row| {
-        Ok(Place::new(row.get(0)?, row.get(1)?, row.get(2)?))
+        Ok(Place::new(row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
     })?;
     place.ok_or_else(|| Fault::damaged("certificate"))
 }

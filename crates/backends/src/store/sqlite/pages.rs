@@ -24,13 +24,14 @@ pub(super) fn devices(conn: &Connection, page: &DevicePage) -> Read<Vec<Device>>
     let end = format!("{}{LAST_CHARACTER}", page.prefix);
     let (limit, state) = (limit(page.limit), page.state.map(|state| state.as_str()));
     // The index of devices that are out is used only if its own condition is repeated.
+    let own = if page.asks_for_own() { "" } else { "AND own = 0" };
     let condition = match state {
         None => "",
         Some("new" | "active") => "AND state = :state",
         Some(_) => "AND state = :state AND state NOT IN ('new', 'active')",
     };
     let sql = format!(
-        "SELECT {DEVICE} FROM devices WHERE name > :after AND name >= :prefix AND name < :end {condition}
+        "SELECT {DEVICE} FROM devices WHERE name > :after AND name >= :prefix AND name < :end {own} {condition}
          ORDER BY name LIMIT :limit"
     );
     let mut params: Vec<(&str, &dyn ToSql)> = vec![
@@ -65,6 +66,8 @@ pub(super) fn certificates(conn: &Connection, page: &CertificatePage) -> Read<Ve
     if let Some(device) = &device {
         sql.push_str(" AND device = :device");
         params.push((":device", device));
+    } else {
+        sql.push_str(" AND own = 0");
     }
     sql.push_str(match page.filter {
         CertificateFilter::All => "",
@@ -131,7 +134,7 @@ pub(super) fn last_end(
     let revoked = first(conn, sql, params![authority, generation, now], |row| {
         rows::moment(row, 0)
     })?;
-    let sql = "SELECT day FROM tally WHERE revoked = 0 AND day >= ?3 AND authority = ?1 AND generation = ?2 AND n > 0
+    let sql = "SELECT day FROM tally WHERE revoked = 0 AND own IN (0, 1) AND day >= ?3 AND authority = ?1 AND generation = ?2 AND n > 0
          ORDER BY day DESC";
     let days = all(
         conn,
@@ -140,7 +143,7 @@ pub(super) fn last_end(
         |row| Ok(row.get::<_, i64>(0)?),
     )?;
     let sql = "SELECT not_after FROM certificates INDEXED BY certificates_by_expiry
-         WHERE revoked_at IS NULL AND not_after > ?3 AND not_after >= ?4 AND not_after < ?5
+         WHERE revoked_at IS NULL AND own IN (0, 1) AND not_after > ?3 AND not_after >= ?4 AND not_after < ?5
            AND authority = ?1 AND generation = ?2 AND device <> ?6
          ORDER BY not_after DESC LIMIT 1";
     for day in days {
@@ -161,12 +164,12 @@ pub(super) fn counts(conn: &Connection, now: Timestamp) -> Read<Counts> {
     let total =
         |sql: &str| Ok::<_, Fault>(first(&snapshot, sql, [], |row| rows::natural(row, 0))?.unwrap_or(0));
     let living = valid_from(&snapshot, millis(now))?;
-    let unrevoked = total("SELECT coalesce(sum(n), 0) FROM tally WHERE revoked = 0")?;
+    let unrevoked = total("SELECT coalesce(sum(n), 0) FROM tally WHERE revoked = 0 AND own = 0")?;
     Ok(Counts {
         active: living,
         expiring: living.saturating_sub(valid_from(&snapshot, millis(soon) + 1)?),
         expired: unrevoked.saturating_sub(living),
-        revoked: total("SELECT coalesce(sum(n), 0) FROM tally WHERE revoked = 1")?,
+        revoked: total("SELECT coalesce(sum(n), 0) FROM tally WHERE revoked = 1 AND own = 0")?,
         devices: total("SELECT n FROM totals WHERE name = 'devices'")?,
     })
 }
@@ -175,9 +178,9 @@ pub(super) fn counts(conn: &Connection, now: Timestamp) -> Read<Counts> {
 /// that day from the index.
 fn valid_from(conn: &Connection, moment: i64) -> Read<u64> {
     let day = moment.div_euclid(DAY);
-    let sql = "SELECT (SELECT coalesce(sum(n), 0) FROM tally WHERE revoked = 0 AND day > ?1)
+    let sql = "SELECT (SELECT coalesce(sum(n), 0) FROM tally WHERE revoked = 0 AND own = 0 AND day > ?1)
              + (SELECT count(*) FROM certificates INDEXED BY certificates_by_expiry
-                WHERE revoked_at IS NULL AND not_after >= ?2 AND not_after < ?3)";
+                WHERE revoked_at IS NULL AND own = 0 AND not_after >= ?2 AND not_after < ?3)";
     let found = first(conn, sql, params![day, moment, (day + 1) * DAY], |row| {
         rows::natural(row, 0)
     })?;

@@ -50,8 +50,7 @@ pub(super) fn certificates_of(conn: &Connection, name: &str, since: Timestamp) -
 
 pub(super) fn first_to_expire(conn: &Connection, now: Timestamp) -> Read<Option<(Timestamp, Timestamp)>> {
     let sql = "SELECT not_before, not_after FROM certificates INDEXED BY certificates_by_expiry
-         WHERE revoked_at IS NULL AND not_after >= ?1
-           AND NOT (device = 'muster' OR device GLOB 'muster-*' OR device GLOB 'muster.*')
+         WHERE revoked_at IS NULL AND own = 0 AND not_after >= ?1
          ORDER BY not_after LIMIT 1";
     first(conn, sql, [millis(now)], |row| {
         Ok((rows::moment(row, 0)?, rows::moment(row, 1)?))

@@ -6,13 +6,15 @@ CREATE TABLE writers (
     name TEXT NOT NULL UNIQUE
 ) STRICT;
 
--- Serial numbers start with time, so the unique index grows at its right-hand edge.
+-- Serial numbers start with time, so the unique index grows at its right-hand edge. `own` marks Muster's own, which are
+-- not of the fleet.
 CREATE TABLE certificates (
     id         INTEGER PRIMARY KEY,
     serial     BLOB NOT NULL UNIQUE,
     authority  TEXT NOT NULL,
     generation INTEGER NOT NULL,
     device     TEXT NOT NULL,
+    own        INTEGER NOT NULL,
     profile    TEXT NOT NULL,
     not_before INTEGER NOT NULL,
     not_after  INTEGER NOT NULL,
@@ -24,19 +26,21 @@ CREATE TABLE certificates (
     CHECK ((revoked_at IS NULL) = (reason IS NULL))
 ) STRICT;
 CREATE INDEX certificates_by_device ON certificates (device, not_after);
-CREATE INDEX certificates_by_expiry ON certificates (not_after) WHERE revoked_at IS NULL;
+CREATE INDEX certificates_by_expiry ON certificates (own, not_after) WHERE revoked_at IS NULL;
 -- Holds all that a CRL lists, so that making one reads no certificate.
-CREATE INDEX certificates_revoked ON certificates (authority, generation, not_after, serial, revoked_at, reason)
+CREATE INDEX certificates_revoked ON certificates (authority, generation, not_after, serial, revoked_at, reason, own)
     WHERE revoked_at IS NOT NULL;
 
--- How many certificates of which issuer run out on which day (since 1970, UTC), so that counting needs no walk.
+-- How many certificates, Muster's own or the fleet's, of which issuer run out on which day (since 1970, UTC), so that
+-- counting needs no walk.
 CREATE TABLE tally (
     revoked    INTEGER NOT NULL,
+    own        INTEGER NOT NULL,
     day        INTEGER NOT NULL,
     authority  TEXT NOT NULL,
     generation INTEGER NOT NULL,
     n          INTEGER NOT NULL,
-    PRIMARY KEY (revoked, day, authority, generation)
+    PRIMARY KEY (revoked, own, day, authority, generation)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE totals (
@@ -47,6 +51,7 @@ INSERT INTO totals VALUES ('devices', 0);
 
 CREATE TABLE devices (
     name    TEXT PRIMARY KEY,
+    own     INTEGER NOT NULL,
     kind    TEXT NOT NULL,
     state   TEXT NOT NULL,
     profile TEXT NOT NULL,

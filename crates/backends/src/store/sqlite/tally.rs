@@ -27,6 +27,7 @@ struct Count {
 /// Where a certificate is counted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Place {
+    own: bool,
     authority: String,
     generation: u32,
     day: i64,
@@ -34,8 +35,9 @@ pub(super) struct Place {
 
 impl Place {
     /// `not_after` is in milliseconds.
-    pub(super) fn new(authority: String, generation: u32, not_after: i64) -> Self {
+    pub(super) fn new(own: bool, authority: String, generation: u32, not_after: i64) -> Self {
         Self {
+            own,
             authority,
             generation,
             day: not_after.div_euclid(DAY),
@@ -51,10 +53,12 @@ impl Tally {
     pub(super) fn added(&mut self, certificate: &Certificate) {
         let revoked = is_revoked(&certificate.status);
         let day = millis(certificate.not_after).div_euclid(DAY);
+        let own = certificate.device.is_own();
         // Nearly always there is one to add to, which needs no copy of the name.
         let there = self.certificates.iter_mut().find(|count| {
             count.revoked == revoked
                 && count.place.day == day
+                && count.place.own == own
                 && count.place.generation == certificate.generation
                 && count.place.authority == certificate.authority
         });
@@ -62,6 +66,7 @@ impl Tally {
             Some(count) => count.difference += 1,
             None => self.certificates.push(Count {
                 place: Place {
+                    own,
                     authority: certificate.authority.clone(),
                     generation: certificate.generation,
                     day,
@@ -93,10 +98,11 @@ impl Tally {
         for count in self.certificates.iter().filter(|count| count.difference != 0) {
             run(
                 conn,
-                "INSERT INTO tally (revoked, day, authority, generation, n) VALUES (?1, ?2, ?3, ?4, ?5)
-                 ON CONFLICT (revoked, day, authority, generation) DO UPDATE SET n = n + excluded.n",
+                "INSERT INTO tally (revoked, own, day, authority, generation, n) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+                 ON CONFLICT (revoked, own, day, authority, generation) DO UPDATE SET n = n + excluded.n",
                 params![
                     count.revoked,
+                    count.place.own,
                     count.place.day,
                     count.place.authority,
                     count.place.generation,

@@ -40,6 +40,12 @@ pub(super) enum Job {
     Run(Box<dyn FnOnce(&Connection) + Send>),
 }
 
+impl Job {
+    fn is_rehearsal(&self) -> bool {
+        matches!(self, Self::Commit(change) if change.act.dry_run)
+    }
+}
+
 /// A job's end: whether there is more to do of it.
 type Outcome = Result<bool, StoreError>;
 
@@ -139,6 +145,7 @@ impl Writer {
 
     fn transact(&mut self, jobs: Vec<Job>) -> Result<Vec<Outcome>, Fault> {
         run(&self.conn, "BEGIN IMMEDIATE", [])?;
+        let only_rehearsed = jobs.iter().all(Job::is_rehearsal);
         let mut batch = Batch::new(&self.conn, self.chain.clone());
         let mut outcomes = Vec::with_capacity(jobs.len());
         for job in jobs {
@@ -149,7 +156,8 @@ impl Writer {
             });
         }
         let chain = batch.finish()?;
-        run(&self.conn, "COMMIT", [])?;
+        // Pages that a savepoint has taken back would still be written.
+        run(&self.conn, if only_rehearsed { "ROLLBACK" } else { "COMMIT" }, [])?;
         self.chain = chain;
         Ok(outcomes)
     }

@@ -26,8 +26,10 @@ pub(super) fn alternative_names(
         Who::Operator { .. } if wish.sans.is_empty() => csr.sans().to_vec(),
         Who::Operator { .. } => wish.sans.clone(),
     };
-    // Linters call a DNS name of one label an error; a server's own name is what its clients check.
-    let wanted = profile.kind() != Kind::Client || name.as_str().contains('.');
+    // A server's own name is what its clients check. A client's stands in the common name, and beside it as a DNS name
+    // only if linters take it for one (two labels) and no token says which names there are to be.
+    let wanted = profile.kind() != Kind::Client
+        || (name.as_str().contains('.') && !matches!(caller.who(), Who::Token(_)));
     // Not every device's name is one that DNS knows: `a..b` stands in the common name alone.
     if let Ok(own @ San::Dns(_)) = San::parse(name.as_str())
         && wanted

@@ -16,7 +16,7 @@ use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use super::{Answer, Api, Body, Failure, Query, views};
-use crate::gate::{self, Sender};
+use crate::gate::{self, DryRun, Sender};
 
 pub(super) async fn issue(
     State(api): State<Api>,
@@ -37,7 +37,6 @@ pub(super) async fn issue(
         not_before: None,
         not_after: not_after.map_err(|_| Failure::bad("the validity is too long"))?,
         reuse: request.reuse,
-        dry_run: request.dry_run,
     };
     let csr = Csr::der_from_pem(&request.csr)?;
     let issued = api.ca.enrol(Ask { proof, csr, wish }).await?;
@@ -47,12 +46,17 @@ pub(super) async fn issue(
 pub(super) async fn enrol(
     State(api): State<Api>,
     gate::From(origin): gate::From,
+    DryRun(dry_run): DryRun,
     Body(request): Body<api::EnrolRequest>,
 ) -> Answer<api::Issued> {
     let evidence = Evidence::EnrolmentToken(Zeroizing::new(request.token));
     let csr = Csr::der_from_pem(&request.csr)?;
     let ask = Ask {
-        proof: Proof { evidence, origin },
+        proof: Proof {
+            evidence,
+            origin,
+            dry_run,
+        },
         csr,
         wish: Wish::default(),
     };
@@ -134,15 +138,6 @@ pub(super) async fn revoke(
 ) -> Answer<api::Revocation> {
     let reason = Reason::parse(request.reason.as_deref().unwrap_or("unspecified"))?;
     let serial = read_serial(&serial)?;
-    if request.dry_run {
-        let issued = api.ca.certificate(proof, &serial).await?;
-        return Ok(Json(api::Revocation {
-            device: issued.certificate().device.to_string(),
-            serials: vec![serial.hex()],
-            at: views::time(api.ca.now()),
-            confirmed: false,
-        }));
-    }
     let done = api
         .ca
         .revoke(proof, Target::Certificate(serial), reason, &request.note)

@@ -4,9 +4,9 @@ use axum::Json;
 use axum::extract::{Path, State};
 use jiff::Timestamp;
 use muster_api::types as api;
+use muster_ca::Target;
 use muster_ca::device::{DeviceName, State as DeviceState};
 use muster_ca::ports::DevicePage;
-use muster_ca::{Proof, Target};
 use muster_pki::crl::Reason;
 use serde::Deserialize;
 
@@ -22,7 +22,7 @@ pub(super) async fn create(
     let name = DeviceName::parse(&request.name)?;
     let device = api
         .ca
-        .create_device(proof, name, &request.profile, &request.note, request.dry_run)
+        .create_device(proof, name, &request.profile, &request.note)
         .await?;
     Ok(Json(views::device(&device, Vec::new())))
 }
@@ -95,9 +95,6 @@ pub(super) async fn act(
 ) -> Answer<api::Revocation> {
     let name = DeviceName::parse(&name)?;
     let note = &request.note;
-    if request.dry_run {
-        return touched(&api, proof, &name).await;
-    }
     let done = match act.as_str() {
         "revoke" => {
             let reason = Reason::parse(request.reason.as_deref().unwrap_or("unspecified"))?;
@@ -118,20 +115,4 @@ pub(super) async fn act(
         other => return Err(muster_ca::Error::Missing(format!("a device cannot {other:?}")).into()),
     };
     Ok(Json(revocation(&done)))
-}
-
-/// What an act would touch: the device's unexpired certificates.
-async fn touched(api: &Api, proof: Proof, name: &DeviceName) -> Answer<api::Revocation> {
-    let now = api.ca.now();
-    let device = api.ca.device(proof.clone(), name).await?;
-    let certificates = api.ca.certificates_of(proof, name, now).await?;
-    Ok(Json(api::Revocation {
-        device: device.name.to_string(),
-        serials: certificates
-            .iter()
-            .map(|certificate| certificate.serial.hex())
-            .collect(),
-        at: views::time(now),
-        confirmed: false,
-    }))
 }

@@ -135,8 +135,11 @@ pub(super) async fn add_operator(
             request.role
         ))
     })?;
+    let dry_run = proof.dry_run;
     let (record, key) = api.ca.add_operator(proof, &request.name, role).await?;
-    Ok(Json(operator(&record, Some(key.to_string()))))
+    // What was not recorded opens nothing.
+    let key = (!dry_run).then(|| key.to_string());
+    Ok(Json(operator(&record, key)))
 }
 
 pub(super) async fn remove_operator(

@@ -25,10 +25,16 @@ pub(super) async fn create(
         profile: request.profile,
         lifetime: parse_duration(&request.lifetime)?,
     };
+    let dry_run = proof.dry_run;
     let (token, secret) = api.ca.create_token(proof, wish).await?;
     Ok(Json(api::NewToken {
         token: views::token(&token, api.ca.now()),
-        secret: secret.to_string(),
+        // What was not recorded opens nothing.
+        secret: if dry_run {
+            String::new()
+        } else {
+            secret.to_string()
+        },
     }))
 }
 

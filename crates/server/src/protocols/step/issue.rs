@@ -34,6 +34,7 @@ pub(super) async fn sign(
     let proof = Proof {
         evidence: Evidence::OneTimeToken(fields.ott.into_owned()),
         origin: client.origin,
+        dry_run: false,
     };
     let issued = edge.ca().enrol(Ask { proof, csr, wish }).await?;
     answer(&edge, &issued)
@@ -51,6 +52,7 @@ pub(super) async fn renew(State(edge): State<Edge>, client: Client) -> Result<Re
         .renew(Proof {
             evidence,
             origin: client.origin,
+            dry_run: false,
         })
         .await?;
     answer(&edge, &issued)
@@ -69,6 +71,7 @@ pub(super) async fn rekey(
     let proof = Proof {
         evidence: Evidence::ClientCertificate(certificate),
         origin: client.origin,
+        dry_run: false,
     };
     let issued = edge.ca().rekey(proof, &csr).await?;
     answer(&edge, &issued)

@@ -47,6 +47,7 @@ pub(super) async fn revoke(
     let proof = Proof {
         evidence,
         origin: client.origin,
+        dry_run: false,
     };
     let done = edge
         .ca()
