@@ -210,11 +210,11 @@ pub fn free_port() -> u16 {
         .port()
 }
 
-/// Waits until something is true, for 20 seconds at most.
+/// Waits until something is true, for a minute at most.
 pub fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
-    let end = Instant::now() + Duration::from_secs(20);
+    let end = Instant::now() + Duration::from_secs(60);
     while !done() {
-        assert!(Instant::now() < end, "waited 20 s for {what}");
+        assert!(Instant::now() < end, "waited a minute for {what}");
         pause();
     }
 }

@@ -76,13 +76,13 @@ fn a_roll_over_from_start_to_finish() {
     let file = muster.data().join("muster.toml");
     let toml = std::fs::read_to_string(&file).unwrap();
     std::fs::write(&file, format!("{toml}\n[profile.client]\nmin = \"1s\"\n")).unwrap();
-    assert_eq!(issue(&muster, "before", "10s"), 1);
+    assert_eq!(issue(&muster, "before", "20s"), 1);
     muster.exits(2, &["ca", "rollover", "activate"]);
     muster.exits(2, &["ca", "rollover", "finish"]);
     muster.ok(&["ca", "rollover", "start"]);
     assert_eq!(two_stages(&muster), ("active".into(), "standby".into()));
     muster.exits(2, &["ca", "rollover", "start"]);
-    assert_eq!(issue(&muster, "during", "10s"), 1);
+    assert_eq!(issue(&muster, "during", "20s"), 1);
     muster.ok(&["ca", "rollover", "activate"]);
     assert_eq!(two_stages(&muster), ("retiring".into(), "active".into()));
     assert_eq!(issue(&muster, "after", "30d"), 2);
