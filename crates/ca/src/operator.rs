@@ -87,15 +87,42 @@ impl Permission {
     }
 }
 
-/// An operator as recorded. API keys are 256 random bits, so a plain hash of one says nothing about it.
+/// An operator as recorded: a program with an API key, a person who logs in, or both.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Operator {
     /// Name, as audit entries show it.
     pub name: String,
     /// What it may do.
     pub role: Role,
-    /// SHA-256 over the API key.
-    pub key: [u8; 32],
+    /// SHA-256 over the API key. Keys are 256 random bits, so a plain hash of one says nothing about it.
+    pub key: Option<[u8; 32]>,
+    /// What it logs in with.
+    pub login: Option<Login>,
     /// Since when.
     pub created: Timestamp,
+}
+
+/// What a person logs in with.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Login {
+    /// The password's Argon2id hash with its salt and costs, a PHC string.
+    pub password: String,
+    /// The secret that one-time codes are made of (RFC 6238), if there shall be a second factor.
+    pub totp: Option<Vec<u8>>,
+}
+
+impl Login {
+    /// Changes with the password and with the second factor: sessions end when it does.
+    pub(crate) fn stamp(&self) -> [u8; 32] {
+        let mut bytes = self.password.clone().into_bytes();
+        bytes.push(0);
+        bytes.extend_from_slice(self.totp.as_deref().unwrap_or_default());
+        muster_pki::key::sha256(&bytes)
+    }
+}
+
+impl std::fmt::Debug for Login {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Login").finish_non_exhaustive()
+    }
 }

@@ -9,7 +9,7 @@ use crate::audit::{Act, Entry};
 use crate::authority::{Authority, Generation};
 use crate::certificate::{Certificate, Serial, Status};
 use crate::device::{Device, DeviceName, RESERVED};
-use crate::operator::Operator;
+use crate::operator::{Login, Operator};
 use crate::provisioner::Provisioner;
 use crate::token::EnrolmentToken;
 
@@ -146,6 +146,11 @@ pub trait Store: Send + Sync {
     async fn crl(&self, authority: &str, generation: u32) -> Result<Option<Crl>, StoreError>;
     /// Audit entries; see [`AuditPage`].
     async fn audit(&self, page: AuditPage) -> Result<Vec<Entry>, StoreError>;
+    /// What the drawer holds under a key, unless it has run out.
+    async fn kept(&self, key: &str, now: Timestamp) -> Result<Option<Kept>, StoreError>;
+    /// Lets what the drawer holds under a key last until another moment. Nothing happens if there is nothing: what was
+    /// dropped meanwhile does not come back.
+    async fn extend(&self, key: &str, expires: Timestamp) -> Result<(), StoreError>;
     /// Whether a change could be made durable now: writes something small.
     async fn probe(&self, now: Timestamp) -> Result<(), StoreError>;
     /// Deletes what has expired: spent tokens (a day after their end).
@@ -265,8 +270,38 @@ pub enum Write {
     Operator(Operator),
     /// Removes an operator.
     RemoveOperator(String),
+    /// Changes what an operator logs in with; [`StoreError::Changed`] if there is no such operator.
+    Login {
+        /// The operator's name.
+        name: String,
+        /// What it logs in with from now on.
+        login: Login,
+    },
+    /// Puts something new into the drawer; [`StoreError::Exists`] if its key is taken, even by what has run out.
+    Keep(Kept),
+    /// Takes something out of the drawer; [`StoreError::Changed`] if nothing is there.
+    Drop(String),
     /// Keeps an issuer's newest CRL.
     Crl(Crl),
+}
+
+/// Something in the drawer: what a protocol or the GUI has to remember for a while, such as a session.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Kept {
+    /// What it is found by: a word, a slash, and what makes it unique.
+    pub key: String,
+    /// Bytes that mean something to whoever put them there.
+    pub value: Vec<u8>,
+    /// From then on it is as good as gone.
+    pub expires: Timestamp,
+}
+
+impl std::fmt::Debug for Kept {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Kept")
+            .field("expires", &self.expires)
+            .finish_non_exhaustive()
+    }
 }
 
 /// One use of an enrolment token.

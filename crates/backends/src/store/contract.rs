@@ -25,6 +25,7 @@ pub(super) async fn store_contract(store: &dyn Store) {
     compromised_keys_get_nothing(store).await;
     enrolment_tokens_bind_and_end(store).await;
     lists::small_things_come_back(store).await;
+    lists::the_drawer_forgets(store).await;
     lists::crls_only_get_newer(store).await;
     lists::pages_follow_each_other(store).await;
     lists::counts_are_exact(store).await;

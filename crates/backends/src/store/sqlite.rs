@@ -29,7 +29,8 @@ use muster_ca::certificate::{Certificate, Serial};
 use muster_ca::device::{Device, DeviceName};
 use muster_ca::operator::Operator;
 use muster_ca::ports::{
-    AuditPage, Binding, CertificatePage, Change, Counts, Crl, DevicePage, RevokedEntry, Store, StoreError,
+    AuditPage, Binding, CertificatePage, Change, Counts, Crl, DevicePage, Kept, RevokedEntry, Store,
+    StoreError,
 };
 use muster_ca::provisioner::Provisioner;
 use muster_ca::token::EnrolmentToken;
@@ -176,6 +177,17 @@ impl Store for SqliteStore {
 
     async fn audit(&self, page: AuditPage) -> Result<Vec<Entry>, StoreError> {
         self.readers.walk(move |conn| pages::audit(conn, &page)).await
+    }
+
+    async fn kept(&self, key: &str, now: Timestamp) -> Result<Option<Kept>, StoreError> {
+        self.readers.look_up(|conn| read::kept(conn, key, now))
+    }
+
+    async fn extend(&self, key: &str, expires: Timestamp) -> Result<(), StoreError> {
+        self.queue
+            .ask(Job::Extend(key.to_owned(), expires))
+            .await
+            .map(drop)
     }
 
     async fn probe(&self, now: Timestamp) -> Result<(), StoreError> {

@@ -57,6 +57,8 @@ pub enum Evidence {
     EnrolmentToken(Zeroizing<String>),
     /// An operator's API key.
     ApiKey(Zeroizing<String>),
+    /// The secret of an operator's session, as the browser's cookie holds it.
+    Session(Zeroizing<String>),
     /// The user at the other end of the local socket.
     LocalUser {
         /// The peer's user id.
@@ -149,6 +151,14 @@ impl Caller {
         }
     }
 
+    /// What an operator may do; `None` for everybody else.
+    pub fn role(&self) -> Option<Role> {
+        match self.who {
+            Who::Operator { role, .. } => Some(role),
+            Who::Token(_) | Who::Enrolment(_) | Who::Device(_) => None,
+        }
+    }
+
     /// Refuses callers that are no operator with this permission.
     pub(crate) fn demand(&self, permission: Permission) -> Result<(), Error> {
         match &self.who {
@@ -177,6 +187,7 @@ impl Ca {
             Evidence::SignedByCertificate(token) => self.signed_by_certificate(&token).await?,
             Evidence::EnrolmentToken(secret) => self.enrolment_token(&secret).await?,
             Evidence::ApiKey(key) => self.api_key(&key).await?,
+            Evidence::Session(secret) => self.session(&secret).await?,
             Evidence::LocalUser { trusted: true, uid } => Who::Operator {
                 name: local_name(uid),
                 role: Role::Admin,
@@ -333,9 +344,10 @@ impl Ca {
     async fn api_key(&self, key: &str) -> Result<Who, Error> {
         let hash = sha256(key.as_bytes());
         let operators = self.store.operators().await?;
+        let is_it = |key: [u8; 32]| aws_lc_rs::constant_time::verify_slices_are_equal(&key, &hash).is_ok();
         let found = operators
             .into_iter()
-            .find(|operator| aws_lc_rs::constant_time::verify_slices_are_equal(&operator.key, &hash).is_ok());
+            .find(|operator| operator.key.is_some_and(is_it));
         let operator = found.ok_or_else(|| unproven("the API key is not known here"))?;
         Ok(Who::Operator {
             name: operator.name,
@@ -460,6 +472,6 @@ fn local_name(uid: u32) -> String {
     }
 }
 
-fn unproven(why: impl Into<String>) -> Error {
+pub(crate) fn unproven(why: impl Into<String>) -> Error {
     Error::Unproven(why.into())
 }

@@ -4,8 +4,8 @@ use jiff::{SignedDuration, Timestamp};
 use muster_ca::authority::{Generation, Stage};
 use muster_ca::certificate::{Certificate, Serial, Status};
 use muster_ca::device::{Kind, State};
-use muster_ca::operator::{Operator, Role};
-use muster_ca::ports::{CertificateFilter, CertificatePage, Crl, DevicePage, Store, StoreError, Write};
+use muster_ca::operator::{Login, Operator, Role};
+use muster_ca::ports::{CertificateFilter, CertificatePage, Crl, DevicePage, Kept, Store, StoreError, Write};
 use muster_ca::provisioner::Provisioner;
 use muster_pki::crl::Reason;
 
@@ -88,7 +88,8 @@ pub(super) async fn small_things_come_back(store: &dyn Store) {
     let alice = |key| Operator {
         name: "alice".into(),
         role: Role::Auditor,
-        key: [key; 32],
+        key: Some([key; 32]),
+        login: None,
         created: noon(),
     };
     commit(store, vec![Write::Operator(alice(1))]).await.unwrap();
@@ -99,6 +100,24 @@ pub(super) async fn small_things_come_back(store: &dyn Store) {
     let new_key = vec![Write::RemoveOperator("alice".into()), Write::Operator(alice(2))];
     commit(store, new_key).await.unwrap();
     assert_eq!(store.operators().await.unwrap(), [alice(2)]);
+    let login = Login {
+        password: "$argon2id$…".into(),
+        totp: Some(vec![1; 20]),
+    };
+    let log_in = |name: &str| Write::Login {
+        name: name.into(),
+        login: login.clone(),
+    };
+    commit(store, vec![log_in("alice")]).await.unwrap();
+    let with_login = Operator {
+        login: Some(login.clone()),
+        ..alice(2)
+    };
+    assert_eq!(store.operators().await.unwrap(), [with_login]);
+    assert!(matches!(
+        commit(store, vec![log_in("bob")]).await,
+        Err(StoreError::Changed(_))
+    ));
 
     for id in ["token-2", "token-3", "token-4"] {
         commit(store, vec![Write::Token(enrolment(id, 1))]).await.unwrap();
@@ -111,6 +130,41 @@ pub(super) async fn small_things_come_back(store: &dyn Store) {
         ids(store.tokens(Some("token-3"), 5).await.unwrap()),
         ["token-2", "token-1"]
     );
+}
+
+/// What is in the drawer is there until it is dropped or runs out, and comes back in no other way.
+pub(super) async fn the_drawer_forgets(store: &dyn Store) {
+    let kept = |key: &str, seconds| Kept {
+        key: key.into(),
+        value: vec![1, 2, 3],
+        expires: noon() + SignedDuration::from_secs(seconds),
+    };
+    let at = |seconds| noon() + SignedDuration::from_secs(seconds);
+    let (one, two) = (kept("session/one", 10), kept("session/two", 20));
+    let both = vec![Write::Keep(one.clone()), Write::Keep(two.clone())];
+    commit(store, both).await.unwrap();
+    assert_eq!(store.kept("session/one", at(9)).await.unwrap(), Some(one.clone()));
+    assert_eq!(store.kept("session/one", at(10)).await.unwrap(), None);
+    assert_eq!(store.kept("session/three", at(0)).await.unwrap(), None);
+    let again = commit(store, vec![Write::Keep(one.clone())]).await;
+    assert!(matches!(again, Err(StoreError::Exists(_))));
+
+    store.extend("session/one", at(30)).await.unwrap();
+    assert_eq!(
+        store.kept("session/one", at(29)).await.unwrap(),
+        Some(kept("session/one", 30))
+    );
+    // Tidied away, so that its key is free.
+    store.tidy(at(20)).await.unwrap();
+    commit(store, vec![Write::Keep(two.clone())]).await.unwrap();
+
+    commit(store, vec![Write::Drop("session/one".into())])
+        .await
+        .unwrap();
+    let missing = commit(store, vec![Write::Drop("session/one".into())]).await;
+    assert!(matches!(missing, Err(StoreError::Changed(_))));
+    store.extend("session/one", at(60)).await.unwrap();
+    assert_eq!(store.kept("session/one", at(0)).await.unwrap(), None);
 }
 
 pub(super) async fn crls_only_get_newer(store: &dyn Store) {

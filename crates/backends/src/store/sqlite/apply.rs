@@ -178,6 +178,11 @@ impl<'c> Batch<'c> {
             Write::RemoveOperator(name) => {
                 run(conn, "DELETE FROM operators WHERE name = ?1", [name])?;
             }
+            Write::Login { name, login } => insert::login(conn, name, login)?,
+            Write::Keep(kept) => insert::kept(conn, kept)?,
+            Write::Drop(key) => {
+                run(conn, "DELETE FROM drawer WHERE key = ?1", [key])?;
+            }
             Write::Crl(crl) => insert::crl(conn, crl)?,
         }
         Ok(())
@@ -202,9 +207,9 @@ impl<'c> Batch<'c> {
 
 /// Whether a check of one write could depend on another write of the same change.
 fn touches_a_table_twice(writes: &[Write]) -> bool {
-    let mut seen = 0u8;
+    let mut seen = 0u16;
     writes.iter().any(|write| {
-        let table = 1u8
+        let table = 1u16
             << match write {
                 Write::Spend { .. } => 0,
                 Write::Device { .. } => 1,
@@ -216,8 +221,9 @@ fn touches_a_table_twice(writes: &[Write]) -> bool {
                 | Write::Confirm { .. } => 3,
                 Write::Authority { .. } => 4,
                 Write::Provisioner(_) | Write::RemoveProvisioner(_) => 5,
-                Write::Operator(_) | Write::RemoveOperator(_) => 6,
+                Write::Operator(_) | Write::RemoveOperator(_) | Write::Login { .. } => 6,
                 Write::Crl(_) => 7,
+                Write::Keep(_) | Write::Drop(_) => 8,
             };
         let again = seen & table != 0;
         seen |= table;
@@ -304,9 +310,17 @@ fn check(conn: &Connection, write: &Write) -> Result<(), Fault> {
                 StoreError::Exists(format!("the operator {}", operator.name))
             })
         }
-        Write::RemoveOperator(name) => {
+        Write::RemoveOperator(name) | Write::Login { name, .. } => {
             let there = exists(conn, "SELECT 1 FROM operators WHERE name = ?1", [name])?;
             refuse_if(!there, || changed("the operator", name))
+        }
+        Write::Keep(kept) => {
+            let taken = exists(conn, "SELECT 1 FROM drawer WHERE key = ?1", [&kept.key])?;
+            refuse_if(taken, || StoreError::Exists("an entry of the drawer".into()))
+        }
+        Write::Drop(key) => {
+            let there = exists(conn, "SELECT 1 FROM drawer WHERE key = ?1", [key])?;
+            refuse_if(!there, || StoreError::Changed("the drawer".into()))
         }
         Write::Crl(crl) => {
             let sql = "SELECT 1 FROM crls WHERE authority = ?1 AND generation = ?2 AND number >= ?3";

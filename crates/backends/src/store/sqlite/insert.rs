@@ -3,8 +3,8 @@
 use muster_ca::authority::Generation;
 use muster_ca::certificate::{Certificate, Serial, Status};
 use muster_ca::device::Device;
-use muster_ca::operator::Operator;
-use muster_ca::ports::{Binding, Crl};
+use muster_ca::operator::{Login, Operator};
+use muster_ca::ports::{Binding, Crl, Kept};
 use muster_ca::provisioner::Provisioner;
 use muster_ca::token::EnrolmentToken;
 use rusqlite::{Connection, params};
@@ -170,13 +170,33 @@ pub(super) fn provisioner(conn: &Connection, provisioner: &Provisioner) -> Resul
 pub(super) fn operator(conn: &Connection, operator: &Operator) -> Result<(), Fault> {
     run(
         conn,
-        "INSERT INTO operators (name, role, key, created) VALUES (?1, ?2, ?3, ?4)",
+        "INSERT INTO operators (name, role, key, password, totp, created) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
         params![
             operator.name,
             operator.role.as_str(),
             operator.key,
+            operator.login.as_ref().map(|login| &login.password),
+            operator.login.as_ref().and_then(|login| login.totp.as_ref()),
             millis(operator.created)
         ],
+    )?;
+    Ok(())
+}
+
+pub(super) fn login(conn: &Connection, name: &str, login: &Login) -> Result<(), Fault> {
+    run(
+        conn,
+        "UPDATE operators SET password = ?2, totp = ?3 WHERE name = ?1",
+        params![name, login.password, login.totp],
+    )?;
+    Ok(())
+}
+
+pub(super) fn kept(conn: &Connection, kept: &Kept) -> Result<(), Fault> {
+    run(
+        conn,
+        "INSERT INTO drawer (key, value, expires) VALUES (?1, ?2, ?3)",
+        params![kept.key, kept.value, millis(kept.expires)],
     )?;
     Ok(())
 }

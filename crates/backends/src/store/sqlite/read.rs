@@ -5,7 +5,7 @@ use muster_ca::authority::Authority;
 use muster_ca::certificate::{Certificate, Serial};
 use muster_ca::device::Device;
 use muster_ca::operator::Operator;
-use muster_ca::ports::{Binding, Crl};
+use muster_ca::ports::{Binding, Crl, Kept};
 use muster_ca::provisioner::Provisioner;
 use muster_ca::token::EnrolmentToken;
 use rusqlite::{Connection, params};
@@ -80,7 +80,7 @@ pub(super) fn provisioners(conn: &Connection) -> Read<Vec<Provisioner>> {
 pub(super) fn operators(conn: &Connection) -> Read<Vec<Operator>> {
     all(
         conn,
-        "SELECT name, role, key, created FROM operators ORDER BY name",
+        "SELECT name, role, key, password, totp, created FROM operators ORDER BY name",
         [],
         rows::operator,
     )
@@ -124,4 +124,9 @@ pub(super) fn crl(conn: &Connection, authority: &str, generation: u32) -> Read<O
     let sql = "SELECT authority, generation, number, this_update, next_update, entries, der FROM crls
          WHERE authority = ?1 AND generation = ?2";
     first(conn, sql, params![authority, generation], rows::crl)
+}
+
+pub(super) fn kept(conn: &Connection, key: &str, now: Timestamp) -> Read<Option<Kept>> {
+    let sql = "SELECT key, value, expires FROM drawer WHERE key = ?1 AND expires > ?2";
+    first(conn, sql, params![key, millis(now)], rows::kept)
 }

@@ -5,8 +5,8 @@ use muster_ca::audit::Entry;
 use muster_ca::authority::{Generation, Stage};
 use muster_ca::certificate::{Certificate, Serial, Status};
 use muster_ca::device::{Device, DeviceName, Kind, State};
-use muster_ca::operator::{Operator, Role};
-use muster_ca::ports::{Binding, Crl, RevokedEntry};
+use muster_ca::operator::{Login, Operator, Role};
+use muster_ca::ports::{Binding, Crl, Kept, RevokedEntry};
 use muster_ca::provisioner::Provisioner;
 use muster_ca::token::EnrolmentToken;
 use muster_pki::crl::Reason;
@@ -187,7 +187,22 @@ pub(super) fn operator(row: &Row<'_>) -> Read<Operator> {
         name: row.get(0)?,
         role: word(row, 1, "operator's role", Role::parse)?,
         key: row.get(2)?,
-        created: moment(row, 3)?,
+        login: match row.get(3)? {
+            Some(password) => Some(Login {
+                password,
+                totp: row.get(4)?,
+            }),
+            None => None,
+        },
+        created: moment(row, 5)?,
+    })
+}
+
+pub(super) fn kept(row: &Row<'_>) -> Read<Kept> {
+    Ok(Kept {
+        key: row.get(0)?,
+        value: row.get(1)?,
+        expires: moment(row, 2)?,
     })
 }
 

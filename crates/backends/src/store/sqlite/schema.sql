@@ -123,11 +123,22 @@ CREATE TABLE provisioners (
 ) STRICT;
 
 CREATE TABLE operators (
-    name    TEXT PRIMARY KEY,
-    role    TEXT NOT NULL,
-    key     BLOB NOT NULL,
-    created INTEGER NOT NULL
+    name     TEXT PRIMARY KEY,
+    role     TEXT NOT NULL,
+    key      BLOB,
+    password TEXT,
+    totp     BLOB,
+    created  INTEGER NOT NULL,
+    CHECK (totp IS NULL OR password IS NOT NULL)
 ) STRICT, WITHOUT ROWID;
+
+-- What has to be remembered for a while: sessions, used one-time codes.
+CREATE TABLE drawer (
+    key     TEXT PRIMARY KEY,
+    value   BLOB NOT NULL,
+    expires INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX drawer_by_expiry ON drawer (expires);
 
 -- The newest of each issuer.
 CREATE TABLE crls (

@@ -35,6 +35,7 @@ pub(super) enum Job {
     Commit(Box<Change>),
     Probe(Timestamp),
     Tidy(Timestamp),
+    Extend(String, Timestamp),
     /// Lets a test reach the connection.
     #[cfg(test)]
     Run(Box<dyn FnOnce(&Connection) + Send>),
@@ -194,6 +195,10 @@ fn perform(conn: &Connection, batch: &mut Batch<'_>, job: Job) -> Result<bool, F
             run(conn, sql, params![millis(now), PROBE_BYTES]).map(|_| false)
         }
         Job::Tidy(now) => tidy(conn, millis(now)),
+        Job::Extend(key, expires) => {
+            let sql = "UPDATE drawer SET expires = ?2 WHERE key = ?1";
+            run(conn, sql, params![key, millis(expires)]).map(|_| false)
+        }
         #[cfg(test)]
         Job::Run(act) => {
             act(conn);
@@ -209,5 +214,10 @@ fn tidy(conn: &Connection, now: i64) -> Result<bool, Fault> {
          (SELECT expires, token FROM spent WHERE expires < ?1 ORDER BY expires, token LIMIT ?2)",
         params![now.saturating_sub(SPENT_RETENTION_MS), TIDY_STEP],
     )?;
-    Ok(i64::try_from(spent).unwrap_or(0) == TIDY_STEP)
+    let kept = run(
+        conn,
+        "DELETE FROM drawer WHERE key IN (SELECT key FROM drawer WHERE expires <= ?1 ORDER BY expires LIMIT ?2)",
+        params![now, TIDY_STEP],
+    )?;
+    Ok(i64::try_from(spent.max(kept)).unwrap_or(0) == TIDY_STEP)
 }
