@@ -80,6 +80,7 @@ impl Launch {
             .args(["--name", "bench", "--dns", "localhost"]);
         command.arg("--listen").arg(format!("127.0.0.1:{port}"));
         command.arg("--public-listen").arg(format!("127.0.0.1:{public}"));
+        command.arg("--web-listen").arg("127.0.0.1:0");
         Ok(Self {
             command,
             password: data.join("provisioner-password"),

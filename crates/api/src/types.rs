@@ -351,6 +351,14 @@ pub struct Provisioner {
     pub created: String,
 }
 
+/// `POST /operators/{name}/password`.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SetPassword {
+    /// What the operator logs in with from now on.
+    pub password: String,
+}
+
 /// `POST /operators`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -1,6 +1,7 @@
 //! What the routes share: the authority, the counters, and answers that are expensive to make.
 
 use std::collections::HashMap;
+use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwapOption;
@@ -9,10 +10,16 @@ use bytes::Bytes;
 use muster_ca::Ca;
 use muster_ca::ports::Crl;
 use muster_pki::{Error, pem};
+use tokio::sync::Semaphore;
 
 use crate::health::Probe;
 use crate::metrics::Metrics;
-use crate::protocols::rest::Todos;
+
+/// Tells what an operator should see to that only the program knows: files that should not be where they are.
+pub type Todos = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
+
+/// How many passwords are hashed at once: each takes 19 MiB and a core for some hundredths of a second.
+const HASHING: usize = 2;
 
 /// What every route of every listener shares. Cheap to clone.
 #[derive(Clone)]
@@ -23,6 +30,7 @@ struct Inner {
     todos: Todos,
     metrics: Metrics,
     probe: Probe,
+    hashing: Arc<Semaphore>,
     issuing: ArcSwapOption<Armoured>,
     crls: Mutex<HashMap<(String, u32), (u64, Bytes)>>,
 }
@@ -40,6 +48,7 @@ impl Edge {
             todos,
             metrics: Metrics::default(),
             probe: Probe::default(),
+            hashing: Arc::new(Semaphore::new(HASHING)),
             issuing: ArcSwapOption::empty(),
             crls: Mutex::default(),
         }))
@@ -60,6 +69,27 @@ impl Edge {
 
     pub(crate) fn probe(&self) -> &Probe {
         &self.0.probe
+    }
+
+    /// Asks the authority for something that hashes a password: on a thread where that hurts nobody, and few at a time.
+    pub(crate) async fn hashing<T, F>(
+        &self,
+        ask: impl FnOnce(Arc<Ca>) -> F + Send + 'static,
+    ) -> Result<T, muster_ca::Error>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, muster_ca::Error>>,
+    {
+        let broken = |why: &dyn std::fmt::Display| muster_ca::Error::Internal(why.to_string());
+        let turn = self.0.hashing.clone().acquire_owned().await;
+        let turn = turn.map_err(|why| broken(&why))?;
+        let (ca, runtime) = (self.ca().clone(), tokio::runtime::Handle::current());
+        let asked = tokio::task::spawn_blocking(move || {
+            let answer = runtime.block_on(ask(ca));
+            drop(turn);
+            answer
+        });
+        asked.await.map_err(|why| broken(&why))?
     }
 
     /// The PEM of an issuing CA's certificate. Nearly every answer has the same one, so the last is kept.

@@ -19,8 +19,8 @@ pub mod protocols;
 mod published;
 pub mod shell;
 mod tls;
+pub mod web;
 
-pub use edge::Edge;
+pub use edge::{Edge, Todos};
 pub use listen::{Listeners, ServeError, serve, serve_stream};
-pub use protocols::rest::Todos;
 pub use protocols::{api_service, local_service, public_service};

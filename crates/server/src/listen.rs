@@ -25,7 +25,7 @@ use crate::background::{Stop, first_crls, keep_crls, keep_tidy, keep_tls, stoppe
 use crate::peer::Peer;
 use crate::protocols::{api_service, local_service, public_service};
 use crate::tls::Tls;
-use crate::{Edge, listen::room::Room};
+use crate::{Edge, listen::room::Room, protocols, web};
 
 pub use crate::tls::TlsError;
 
@@ -38,6 +38,8 @@ pub struct Listeners {
     pub api: TcpListener,
     /// CRLs and authority certificates, plain HTTP.
     pub public: TcpListener,
+    /// The GUI: plain HTTP if it is bound to loopback, else HTTPS.
+    pub web: TcpListener,
     /// Administration on this machine.
     pub local: UnixListener,
 }
@@ -58,6 +60,7 @@ pub enum ServeError {
 /// Raises this process's limit of open files as far as it may. Runs inside a tokio runtime with time and I/O.
 pub async fn serve(
     edge: Edge,
+    gui: web::Settings,
     listeners: Listeners,
     stop: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
@@ -65,8 +68,8 @@ pub async fn serve(
     let crls_made_at = first_crls(edge.ca()).await;
     let places = limits::places();
     let (signal, stopping) = watch::channel(false);
-    let rooms = [places.api, places.public, places.local].map(|size| Arc::new(Room::new(size)));
-    let [api, public, local] = &rooms;
+    let rooms = [places.api, places.public, places.web, places.local].map(|size| Arc::new(Room::new(size)));
+    let [api, public, web, local] = &rooms;
 
     let mut doors = JoinSet::new();
     let https = connection::Https {
@@ -78,7 +81,7 @@ pub async fn serve(
         listeners.api,
         api.clone(),
         stopping.clone(),
-        move |stream, address, place| https.clone().run(stream, address, place),
+        move |stream, address, place| https.clone().api(stream, address, place),
     ));
     let plain = connection::Plain {
         routes: public_service(&edge),
@@ -89,6 +92,18 @@ pub async fn serve(
         public.clone(),
         stopping.clone(),
         move |stream, address, place| plain.clone().tcp(stream, address, place),
+    ));
+    let loopback = listeners.web.local_addr()?.ip().is_loopback();
+    let gui = connection::Https {
+        routes: web_service(&edge, gui, loopback),
+        tls: tls.clone(),
+        edge: edge.clone(),
+    };
+    doors.spawn(accept::tcp(
+        listeners.web,
+        web.clone(),
+        stopping.clone(),
+        move |stream, address, place| gui.clone().web(stream, address, place),
     ));
     let socket = connection::Plain {
         routes: local_service(&edge),
@@ -120,6 +135,12 @@ pub async fn serve(
     Ok(())
 }
 
+/// What the GUI's listener answers: port 8502.
+fn web_service(edge: &Edge, settings: web::Settings, loopback: bool) -> Router {
+    let api = protocols::rest(edge).with_state(edge.clone());
+    web::service(edge, settings, loopback, api)
+}
+
 /// Runs a router over any stream, for a peer that the caller knows: the command line's way to the routes in its own process.
 ///
 /// Returns when the other side closes. Speaks HTTP/1.1.
@@ -141,7 +162,7 @@ pub async fn serve_stream(
 fn start_chores(
     edge: &Edge,
     tls: &Arc<Tls>,
-    rooms: &[Arc<Room>; 3],
+    rooms: &[Arc<Room>; 4],
     crls_made_at: Option<u64>,
     stopping: &Stop,
 ) -> JoinSet<()> {

@@ -12,6 +12,8 @@ pub enum Peer {
         /// The client certificate, DER, if one was shown. The handshake has proved that the client
         /// holds its key, and nothing else.
         certificate: Option<Vec<u8>>,
+        /// Whether the connection is TLS.
+        encrypted: bool,
     },
     /// The socket in the data directory.
     Local {

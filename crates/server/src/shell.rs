@@ -31,12 +31,18 @@ const SMALLSTEP_ID: HeaderName = HeaderName::from_static("x-smallstep-id");
 
 /// Puts the shell around a listener's routes.
 pub(crate) fn around(routes: Router<Edge>, edge: &Edge) -> Router {
-    routes
+    let routes = routes
         .fallback(not_found)
         .method_not_allowed_fallback(wrong_method)
+        .with_state(edge.clone());
+    around_all(routes, edge)
+}
+
+/// Puts the shell around routes that have an answer of their own for unknown paths.
+pub(crate) fn around_all(routes: Router, edge: &Edge) -> Router {
+    routes
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn_with_state(edge.clone(), shell))
-        .with_state(edge.clone())
 }
 
 async fn shell(State(edge): State<Edge>, request: Request, next: Next) -> Response {
@@ -47,7 +53,7 @@ async fn shell(State(edge): State<Edge>, request: Request, next: Next) -> Respon
     let answered = timeout(REQUEST_TIMEOUT, next.run(request)).await;
     let mut response = answered.unwrap_or_else(|_| too_slow());
     let status = response.status();
-    if (status.is_client_error() || status.is_server_error()) && !is_json(&response) {
+    if (status.is_client_error() || status.is_server_error()) && !is_told(&response) {
         response = as_json(response).await;
     }
     response.headers_mut().insert(REQUEST_ID, id.clone());
@@ -93,6 +99,12 @@ async fn as_json(response: Response) -> Response {
         }
     }
     answer
+}
+
+/// Whether the body says what is wrong: JSON, or a page of the GUI.
+fn is_told(response: &Response<Body>) -> bool {
+    let media_type = response.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    is_json(response) || media_type.is_some_and(|text| text.starts_with(b"text/html"))
 }
 
 fn is_json(response: &Response<Body>) -> bool {

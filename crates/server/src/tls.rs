@@ -34,6 +34,7 @@ pub(crate) struct Tls {
 
 struct Current {
     config: Arc<ServerConfig>,
+    web: Arc<ServerConfig>,
     made_for: Vec<Authority>,
     renew_at: Timestamp,
 }
@@ -42,6 +43,11 @@ impl Tls {
     pub(crate) async fn new(ca: Arc<Ca>) -> Result<Self, TlsError> {
         let current = ArcSwap::from_pointee(make(&ca).await?);
         Ok(Self { ca, current })
+    }
+
+    /// The same identity for browsers: asked for a certificate, they would bother people with it.
+    pub(crate) fn for_browsers(&self) -> Arc<ServerConfig> {
+        self.current.load().web.clone()
     }
 
     /// What the next handshake uses.
@@ -73,16 +79,25 @@ async fn make(ca: &Ca) -> Result<Current, TlsError> {
         CertificateDer::from(issued.issuing().to_vec()),
     ];
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.pkcs8().to_vec()));
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
-        .map_err(setup)?
+    let builder = || {
+        ServerConfig::builder_with_provider(provider.clone())
+            .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
+            .map_err(setup)
+    };
+    let mut config = builder()?
         .with_client_cert_verifier(verifier)
+        .with_single_cert(chain.clone(), key.clone_key())
+        .map_err(setup)?;
+    let mut web = builder()?
+        .with_no_client_auth()
         .with_single_cert(chain, key)
         .map_err(setup)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    web.alpn_protocols.clone_from(&config.alpn_protocols);
     let left = leaf.not_after.duration_since(ca.now());
     Ok(Current {
         config: Arc::new(config),
+        web: Arc::new(web),
         made_for,
         renew_at: ca.now() + (left / 2).max(SHORTEST),
     })

@@ -10,6 +10,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
+use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
@@ -36,7 +37,7 @@ pub(super) enum Version {
     Http2,
 }
 
-/// The CA API.
+/// A listener with TLS: the CA API, and the GUI.
 #[derive(Clone)]
 pub(super) struct Https {
     pub(super) routes: Router,
@@ -45,10 +46,37 @@ pub(super) struct Https {
 }
 
 impl Https {
-    pub(super) async fn run(self, stream: TcpStream, address: SocketAddr, place: Place) {
+    /// The CA API: asks for a client certificate.
+    pub(super) async fn api(self, stream: TcpStream, address: SocketAddr, place: Place) {
+        let config = self.tls.config();
+        self.run(stream, address, config, place).await;
+    }
+
+    /// The GUI: TLS, or plain HTTP if that is what comes; the routes decide whether that will do. The first byte tells
+    /// (RFC 8446, section 5.1: a record of the handshake has type 22, which no method of HTTP begins with).
+    pub(super) async fn web(self, stream: TcpStream, address: SocketAddr, place: Place) {
+        const HANDSHAKE_RECORD: u8 = 22;
+        let mut first = [0];
+        match timeout(HANDSHAKE, stream.peek(&mut first)).await {
+            Ok(Ok(1)) if first[0] == HANDSHAKE_RECORD => {
+                let config = self.tls.for_browsers();
+                self.run(stream, address, config, place).await;
+            }
+            Ok(Ok(1)) => {
+                let plain = Plain {
+                    routes: self.routes,
+                    edge: self.edge,
+                };
+                plain.tcp(stream, address, place).await;
+            }
+            _ => tracing::debug!(%address, "nothing came"),
+        }
+    }
+
+    async fn run(self, stream: TcpStream, address: SocketAddr, config: Arc<ServerConfig>, place: Place) {
         let _open = self.edge.metrics().connection();
         let _ = stream.set_nodelay(true);
-        let stream = match timeout(HANDSHAKE, TlsAcceptor::from(self.tls.config()).accept(stream)).await {
+        let stream = match timeout(HANDSHAKE, TlsAcceptor::from(config).accept(stream)).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => return tracing::debug!(%address, %error, "no TLS connection came about"),
             Err(_) => return tracing::debug!(%address, "the TLS handshake took too long"),
@@ -65,7 +93,11 @@ impl Https {
         serve(
             stream,
             self.routes,
-            Peer::Remote { address, certificate },
+            Peer::Remote {
+                address,
+                certificate,
+                encrypted: true,
+            },
             version,
             place,
         )
@@ -90,6 +122,7 @@ impl Plain {
             Peer::Remote {
                 address,
                 certificate: None,
+                encrypted: false,
             },
             Version::Http1,
             place,

@@ -16,6 +16,7 @@ const FEWEST: u64 = 64;
 pub(super) struct Places {
     pub(super) api: usize,
     pub(super) public: usize,
+    pub(super) web: usize,
     pub(super) local: usize,
 }
 
@@ -41,10 +42,11 @@ pub(super) fn places() -> Places {
 fn divide(files: u64) -> Places {
     let all = files.saturating_sub(RESERVE).clamp(FEWEST, MOST);
     let all = usize::try_from(all).unwrap_or(LOCAL);
-    let public = all / 4;
+    let (public, web) = (all / 4, all / 16);
     Places {
-        api: all - public,
+        api: all - public - web,
         public,
+        web,
         local: LOCAL,
     }
 }
@@ -58,20 +60,22 @@ mod tests {
         assert_eq!(
             divide(1024),
             Places {
-                api: 576,
+                api: 528,
                 public: 192,
+                web: 48,
                 local: 64
             }
         );
         assert_eq!(
             divide(20_000),
             Places {
-                api: 14_808,
+                api: 13_574,
                 public: 4_936,
+                web: 1_234,
                 local: 64
             }
         );
-        assert_eq!(divide(u64::MAX).api, 30_000);
+        assert_eq!(divide(u64::MAX).api, 27_500);
         assert_eq!(divide(10).public, 16);
     }
 }

@@ -38,8 +38,8 @@ pub fn local_service(edge: &Edge) -> Router {
     shell::around(routes, edge)
 }
 
-fn rest(edge: &Edge) -> Router<Edge> {
-    let routes =
-        rest::router(edge.ca().clone(), edge.todos().clone()).layer(DefaultBodyLimit::max(REST_BODY));
+/// `/api/v1`, for every listener that serves operators.
+pub(crate) fn rest(edge: &Edge) -> Router<Edge> {
+    let routes = rest::router(edge).layer(DefaultBodyLimit::max(REST_BODY));
     Router::new().nest("/api/v1", routes.with_state(()))
 }

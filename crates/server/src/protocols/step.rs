@@ -107,7 +107,9 @@ impl<S: Sync> FromRequestParts<S> for Client {
             .filter(|(kind, _)| kind.eq_ignore_ascii_case("bearer"));
         let bearer = bearer.map(|(_, token)| token.trim().to_owned());
         let (source, certificate) = match parts.extensions.remove::<Peer>() {
-            Some(Peer::Remote { address, certificate }) => (address.ip().to_string(), certificate),
+            Some(Peer::Remote {
+                address, certificate, ..
+            }) => (address.ip().to_string(), certificate),
             Some(Peer::Local { .. } | Peer::Process { .. }) | None => (String::new(), None),
         };
         Ok(Self {

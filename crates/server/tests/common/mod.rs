@@ -74,6 +74,7 @@ pub struct Server {
     pub root: Vec<u8>,
     pub api: SocketAddr,
     pub public: SocketAddr,
+    pub web: SocketAddr,
     pub socket: PathBuf,
     pub issuer: Issuer,
     pub stop: Option<oneshot::Sender<()>>,
@@ -85,6 +86,11 @@ pub const PROVISIONER: &str = "test";
 
 impl Server {
     pub async fn start() -> Self {
+        Self::start_web("127.0.0.1:0", "/").await
+    }
+
+    /// With the GUI at this address, below this path.
+    pub async fn start_web(listen: &str, base_path: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = Arc::new(SqliteStore::create(&dir.path().join("muster.db"), [7; 16]).unwrap());
         let secret = || b"a passphrase of a test".to_vec().into();
@@ -110,10 +116,24 @@ impl Server {
         Ca::found(parts(store.clone()), founding).await.unwrap();
         let issuer = add_provisioner(&*store).await;
         let ca = Arc::new(Ca::open(parts(store)).await.unwrap());
-        Self::serve(dir, ca, issuer).await
+        let settings = muster_server::web::Settings {
+            name: "Test <CA>".into(),
+            base_path: base_path.into(),
+            hosts: vec!["ca.example.org".into()],
+            trusted_proxies: vec!["127.0.0.2/32".parse().unwrap()],
+            setup_link: dir.path().join("setup-link"),
+        };
+        let web = TcpListener::bind(listen).await.unwrap();
+        Self::serve(dir, ca, issuer, web, settings).await
     }
 
-    async fn serve(dir: tempfile::TempDir, ca: Arc<Ca>, issuer: Issuer) -> Self {
+    async fn serve(
+        dir: tempfile::TempDir,
+        ca: Arc<Ca>,
+        issuer: Issuer,
+        web: TcpListener,
+        settings: muster_server::web::Settings,
+    ) -> Self {
         let authorities = ca.authorities();
         let default = authorities
             .iter()
@@ -124,6 +144,7 @@ impl Server {
         let api = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let public = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (api_address, public_address) = (api.local_addr().unwrap(), public.local_addr().unwrap());
+        let web_address = web.local_addr().unwrap();
         let local = UnixListener::bind(&socket).unwrap();
         let edge = Edge::new(ca, Arc::new(Vec::new));
         let (stop, stopped) = oneshot::channel::<()>();
@@ -132,7 +153,13 @@ impl Server {
         };
         let served = tokio::spawn(muster_server::serve(
             edge.clone(),
-            Listeners { api, public, local },
+            settings,
+            Listeners {
+                api,
+                public,
+                web,
+                local,
+            },
             stopped,
         ));
         Self {
@@ -140,6 +167,7 @@ impl Server {
             root,
             api: api_address,
             public: public_address,
+            web: web_address,
             socket,
             issuer,
             stop: Some(stop),
@@ -153,6 +181,15 @@ impl Server {
     }
 
     pub async fn try_tls(&self, identity: Option<&Identity>) -> std::io::Result<TlsStream<TcpStream>> {
+        self.tls_to(self.api, identity).await
+    }
+
+    /// TLS with one of the listeners.
+    pub async fn tls_to(
+        &self,
+        address: SocketAddr,
+        identity: Option<&Identity>,
+    ) -> std::io::Result<TlsStream<TcpStream>> {
         let mut roots = rustls::RootCertStore::empty();
         roots.add(CertificateDer::from(self.root.as_slice())).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -170,7 +207,7 @@ impl Server {
                     .unwrap()
             }
         };
-        let stream = TcpStream::connect(self.api).await?;
+        let stream = TcpStream::connect(address).await?;
         let name = ServerName::try_from("localhost").unwrap();
         TlsConnector::from(Arc::new(config)).connect(name, stream).await
     }
@@ -186,6 +223,11 @@ impl Server {
 
     pub async fn public(&self, request: &str) -> Answer {
         exchange(TcpStream::connect(self.public).await.unwrap(), request.as_bytes()).await
+    }
+
+    /// Where the data directory of a real one would be.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
     }
 
     pub async fn local(&self, request: &str) -> Answer {
@@ -338,6 +380,15 @@ impl Answer {
             head,
             body: bytes[end + 4..].to_vec(),
         }
+    }
+
+    /// Every value of a header that may come more than once.
+    pub fn headers(&self, name: &str) -> Vec<&str> {
+        let lines = self.head.lines().filter_map(|line| line.split_once(": "));
+        lines
+            .filter(|(found, _)| found.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value)
+            .collect()
     }
 
     pub fn header(&self, name: &str) -> Option<&str> {

@@ -20,18 +20,17 @@ use axum::routing::{delete, get, post};
 use muster_api::types::Problem;
 use muster_ca::Ca;
 
+use crate::Edge;
+
 /// What the routes know.
 #[derive(Clone)]
 pub struct Api {
     pub(crate) ca: Arc<Ca>,
-    pub(crate) todos: Todos,
+    pub(crate) edge: Edge,
 }
 
-/// Tells what an operator should see to that only the program knows: files that should not be where they are.
-pub type Todos = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
-
 /// The routes of `/api/v1`.
-pub fn router(ca: Arc<Ca>, todos: Todos) -> Router {
+pub fn router(edge: &Edge) -> Router {
     Router::new()
         .route("/status", get(status::status))
         .route("/certificates", get(certificates::list).post(certificates::issue))
@@ -59,9 +58,13 @@ pub fn router(ca: Arc<Ca>, todos: Todos) -> Router {
             get(settings::operators).post(settings::add_operator),
         )
         .route("/operators/{name}", delete(settings::remove_operator))
+        .route("/operators/{name}/password", post(settings::set_password))
         .route("/audit", get(settings::audit))
         .route("/audit/verify", get(settings::verify_audit))
-        .with_state(Api { ca, todos })
+        .with_state(Api {
+            ca: edge.ca().clone(),
+            edge: edge.clone(),
+        })
 }
 
 type Answer<T> = Result<Json<T>, Failure>;

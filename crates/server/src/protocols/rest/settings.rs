@@ -151,6 +151,19 @@ pub(super) async fn remove_operator(
     Ok(Json(json!({ "name": name, "status": "removed" })))
 }
 
+pub(super) async fn set_password(
+    State(api): State<Api>,
+    Sender(proof): Sender,
+    Path(name): Path<String>,
+    Body(request): Body<api::SetPassword>,
+) -> Answer<serde_json::Value> {
+    let (password, whose) = (zeroize::Zeroizing::new(request.password), name.clone());
+    api.edge
+        .hashing(move |ca| async move { ca.set_password(proof, &whose, &password).await })
+        .await?;
+    Ok(Json(json!({ "name": name, "status": "changed" })))
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct AuditQuery {

@@ -54,7 +54,7 @@ pub(super) async fn status(State(api): State<Api>, Sender(proof): Sender) -> Ans
 }
 
 fn todos(api: &Api) -> Result<Vec<String>, super::Failure> {
-    let mut todos = (api.todos)();
+    let mut todos = (api.edge.todos())();
     if api.ca.settings().public_url.is_none() {
         todos.push(
             "certificates carry no CRL pointer: set public_url in muster.toml to where port 9080 is reached, such as \

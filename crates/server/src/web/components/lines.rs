@@ -1,0 +1,35 @@
+//! The same thing as a command and as a call of the API, to copy.
+
+use askama::Template;
+use askama::filters::HtmlSafe;
+
+/// See the module. `id` must be the only one of its page.
+#[derive(Template, Debug, Clone)]
+#[template(path = "components/lines.html")]
+pub(crate) struct Lines {
+    id: &'static str,
+    cli: String,
+    api: String,
+}
+
+impl HtmlSafe for Lines {}
+
+impl Lines {
+    /// `cli` is what one types; `api` is the method and the path below `/api/v1`, such as `GET /devices`.
+    pub(crate) fn new(id: &'static str, cli: &str, api: &str) -> Self {
+        let (method, path) = api.split_once(' ').unwrap_or(("GET", api));
+        let method = if method == "GET" {
+            String::new()
+        } else {
+            format!("-X {method} ")
+        };
+        Self {
+            id,
+            cli: cli.to_owned(),
+            api: format!(
+                "curl --cacert root_ca.crt -H \"Authorization: Bearer $MUSTER_API_KEY\" {method}\
+                 \"$MUSTER_URL/api/v1{path}\""
+            ),
+        }
+    }
+}

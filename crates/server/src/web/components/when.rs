@@ -1,0 +1,99 @@
+//! A moment: how far away it is, and on hovering or for a program exactly when.
+
+use askama::Template;
+use askama::filters::HtmlSafe;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+/// See the module.
+#[derive(Template, Debug, Clone)]
+#[template(
+    source = r#"<time datetime="{{ at }}" title="{{ exact }}">{{ words }}</time>"#,
+    ext = "html"
+)]
+pub(crate) struct When {
+    at: String,
+    exact: String,
+    words: String,
+}
+
+impl HtmlSafe for When {}
+
+const MINUTE: i64 = 60;
+const HOUR: i64 = 3600;
+const DAY: i64 = 86_400;
+
+impl When {
+    /// `in 3 days`, `2 hours ago`.
+    pub(crate) fn relative(at: Timestamp, now: Timestamp) -> Self {
+        let seconds = at.as_second() - now.as_second();
+        let size = span(seconds.abs());
+        Self {
+            words: if seconds.abs() < MINUTE {
+                "now".into()
+            } else if seconds < 0 {
+                format!("{size} ago")
+            } else {
+                format!("in {size}")
+            },
+            ..Self::date(at)
+        }
+    }
+
+    /// `14 Mar 2029`.
+    pub(crate) fn date(at: Timestamp) -> Self {
+        Self::as_words(at, "%-d %b %Y")
+    }
+
+    /// `Monday 23 November 2026, 23:40 UTC`.
+    pub(crate) fn long(at: Timestamp) -> Self {
+        Self::as_words(at, "%A %-d %B %Y, %H:%M UTC")
+    }
+
+    fn as_words(at: Timestamp, form: &str) -> Self {
+        let utc = at.to_zoned(TimeZone::UTC);
+        Self {
+            at: Timestamp::from_second(at.as_second()).unwrap_or(at).to_string(),
+            exact: utc.strftime("%Y-%m-%d %H:%M:%S UTC").to_string(),
+            words: utc.strftime(form).to_string(),
+        }
+    }
+}
+
+/// How long, in the one unit that says it best: the largest of which there are two, or minutes.
+fn span(seconds: i64) -> String {
+    let units = [
+        (365 * DAY, "year"),
+        (30 * DAY, "month"),
+        (DAY, "day"),
+        (HOUR, "hour"),
+    ];
+    let fits = units.into_iter().find(|(length, _)| seconds >= 2 * length);
+    let (length, unit) = match fits {
+        None if seconds >= HOUR => (HOUR, "hour"),
+        None => (MINUTE, "minute"),
+        Some(fits) => fits,
+    };
+    let count = seconds / length;
+    format!("{count} {unit}{}", if count == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may fail")]
+    use super::*;
+
+    #[test]
+    fn words_are_short_and_the_moment_is_exact() {
+        let now: Timestamp = "2030-06-01T12:00:00Z".parse().unwrap();
+        let words = |text: &str| When::relative(text.parse().unwrap(), now).words;
+        assert_eq!(words("2030-06-01T12:00:30Z"), "now");
+        assert_eq!(words("2030-06-01T13:00:00Z"), "in 1 hour");
+        assert_eq!(words("2030-05-29T12:00:00Z"), "3 days ago");
+        assert_eq!(words("2035-06-01T12:00:00Z"), "in 5 years");
+        assert_eq!(
+            When::date(now).to_string(),
+            r#"<time datetime="2030-06-01T12:00:00Z" title="2030-06-01 12:00:00 UTC">1 Jun 2030</time>"#
+        );
+    }
+}

@@ -1,0 +1,188 @@
+//! What goes wrong, as a page; and what every answer carries.
+
+use askama::Template;
+use axum::body::to_bytes;
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+
+use super::frame::Frame;
+use super::origin::Client;
+use super::visit::HTML;
+use super::{Web, cookie};
+
+/// Nothing but what this server sends, and no script or style inside a page.
+const POLICY: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+     form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+);
+const CSP: HeaderName = HeaderName::from_static("content-security-policy");
+const COOP: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
+const CORP: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
+const SAME_ORIGIN: HeaderValue = HeaderValue::from_static("same-origin");
+/// The longest text of a framework's own error that is repeated, in bytes.
+const MAX_TEXT: usize = 4096;
+
+/// Why a page does not do what was asked for.
+#[derive(Debug, Clone)]
+pub(crate) struct Fault {
+    /// The status.
+    pub(crate) status: StatusCode,
+    /// What is wrong and why.
+    pub(crate) message: String,
+    /// What would help.
+    pub(crate) fix: Option<String>,
+}
+
+impl Fault {
+    pub(crate) fn new(status: StatusCode, message: &str) -> Self {
+        Self {
+            status,
+            message: message.to_owned(),
+            fix: None,
+        }
+    }
+
+    pub(crate) fn missing(message: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, message)
+    }
+
+    pub(crate) fn fix(mut self, fix: &str) -> Self {
+        self.fix = Some(fix.to_owned());
+        self
+    }
+
+    /// Whether mending the form would help: then the message belongs beside it.
+    pub(crate) fn is_of_the_form(&self) -> bool {
+        [
+            StatusCode::BAD_REQUEST,
+            StatusCode::CONFLICT,
+            StatusCode::FORBIDDEN,
+            StatusCode::UNAUTHORIZED,
+        ]
+        .contains(&self.status)
+    }
+}
+
+impl From<muster_ca::Error> for Fault {
+    fn from(error: muster_ca::Error) -> Self {
+        use muster_ca::Error as E;
+        let status = match &error {
+            E::Bad(_) => StatusCode::BAD_REQUEST,
+            E::Unproven(_) => StatusCode::UNAUTHORIZED,
+            E::Refused(_) => StatusCode::FORBIDDEN,
+            E::Missing(_) => StatusCode::NOT_FOUND,
+            E::Conflict(_) => StatusCode::CONFLICT,
+            E::Store(_) | E::Signer(_) => StatusCode::SERVICE_UNAVAILABLE,
+            E::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        if status.is_server_error() {
+            tracing::error!(%error, "a page failed");
+        }
+        let (message, fix) = match error {
+            E::Refused(refusal) => (refusal.why, refusal.fix),
+            E::Internal(_) => ("something is wrong inside Muster; its log says what".into(), None),
+            told @ (E::Bad(_)
+            | E::Unproven(_)
+            | E::Missing(_)
+            | E::Conflict(_)
+            | E::Store(_)
+            | E::Signer(_)) => (told.to_string(), None),
+        };
+        Self { status, message, fix }
+    }
+}
+
+impl From<muster_pki::Error> for Fault {
+    fn from(error: muster_pki::Error) -> Self {
+        muster_ca::Error::from(error).into()
+    }
+}
+
+/// The page is made by [`dress`], which knows how the browser wants it.
+impl IntoResponse for Fault {
+    fn into_response(self) -> Response {
+        let mut response = self.status.into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+#[derive(Template)]
+#[template(path = "components/fault.html")]
+struct FaultPage<'a> {
+    frame: Frame,
+    fault: &'a Fault,
+}
+
+/// What an unknown path gets.
+pub(super) async fn no_page() -> Fault {
+    Fault::missing("there is no page at this address")
+}
+
+/// A fault before anything is known of the sender.
+pub(super) fn bare(web: &Web, fault: &Fault) -> Response {
+    let mut response = page(web, &HeaderMap::new(), fault);
+    protect(response.headers_mut());
+    response
+}
+
+/// Turns faults into pages, and puts on every answer what keeps a browser from doing anything but showing it.
+pub(super) async fn dress(State(web): State<Web>, request: Request, next: Next) -> Response {
+    let headers = request.headers().clone();
+    let client = request.extensions().get::<Client>().cloned();
+    let mut response = next.run(request).await;
+    let is_html = response
+        .headers()
+        .get(CONTENT_TYPE)
+        .is_some_and(|kind| *kind == HTML);
+    let failed = response.status().is_client_error() || response.status().is_server_error();
+    if failed && !is_html {
+        let fault = match response.extensions_mut().remove::<Fault>() {
+            Some(fault) => fault,
+            None => told_by_framework(&mut response).await,
+        };
+        let page = page(&web, &headers, &fault);
+        let (parts, body) = page.into_parts();
+        *response.body_mut() = body;
+        response.headers_mut().remove(http::header::CONTENT_LENGTH);
+        response.headers_mut().remove(http::header::CONTENT_ENCODING);
+        response.headers_mut().extend(parts.headers);
+    } else if is_html
+        && let Some(client) = client
+        && cookie::notice(&headers).is_some()
+    {
+        cookie::end_notice(&web, &client, &mut response);
+    }
+    protect(response.headers_mut());
+    response
+}
+
+async fn told_by_framework(response: &mut Response) -> Fault {
+    let body = std::mem::take(response.body_mut());
+    let text = to_bytes(body, MAX_TEXT).await.unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let reason = response.status().canonical_reason().unwrap_or("error");
+    Fault::new(response.status(), if text.is_empty() { reason } else { &text })
+}
+
+fn page(web: &Web, headers: &HeaderMap, fault: &Fault) -> Response {
+    let title = fault.status.canonical_reason().unwrap_or("Error");
+    let frame = Frame::new(web, headers, title, "", None);
+    let text = FaultPage { frame, fault }.render().unwrap_or_default();
+    (fault.status, [(CONTENT_TYPE, HTML)], text).into_response()
+}
+
+fn protect(headers: &mut HeaderMap) {
+    headers.insert(CSP, POLICY);
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    // Without a referrer browsers would say `Origin: null` for our own forms.
+    headers.insert(REFERRER_POLICY, SAME_ORIGIN);
+    headers.insert(COOP, SAME_ORIGIN);
+    headers.insert(CORP, SAME_ORIGIN);
+    headers
+        .entry(CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-store"));
+}

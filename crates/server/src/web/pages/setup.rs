@@ -1,0 +1,150 @@
+//! The first person who may log in, made once through the setup link.
+
+use askama::Template;
+use axum::extract::Path;
+use axum::routing::{get, post};
+use http::StatusCode;
+use muster_ca::first_login::FirstLogin;
+use muster_ca::operator::Permission;
+use muster_ca::password;
+use serde::Deserialize;
+use zeroize::Zeroizing;
+
+use crate::web::attempts::Who;
+use crate::web::components::{Field, Qr};
+use crate::web::fault::Fault;
+use crate::web::form::Form;
+use crate::web::frame::Frame;
+use crate::web::route::{Page, Route};
+use crate::web::visit::{Answer, Guest, html_with};
+
+/// The link's secret is the permission, as long as nobody can log in.
+pub(in crate::web) const PAGE: Page = Page {
+    menu: None,
+    routes: &[
+        Route::get("setup/{secret}", Permission::Administer, || get(show)).open(),
+        Route::post("setup/{secret}", Permission::Administer, || post(set_up)).open(),
+    ],
+};
+
+#[derive(Template)]
+#[template(path = "pages/setup.html")]
+struct SetupPage {
+    frame: Frame,
+    refusal: Option<String>,
+    name: Field,
+    password: Field,
+    repeated: Field,
+    code: Field,
+    totp: String,
+    qr: Qr,
+    /// Whether the second factor is being set up.
+    open: bool,
+}
+
+#[derive(Deserialize)]
+struct Sent {
+    name: String,
+    password: Zeroizing<String>,
+    repeated: Zeroizing<String>,
+    totp: String,
+    #[serde(default)]
+    code: String,
+}
+
+async fn show(guest: Guest, Path(secret): Path<String>) -> Answer {
+    check(&guest, &secret).await?;
+    let totp = password::secret_text(&guest.ca().new_totp_secret());
+    page(&guest, StatusCode::OK, "admin", &totp, "", None)
+}
+
+async fn set_up(guest: Guest, Path(secret): Path<String>, Form(sent): Form<Sent>) -> Answer {
+    check(&guest, &secret).await?;
+    let again = |why: &str| {
+        let status = StatusCode::UNPROCESSABLE_ENTITY;
+        page(&guest, status, &sent.name, &sent.totp, &sent.code, Some(why))
+    };
+    if sent.password != sent.repeated {
+        return again("the two passwords are not the same");
+    }
+    let totp = if sent.code.trim().is_empty() {
+        None
+    } else {
+        Some((password::read_secret(&sent.totp)?, sent.code.clone()))
+    };
+    let first = FirstLogin {
+        name: sent.name.clone(),
+        password: sent.password.clone(),
+        totp,
+    };
+    let origin = guest.client().origin();
+    let done = guest
+        .web()
+        .edge()
+        .hashing(move |ca| async move { ca.set_up(&secret, first, origin).await })
+        .await;
+    if let Err(why) = done {
+        let fault = Fault::from(why);
+        return if fault.is_of_the_form() {
+            again(&fault.message)
+        } else {
+            Err(fault)
+        };
+    }
+    if let Err(why) = std::fs::remove_file(&guest.web().settings().setup_link) {
+        tracing::warn!(%why, "the file with the setup link, which is void now, cannot be removed");
+    }
+    Ok(guest.go("login"))
+}
+
+/// Guessing 256 bits is hopeless; the bound keeps it from costing anything.
+async fn check(guest: &Guest, secret: &str) -> Result<(), Fault> {
+    let who = [Who::at(guest.client().address)];
+    if guest.web().attempts().take(&who, guest.now()).is_err() {
+        let why = "too many attempts from this address; try again in a minute";
+        return Err(Fault::new(StatusCode::TOO_MANY_REQUESTS, why));
+    }
+    guest.ca().check_setup(secret).await?;
+    guest.web().attempts().give_back(&who);
+    Ok(())
+}
+
+fn page(
+    guest: &Guest,
+    status: StatusCode,
+    name: &str,
+    totp: &str,
+    code: &str,
+    refusal: Option<&str>,
+) -> Answer {
+    let secret = password::read_secret(totp)?;
+    let page = SetupPage {
+        frame: guest.frame("Welcome"),
+        refusal: refusal.map(str::to_owned),
+        name: Field::text("name", "Your name here")
+            .value(name)
+            .required()
+            .hint("The audit log shows it.")
+            .with("autocomplete", "username")
+            .with("autocapitalize", "none"),
+        password: Field::password("password", "Password")
+            .required()
+            .hint("At least 12 characters; some words in a row make a good one.")
+            .with("autocomplete", "new-password")
+            .with("minlength", &password::SHORTEST.to_string()),
+        repeated: Field::password("repeated", "The same again")
+            .required()
+            .with("autocomplete", "new-password"),
+        code: Field::text("code", "The code that the app shows")
+            .value(code)
+            .with("autocomplete", "one-time-code")
+            .with("inputmode", "numeric"),
+        totp: totp.to_owned(),
+        qr: Qr::new(
+            &password::secret_url(name, &secret),
+            "QR code for an app that makes one-time codes",
+        ),
+        open: !code.is_empty(),
+    };
+    html_with(status, &page)
+}

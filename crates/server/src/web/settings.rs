@@ -1,0 +1,79 @@
+//! What the configuration says about the GUI.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use ipnet::IpNet;
+
+/// What the configuration says about the GUI, checked.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The authority's name, for people.
+    pub name: String,
+    /// Where the pages lie, as the browser sees it; begins and ends with a slash.
+    pub base_path: String,
+    /// Names under which browsers reach it, beside this machine's own: requests for others are refused.
+    pub hosts: Vec<String>,
+    /// Who may say, in `X-Forwarded-For` and `X-Forwarded-Proto`, from where and how a request came.
+    pub trusted_proxies: Vec<IpNet>,
+    /// The file with the setup link, which is removed when it has been used.
+    pub setup_link: PathBuf,
+}
+
+impl Settings {
+    pub(super) fn trusts(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.trusted_proxies.iter().any(|net| net.contains(&address))
+    }
+
+    /// Whether the GUI goes by this name; ports do not count. A page of another name that resolves to this machine (DNS
+    /// rebinding) is kept out by this.
+    pub(super) fn answers_to(&self, host: &str) -> bool {
+        let name = match host.strip_prefix('[') {
+            Some(rest) => rest.split(']').next().unwrap_or_default(),
+            None => host.rsplit_once(':').map_or(host, |(name, _)| name),
+        };
+        let own = ["localhost", "127.0.0.1", "::1"];
+        own.contains(&name) || self.hosts.iter().any(|known| known.eq_ignore_ascii_case(name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may fail")]
+    use super::*;
+
+    #[test]
+    fn only_known_names_are_answered() {
+        let settings = Settings {
+            name: "Test".into(),
+            base_path: "/".into(),
+            hosts: vec!["ca.example.org".into(), "fd00::1".into()],
+            trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
+            setup_link: PathBuf::new(),
+        };
+        for host in [
+            "localhost",
+            "localhost:8502",
+            "127.0.0.1:8502",
+            "[::1]:8502",
+            "CA.example.org",
+            "[fd00::1]:1",
+        ] {
+            assert!(settings.answers_to(host), "{host}");
+        }
+        for host in [
+            "",
+            "example.org",
+            "ca.example.org.evil.com",
+            "evil.com:8502",
+            "[::2]",
+            "localhost.evil.com",
+        ] {
+            assert!(!settings.answers_to(host), "{host}");
+        }
+        assert!(settings.trusts("10.1.2.3".parse().unwrap()));
+        assert!(settings.trusts("::ffff:10.1.2.3".parse().unwrap()));
+        assert!(!settings.trusts("11.1.2.3".parse().unwrap()));
+    }
+}
