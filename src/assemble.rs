@@ -1,6 +1,7 @@
 //! Wiring: the only file that names concrete stores and signers, and that knows what lies where in a data directory.
 
 use std::fs::Permissions;
+use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,13 +19,15 @@ use zeroize::Zeroizing;
 use crate::cli::report::Failure;
 use crate::config::Config;
 use crate::real::{SystemClock, SystemEntropy};
-use crate::secret::{make_secret, random, read_secret};
+use crate::secret::{make_secret, random, read_secret, write_private};
 
 const DATABASE: &str = "muster.db";
 const KEYS: &str = "keys";
 const ROOT_KEYS: &str = "root-keys";
 const PASSPHRASE: &str = "passphrase";
 const RECOVERY: &str = "recovery-secret";
+/// The one-time link with which the first person makes itself able to log in.
+pub(crate) const SETUP_LINK: &str = "setup-link";
 /// The first provisioner's password; `step` asks for it.
 pub(crate) const PROVISIONER_PASSWORD: &str = "provisioner-password";
 /// So often may an import under one name have failed.
@@ -298,9 +301,55 @@ pub(crate) fn recovery_path(config: &Config) -> PathBuf {
     config.data.join(RECOVERY)
 }
 
+/// Sees to it that somebody can log in to the GUI: with the configured password, or by a setup link in a file.
+pub(crate) async fn first_login(config: &Config, ca: &Ca, gui: SocketAddr) -> Result<(), Failure> {
+    if let Some(password) = crate::config::web::first_password() {
+        ca.set_first_password(&password).await?;
+    }
+    let settings = &config.web.settings;
+    let path = &settings.setup_link;
+    let cannot = |why| Failure::failed(format!("cannot write {}: {why}", path.display()));
+    match std::fs::remove_file(path) {
+        Err(why) if why.kind() != std::io::ErrorKind::NotFound => return Err(cannot(why)),
+        Ok(()) | Err(_) => {}
+    }
+    let Some(secret) = ca.open_setup().await? else {
+        return Ok(());
+    };
+    let link = format!("{}setup/{}\n", gui_url(config, gui), *secret);
+    write_private(path, Zeroizing::new(link).as_bytes()).map_err(cannot)
+}
+
+/// Where a browser finds the GUI, as far as this machine can know.
+pub(crate) fn gui_url(config: &Config, listen: SocketAddr) -> String {
+    let (scheme, host) = if listen.ip().is_loopback() {
+        ("http", "localhost")
+    } else {
+        let name = config.settings.dns.iter().find(|name| *name != "localhost");
+        ("https", name.map_or("localhost", String::as_str))
+    };
+    let host = if host.contains(':') {
+        format!("[{host}]")
+    } else {
+        host.to_owned()
+    };
+    format!(
+        "{scheme}://{host}:{}{}",
+        listen.port(),
+        config.web.settings.base_path
+    )
+}
+
 /// What an operator should see to in the data directory.
 pub(crate) fn todos(config: &Config) -> Vec<String> {
     let mut todos = Vec::new();
+    let link = &config.web.settings.setup_link;
+    if link.exists() {
+        todos.push(format!(
+            "nobody can log in to the GUI yet: open the link in {} in a browser",
+            link.display()
+        ));
+    }
     if passphrase_path(config).starts_with(&config.data) {
         todos.push(format!(
             "the passphrase lies beside the keys it opens ({}), so their encryption protects nothing: move it elsewhere \

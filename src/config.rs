@@ -1,5 +1,7 @@
 //! Configuration: defaults < `muster.toml` < environment < flags. Every mistake is reported at once.
 
+pub(crate) mod web;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -32,6 +34,9 @@ pub(crate) struct Flags {
     /// Address of the public listener: CRLs and CA certificates (plain HTTP)
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub(crate) public_listen: Option<String>,
+    /// Address of the GUI: plain HTTP on loopback, else HTTPS
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(crate) web_listen: Option<String>,
     /// URL under which everybody reaches the public listener; goes into certificates
     #[arg(long, value_name = "URL")]
     pub(crate) public_url: Option<String>,
@@ -52,6 +57,8 @@ struct RawFile {
     public_url: Option<String>,
     passphrase_file: Option<PathBuf>,
     #[serde(default)]
+    web: web::RawWeb,
+    #[serde(default)]
     profile: BTreeMap<String, RawProfile>,
 }
 
@@ -67,6 +74,12 @@ struct FirstFile<'a> {
     public_url: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     passphrase_file: Option<PathBuf>,
+    web: FirstWeb,
+}
+
+#[derive(Serialize)]
+struct FirstWeb {
+    listen: String,
 }
 
 /// The configuration, checked.
@@ -78,11 +91,12 @@ pub(crate) struct Config {
     pub(crate) listen: SocketAddr,
     pub(crate) public_listen: SocketAddr,
     pub(crate) passphrase_file: Option<PathBuf>,
+    pub(crate) web: web::Web,
     pub(crate) settings: Settings,
 }
 
 /// Every variable that Muster reads, so that a misspelt one is noticed.
-const VARIABLES: [&str; 13] = [
+const VARIABLES: [&str; 17] = [
     "MUSTER_DATA",
     "MUSTER_NAME",
     "MUSTER_DNS",
@@ -91,6 +105,10 @@ const VARIABLES: [&str; 13] = [
     "MUSTER_PUBLIC_LISTEN",
     "MUSTER_PUBLIC_URL",
     "MUSTER_PASSPHRASE_FILE",
+    "MUSTER_WEB_LISTEN",
+    "MUSTER_WEB_BASE_PATH",
+    "MUSTER_WEB_HOSTS",
+    "MUSTER_WEB_TRUSTED_PROXIES",
     "MUSTER_URL",
     "MUSTER_ROOT",
     "MUSTER_API_KEY",
@@ -150,24 +168,35 @@ impl Config {
         let profiles = Profiles::new(&file.profile)
             .map_err(|more| mistakes.extend(more))
             .ok();
-        match (listen, public_listen, profiles) {
-            (Some(listen), Some(public_listen), Some(profiles)) if mistakes.is_empty() => Ok(Self {
-                data: data.to_owned(),
-                name,
-                provisioner,
-                listen,
-                public_listen,
-                passphrase_file: flags
-                    .passphrase_file
-                    .clone()
-                    .or_else(|| variable("MUSTER_PASSPHRASE_FILE").map(PathBuf::from))
-                    .or(file.passphrase_file),
-                settings: Settings {
-                    dns,
-                    public_url,
-                    profiles,
-                },
-            }),
+        let web = web::check(
+            file.web,
+            flags.web_listen.clone(),
+            data,
+            &name,
+            &dns,
+            &mut mistakes,
+        );
+        match (listen, public_listen, profiles, web) {
+            (Some(listen), Some(public_listen), Some(profiles), Some(web)) if mistakes.is_empty() => {
+                Ok(Self {
+                    web,
+                    data: data.to_owned(),
+                    name,
+                    provisioner,
+                    listen,
+                    public_listen,
+                    passphrase_file: flags
+                        .passphrase_file
+                        .clone()
+                        .or_else(|| variable("MUSTER_PASSPHRASE_FILE").map(PathBuf::from))
+                        .or(file.passphrase_file),
+                    settings: Settings {
+                        dns,
+                        public_url,
+                        profiles,
+                    },
+                })
+            }
             _ => Err(Failure::usage(format!(
                 "the configuration has mistakes:\n  {}",
                 mistakes.join("\n  ")
@@ -196,6 +225,9 @@ impl Config {
                 .passphrase_file
                 .as_deref()
                 .and_then(|path| std::path::absolute(path).ok()),
+            web: FirstWeb {
+                listen: self.web.listen.to_string(),
+            },
         };
         let text = toml::to_string(&first).map_err(std::io::Error::other)?;
         std::fs::write(
@@ -261,6 +293,7 @@ fn parse(text: &str) -> Result<RawFile, String> {
             .strip_prefix("unknown field `")
             .and_then(|rest| rest.split('`').next());
         let known = [
+            "web",
             "name",
             "dns",
             "provisioner",
@@ -280,6 +313,7 @@ fn parse(text: &str) -> Result<RawFile, String> {
             "sans",
             "pointers",
         ];
+        let known = [&known[..], &web::KEYS].concat();
         let hint = unknown.map(|name| nearest(name, &known)).unwrap_or_default();
         let before = why
             .span()

@@ -42,12 +42,16 @@ pub(super) async fn serve_config(config: &Config, voice: Voice) -> Result<Exit, 
     let listeners = Listeners {
         api: bind(config.listen)?,
         public: bind(config.public_listen)?,
+        web: bind(config.web.listen)?,
         local: bind_local(&socket)?,
     };
+    let gui = listeners.web.local_addr()?;
+    assemble::first_login(config, &open.ca, gui).await?;
     voice.say(&format!(
-        "Serving {:?}\n  CA API   https://{}   (step, REST, metrics)\n  public   http://{}   (CRLs, CA certificates)\n  \
+        "Serving {:?}\n  GUI      {}\n  CA API   https://{}   (step, REST, metrics)\n  public   http://{}   (CRLs, CA certificates)\n  \
          local    {}\n  names    {}",
         config.name,
+        assemble::gui_url(config, gui),
         listeners.api.local_addr()?,
         listeners.public.local_addr()?,
         socket.path.display(),
@@ -59,7 +63,13 @@ pub(super) async fn serve_config(config: &Config, voice: Voice) -> Result<Exit, 
         .for_each(|todo| voice.say(&format!("  to do    {todo}")));
     let for_status = config.clone();
     let todos = Arc::new(move || assemble::todos(&for_status));
-    let served = muster_server::serve(Edge::new(open.ca.clone(), todos), listeners, stop).await;
+    let served = muster_server::serve(
+        Edge::new(open.ca.clone(), todos),
+        config.web.settings.clone(),
+        listeners,
+        stop,
+    )
+    .await;
     let _ = std::fs::remove_file(socket.address());
     served.map_err(|why| Failure::failed(why.to_string()))?;
     voice.say(&farewell(&open.ca).await);
@@ -113,7 +123,7 @@ fn bind(address: std::net::SocketAddr) -> Result<TcpListener, Failure> {
     };
     listen().map_err(|why: std::io::Error| {
         Failure::failed(format!("cannot listen on {address}: {why}"))
-            .fix("stop what uses the port, or choose another with --listen or --public-listen")
+            .fix("stop what uses the port, or choose another with --listen, --public-listen or --web-listen")
     })
 }
 

@@ -1,8 +1,12 @@
 //! `muster user`
 
+use std::io::{BufRead, IsTerminal, stdin};
+
 use clap::Subcommand;
 use muster_api::client::escape;
-use muster_api::types::{AddOperator, Operator};
+use muster_api::types::{AddOperator, Operator, SetPassword};
+use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+use zeroize::Zeroizing;
 
 use super::Common;
 use super::connect::Session;
@@ -22,6 +26,19 @@ pub(super) enum UserCommand {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Set the password with which an operator logs in to the GUI
+    ///
+    /// Asks for it, or reads it from standard input. Its sessions end, and a second factor is removed.
+    #[command(
+        after_help = "Examples:\n  muster user password alice\n  pass show muster | muster user password alice"
+    )]
+    Password {
+        /// Name
+        name: String,
+        /// Only say what would be done
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// List operators
     List,
     /// Remove an operator; its API key is refused from now on
@@ -36,7 +53,9 @@ pub(super) enum UserCommand {
 
 pub(super) async fn run(common: &Common, voice: Voice, command: UserCommand) -> Result<Exit, Failure> {
     let dry_run = match &command {
-        UserCommand::Create { dry_run, .. } | UserCommand::Remove { dry_run, .. } => *dry_run,
+        UserCommand::Create { dry_run, .. }
+        | UserCommand::Password { dry_run, .. }
+        | UserCommand::Remove { dry_run, .. } => *dry_run,
         UserCommand::List => false,
     };
     let session = Session::start(common).await?.dry_run(dry_run);
@@ -59,6 +78,15 @@ pub(super) async fn run(common: &Common, voice: Voice, command: UserCommand) -> 
                     voice.data(&text, &made)?;
                 }
             }
+        }
+        UserCommand::Password { name, .. } => {
+            let password = read_password(voice)?;
+            let request = SetPassword {
+                password: password.to_string(),
+            };
+            let path = format!("/operators/{}/password", escape(&name));
+            let answer: serde_json::Value = session.client.post(&path, &request).await?;
+            voice.data(voice.done("changed", dry_run), &answer)?;
         }
         UserCommand::List => {
             let operators: Vec<Operator> = session.client.get("/operators").await?;
@@ -83,4 +111,33 @@ pub(super) async fn run(common: &Common, voice: Voice, command: UserCommand) -> 
     }
     session.finish().await?;
     Ok(Exit::Ok)
+}
+
+/// From a terminal twice and unseen; else the first line.
+fn read_password(voice: Voice) -> Result<Zeroizing<String>, Failure> {
+    if !stdin().is_terminal() {
+        return read_line();
+    }
+    let shown = tcgetattr(stdin()).map_err(std::io::Error::from)?;
+    let mut hidden = shown.clone();
+    hidden.local_modes.remove(LocalModes::ECHO);
+    tcsetattr(stdin(), OptionalActions::Flush, &hidden).map_err(std::io::Error::from)?;
+    voice.say("New password (it is not shown):");
+    let twice = read_line().and_then(|first| {
+        voice.say("The same again:");
+        Ok((first, read_line()?))
+    });
+    tcsetattr(stdin(), OptionalActions::Flush, &shown).map_err(std::io::Error::from)?;
+    match twice? {
+        (first, second) if first == second => Ok(first),
+        _ => Err(Failure::usage(
+            "the two passwords are not the same; nothing was changed",
+        )),
+    }
+}
+
+fn read_line() -> Result<Zeroizing<String>, Failure> {
+    let mut line = Zeroizing::new(String::new());
+    stdin().lock().read_line(&mut line)?;
+    Ok(Zeroizing::new(line.trim_end_matches(['\r', '\n']).to_owned()))
 }

@@ -26,6 +26,7 @@ pub struct Muster {
     server: Option<Child>,
     pub api: u16,
     pub public: u16,
+    pub web: u16,
     extra: Vec<String>,
 }
 
@@ -54,6 +55,7 @@ impl Muster {
             server: None,
             api: free_port(),
             public: free_port(),
+            web: free_port(),
             extra,
         }
     }
@@ -63,6 +65,7 @@ impl Muster {
         let mut command = self.command(&["up", "--name", "Test", "--dns", "localhost,127.0.0.1"]);
         command.args(["--listen", &format!("127.0.0.1:{}", self.api)]);
         command.args(["--public-listen", &format!("127.0.0.1:{}", self.public)]);
+        command.args(["--web-listen", &format!("127.0.0.1:{}", self.web)]);
         command.args(&self.extra);
         let log = std::fs::File::create(self.log_path()).unwrap();
         let mut child = command

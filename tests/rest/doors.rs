@@ -282,6 +282,8 @@ fn a_second_server_on_the_same_directory_is_refused() {
             "127.0.0.1:0",
             "--public-listen",
             "127.0.0.1:0",
+            "--web-listen",
+            "127.0.0.1:0",
         ],
     );
     assert!(said.contains("fix:"), "{said}");
@@ -295,7 +297,15 @@ fn a_port_that_is_taken_is_named() {
     let muster = without_server();
     let said = muster.exits(
         1,
-        &["serve", "--listen", &address, "--public-listen", "127.0.0.1:0"],
+        &[
+            "serve",
+            "--listen",
+            &address,
+            "--public-listen",
+            "127.0.0.1:0",
+            "--web-listen",
+            "127.0.0.1:0",
+        ],
     );
     assert!(said.contains(&address) && said.contains("--listen"), "{said}");
 }

@@ -1,0 +1,146 @@
+//! `[web]`: the GUI.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+
+use muster_pki::name::San;
+use serde::Deserialize;
+
+use super::{address, variable};
+
+/// `[web]` of `muster.toml`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawWeb {
+    listen: Option<String>,
+    base_path: Option<String>,
+    hosts: Option<Vec<String>>,
+    trusted_proxies: Option<Vec<String>>,
+}
+
+/// The keys, for the nearest name of one that is not known.
+pub(super) const KEYS: [&str; 4] = ["listen", "base_path", "hosts", "trusted_proxies"];
+
+/// Where the GUI is when nobody says anything: on this machine alone, so that plain HTTP will do.
+const LISTEN: &str = "127.0.0.1:8502";
+
+/// The GUI's configuration, checked.
+#[derive(Debug, Clone)]
+pub(crate) struct Web {
+    pub(crate) listen: SocketAddr,
+    pub(crate) settings: muster_server::web::Settings,
+}
+
+/// Checks it; `dns` are names that the GUI goes by, too.
+pub(super) fn check(
+    raw: RawWeb,
+    flag: Option<String>,
+    data: &Path,
+    name: &str,
+    dns: &[String],
+    mistakes: &mut Vec<String>,
+) -> Option<Web> {
+    let listen = flag
+        .or_else(|| variable("MUSTER_WEB_LISTEN"))
+        .or(raw.listen)
+        .unwrap_or_else(|| LISTEN.into());
+    let base_path = variable("MUSTER_WEB_BASE_PATH")
+        .or(raw.base_path)
+        .unwrap_or_else(|| "/".into());
+    let hosts = listed("MUSTER_WEB_HOSTS").or(raw.hosts).unwrap_or_default();
+    let proxies = listed("MUSTER_WEB_TRUSTED_PROXIES")
+        .or(raw.trusted_proxies)
+        .unwrap_or_default();
+    let mut told = Vec::new();
+    let listen = address("web.listen", &listen, &mut told);
+    check_base_path(&base_path, &mut told);
+    for host in &hosts {
+        if !matches!(San::parse(host), Ok(San::Dns(_) | San::Ip(_))) {
+            told.push(format!(
+                "web.hosts: {host:?} is neither a host name nor an address"
+            ));
+        }
+    }
+    let mut trusted_proxies = Vec::new();
+    for proxy in &proxies {
+        match net(proxy) {
+            Some(net) => trusted_proxies.push(net),
+            None => told.push(format!(
+                "web.trusted_proxies: {proxy:?} is neither an address nor a network, such as 10.0.0.0/8"
+            )),
+        }
+    }
+    if let Some(password) = first_password()
+        && let Err(why) = muster_ca::password::check(&password)
+    {
+        told.push(format!("PKI_PASSWORD: {why}"));
+    }
+    let clean = told.is_empty();
+    mistakes.extend(told);
+    let listen = listen.filter(|_| clean)?;
+    Some(Web {
+        listen,
+        settings: muster_server::web::Settings {
+            name: name.to_owned(),
+            base_path,
+            hosts: dns.iter().chain(&hosts).cloned().collect(),
+            trusted_proxies,
+            setup_link: data.join(crate::assemble::SETUP_LINK),
+        },
+    })
+}
+
+/// The password of the operator `admin`, for the first run.
+pub(crate) fn first_password() -> Option<zeroize::Zeroizing<String>> {
+    variable("PKI_PASSWORD").map(zeroize::Zeroizing::new)
+}
+
+fn listed(name: &str) -> Option<Vec<String>> {
+    let text = variable(name)?;
+    Some(text.split(',').map(|one| one.trim().to_owned()).collect())
+}
+
+/// It goes into every link, cookie and redirect, so it holds nothing that would have to be escaped.
+fn check_base_path(path: &str, mistakes: &mut Vec<String>) {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-_.~".contains(&byte);
+    let clean = path.starts_with('/') && path.ends_with('/') && path.bytes().all(plain);
+    if !clean || path.contains("//") || path.split('/').any(|part| part == ".." || part == ".") {
+        mistakes.push(format!(
+            "web.base_path: {path:?} is no path such as /pki/: it begins and ends with a slash, and has letters, digits, \
+             '-', '_', '.' and '~' between"
+        ));
+    }
+}
+
+fn net(text: &str) -> Option<ipnet::IpNet> {
+    let alone = |address: IpAddr| ipnet::IpNet::from(address);
+    text.parse()
+        .ok()
+        .or_else(|| text.parse::<IpAddr>().ok().map(alone))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_base_path_is_a_path_and_nothing_else() {
+        let refused = |path| {
+            let mut mistakes = Vec::new();
+            check_base_path(path, &mut mistakes);
+            !mistakes.is_empty()
+        };
+        assert!(!refused("/") && !refused("/pki/") && !refused("/a/b-c_1.0/"));
+        for path in [
+            "", "pki", "/pki", "pki/", "//", "/a//b/", "/a b/", "/a/../b/", "/{x}/", "/\"/", "/ä/",
+        ] {
+            assert!(refused(path), "{path}");
+        }
+        assert_eq!(
+            net("10.1.2.3").map(|net| net.to_string()).as_deref(),
+            Some("10.1.2.3/32")
+        );
+        assert!(net("10.0.0.0/8").is_some() && net("fd00::/8").is_some());
+        assert!(net("10.0.0.0/33").is_none() && net("proxy").is_none());
+    }
+}
