@@ -101,6 +101,15 @@ fn routes(name: &str, device: &str, serial: &str) -> Vec<Route> {
             json!({ "name": name, "role": "viewer" }),
         ),
         route("DELETE", "/operators/none", Administer, Value::Null),
+        route("POST", "/operators/none/invitation", Administer, json!({})),
+        route(
+            "POST",
+            "/operators/none/role",
+            Administer,
+            json!({ "role": "viewer" }),
+        ),
+        route("POST", "/operators/none/key", Administer, json!({})),
+        route("DELETE", "/operators/none/key", Administer, Value::Null),
         route("GET", "/audit", ReadAudit, Value::Null),
         route("GET", "/audit/verify", ReadAudit, Value::Null),
     ];

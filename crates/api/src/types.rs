@@ -367,6 +367,17 @@ pub struct AddOperator {
     pub name: String,
     /// `admin`, `operator`, `viewer` or `auditor`.
     pub role: String,
+    /// Whether it is a person who logs in to the GUI, by an invitation; else it gets an API key.
+    #[serde(default)]
+    pub person: bool,
+}
+
+/// `POST /operators/{name}/role`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChangeRole {
+    /// `admin`, `operator`, `viewer` or `auditor`.
+    pub role: String,
 }
 
 /// An operator.
@@ -378,9 +389,19 @@ pub struct Operator {
     pub role: String,
     /// Since when.
     pub created: String,
+    /// Whether it has a password to log in to the GUI with.
+    pub logs_in: bool,
+    /// Whether logging in asks for a one-time code, too.
+    pub second_factor: bool,
+    /// Whether it has an API key.
+    pub has_key: bool,
     /// The API key; only in the answer that makes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
+    /// The path, below the GUI's address, where it chooses a password, once and within a week; only in the answer that makes
+    /// it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub invitation: Option<String>,
 }
 
 /// An audit entry.

@@ -9,9 +9,8 @@ use crate::audit::Act;
 use crate::enrol::who::{Origin, unproven};
 use crate::error::Error;
 use crate::operator::{Operator, Role};
-use crate::password;
+use crate::operators::check_operator_name;
 use crate::ports::{Change, Kept, StoreError, Write};
-use crate::registry::check_operator_name;
 use crate::setup::own_act;
 
 /// A setup link is good for so long; every start of the server makes a new one.
@@ -21,7 +20,7 @@ const KEY: &str = "setup";
 /// Bytes of a secret for one-time codes (RFC 4226, section 4, recommends 160 bits).
 const TOTP_SECRET: usize = 20;
 
-/// What the first person chooses.
+/// What somebody chooses who comes by a link: the first person, or one who was invited.
 #[derive(Clone)]
 pub struct FirstLogin {
     /// Name.
@@ -84,20 +83,12 @@ impl Ca {
         self.check_setup(secret).await?;
         check_operator_name(&first.name)?;
         let now = self.clock.now();
-        let totp = match first.totp {
-            None => None,
-            Some((secret, code)) if password::step_of_code(&secret, &code, now).is_some() => Some(secret),
-            Some(_) => {
-                return Err(Error::Bad(
-                    "the code is not the one that the app shows now; is this machine's clock right?".into(),
-                ));
-            }
-        };
+        let login = self.chosen_login(&first, now)?;
         let operator = Operator {
             name: first.name.clone(),
             role: Role::Admin,
             key: None,
-            login: Some(self.new_login(&first.password, totp)?),
+            login: Some(login),
             created: now,
         };
         let act = Act {

@@ -7,6 +7,7 @@
 //!
 //! Absent on purpose: a runtime, HTTP, SQL, files, the wall clock. What is outside is four traits in [`ports`].
 
+pub mod account;
 pub mod audit;
 pub mod authority;
 pub mod certificate;
@@ -17,6 +18,7 @@ pub mod enrol;
 mod error;
 pub mod first_login;
 pub mod operator;
+mod operators;
 pub mod password;
 mod pattern;
 pub mod ports;

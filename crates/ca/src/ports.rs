@@ -9,7 +9,7 @@ use crate::audit::{Act, Entry};
 use crate::authority::{Authority, Generation};
 use crate::certificate::{Certificate, Serial, Status};
 use crate::device::{Device, DeviceName, RESERVED};
-use crate::operator::{Login, Operator};
+use crate::operator::{Login, Operator, Role};
 use crate::provisioner::Provisioner;
 use crate::token::EnrolmentToken;
 
@@ -148,6 +148,9 @@ pub trait Store: Send + Sync {
     async fn audit(&self, page: AuditPage) -> Result<Vec<Entry>, StoreError>;
     /// What the drawer holds under a key, unless it has run out.
     async fn kept(&self, key: &str, now: Timestamp) -> Result<Option<Kept>, StoreError>;
+    /// What the drawer holds under keys that begin with this word and a slash and has not run out, in key order; at most
+    /// `limit`.
+    async fn kept_below(&self, word: &str, now: Timestamp, limit: usize) -> Result<Vec<Kept>, StoreError>;
     /// Lets what the drawer holds under a key last until another moment. Nothing happens if there is nothing: what was
     /// dropped meanwhile does not come back.
     async fn extend(&self, key: &str, expires: Timestamp) -> Result<(), StoreError>;
@@ -276,6 +279,20 @@ pub enum Write {
         name: String,
         /// What it logs in with from now on.
         login: Login,
+    },
+    /// Changes what an operator may do; [`StoreError::Changed`] if there is no such operator.
+    Role {
+        /// The operator's name.
+        name: String,
+        /// What it may do from now on.
+        role: Role,
+    },
+    /// Changes an operator's API key, or takes it away; [`StoreError::Changed`] if there is no such operator.
+    ApiKey {
+        /// The operator's name.
+        name: String,
+        /// SHA-256 over the key from now on.
+        key: Option<[u8; 32]>,
     },
     /// Puts something new into the drawer; [`StoreError::Exists`] if its key is taken, even by what has run out.
     Keep(Kept),

@@ -1,4 +1,4 @@
-//! What operators register: devices, enrolment tokens, provisioners and other operators.
+//! What operators register: devices, enrolment tokens and provisioners.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -10,7 +10,7 @@ use crate::Ca;
 use crate::device::{Device, DeviceName, State};
 use crate::enrol::who::Proof;
 use crate::error::Error;
-use crate::operator::{Operator, Permission, Role};
+use crate::operator::Permission;
 use crate::ports::{Change, StoreError, Write};
 use crate::provisioner::{Provisioner, check_names};
 use crate::token::{EnrolmentToken, MAX_USES};
@@ -215,78 +215,10 @@ impl Ca {
         self.reload().await
     }
 
-    /// Adds an operator. The API key is in the answer and nowhere else.
-    pub async fn add_operator(
-        &self,
-        proof: Proof,
-        name: &str,
-        role: Role,
-    ) -> Result<(Operator, Zeroizing<String>), Error> {
-        let caller = self.administrator(proof).await?;
-        check_operator_name(name)?;
-        let now = self.clock.now();
-        let key = self.secret("mk_");
-        let operator = Operator {
-            name: name.to_owned(),
-            role,
-            key: Some(sha256(key.as_bytes())),
-            login: None,
-            created: now,
-        };
-        let detail = serde_json::json!({ "role": role.as_str() }).to_string();
-        let act = caller.act(now, "operator.added", name.to_owned(), detail);
-        self.store
-            .commit(Change {
-                writes: vec![Write::Operator(operator.clone())],
-                act,
-            })
-            .await?;
-        Ok((operator, key))
-    }
-
-    /// Removes an operator; its API key is refused from now on.
-    pub async fn remove_operator(&self, proof: Proof, name: &str) -> Result<(), Error> {
-        let caller = self.administrator(proof).await?;
-        if !self
-            .store
-            .operators()
-            .await?
-            .iter()
-            .any(|operator| operator.name == name)
-        {
-            return Err(Error::Missing(format!("there is no operator {name:?}")));
-        }
-        let act = caller.act(
-            self.clock.now(),
-            "operator.removed",
-            name.to_owned(),
-            String::new(),
-        );
-        Ok(self
-            .store
-            .commit(Change {
-                writes: vec![Write::RemoveOperator(name.to_owned())],
-                act,
-            })
-            .await?)
-    }
-
     /// 256 random bits behind a prefix that scanners for leaked secrets can look for.
     pub(crate) fn secret(&self, prefix: &str) -> Zeroizing<String> {
         let mut bytes = Zeroizing::new([0; 32]);
         self.entropy.fill(&mut *bytes);
         Zeroizing::new(format!("{prefix}{}", URL_SAFE_NO_PAD.encode(*bytes)))
     }
-}
-
-/// Refuses what audit entries should not call anybody.
-pub(crate) fn check_operator_name(name: &str) -> Result<(), Error> {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._@".contains(&byte);
-    if name.is_empty() || name.len() > 64 || !name.bytes().all(allowed) || name.starts_with("muster") {
-        return Err(Error::Bad(
-            "an operator's name has 1 to 64 letters, digits, '-', '.', '_' and '@', and does not begin with muster"
-                .into(),
-        ));
-    }
-    Ok(())
 }

@@ -48,12 +48,14 @@ pub struct Shown {
 
 /// What the drawer holds of a session.
 #[derive(Serialize, Deserialize)]
-struct Session {
-    operator: String,
+pub(crate) struct Session {
+    pub(crate) operator: String,
     /// The stamp of what was logged in with.
-    stamp: [u8; 32],
+    pub(crate) stamp: [u8; 32],
     /// Seconds since 1970.
-    began: i64,
+    pub(crate) began: i64,
+    /// The address that it began from.
+    pub(crate) source: String,
 }
 
 impl Ca {
@@ -87,6 +89,7 @@ impl Ca {
             operator: shown.name.clone(),
             stamp: login.stamp(),
             began: now.as_second(),
+            source: origin.source.clone(),
         };
         writes.push(Write::Keep(Kept {
             key: key_of(&begun.session),
@@ -137,11 +140,7 @@ impl Ca {
     /// Holds its thread for as long as it takes to hash a password.
     pub async fn set_password(&self, proof: Proof, name: &str, password: &str) -> Result<(), Error> {
         let caller = self.administrator(proof).await?;
-        if self.operator_named(name).await?.is_none() {
-            return Err(Error::Missing(format!(
-                "there is no operator {name:?}; make one with: muster user create {name}"
-            )));
-        }
+        self.known_operator(name).await?;
         let login = self.new_login(password, None)?;
         let act = caller.act(
             self.clock.now(),
@@ -213,7 +212,7 @@ impl Ca {
 }
 
 /// What the drawer knows a session by: whoever reads the store cannot take one over.
-fn key_of(secret: &str) -> String {
+pub(crate) fn key_of(secret: &str) -> String {
     format!("session/{}", URL_SAFE_NO_PAD.encode(sha256(secret.as_bytes())))
 }
 

@@ -5,111 +5,12 @@ mod common;
 
 use std::net::SocketAddr;
 
+use common::browser::{Browser, PASSWORD, code, local};
 use common::{Answer, Server, exchange};
-use muster_ca::Proof;
-use muster_ca::enrol::who::{Evidence, Origin};
+use muster_ca::enrol::who::Origin;
 use muster_ca::operator::Role;
 use muster_server::web::{Method, Needs};
-use tokio::net::TcpStream;
 use zeroize::Zeroizing;
-
-const PASSWORD: &str = "correct horse battery";
-
-/// A browser: it keeps cookies and says where it is.
-struct Browser {
-    address: SocketAddr,
-    host: String,
-    cookies: Vec<(String, String)>,
-}
-
-impl Browser {
-    fn at(server: &Server) -> Self {
-        Self {
-            address: server.web,
-            host: format!("localhost:{}", server.web.port()),
-            cookies: Vec::new(),
-        }
-    }
-
-    /// A server on which `admin` can log in, and a browser in which nobody has.
-    async fn and_server() -> (Self, Server) {
-        let server = Server::start().await;
-        assert!(server.edge.ca().set_first_password(PASSWORD).await.unwrap());
-        (Self::at(&server), server)
-    }
-
-    fn request(&self, method: &str, path: &str, headers: &str, body: &str) -> String {
-        let cookies: Vec<_> = self
-            .cookies
-            .iter()
-            .map(|(name, value)| format!("{name}={value}"))
-            .collect();
-        let cookies = if cookies.is_empty() {
-            String::new()
-        } else {
-            format!("Cookie: {}\r\n", cookies.join("; "))
-        };
-        format!(
-            "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n{cookies}{headers}Content-Length: {}\r\n\r\n{body}",
-            self.host,
-            body.len()
-        )
-    }
-
-    async fn send(&mut self, request: &str) -> Answer {
-        let stream = TcpStream::connect(self.address).await.unwrap();
-        let answer = exchange(stream, request.as_bytes()).await;
-        for cookie in answer.headers("set-cookie") {
-            let (name, value) = cookie.split(';').next().unwrap().split_once('=').unwrap();
-            self.cookies.retain(|(known, _)| known != name);
-            if !value.is_empty() {
-                self.cookies.push((name.into(), value.into()));
-            }
-        }
-        answer
-    }
-
-    async fn get(&mut self, path: &str) -> Answer {
-        let request = self.request("GET", path, "Sec-Fetch-Site: same-origin\r\n", "");
-        self.send(&request).await
-    }
-
-    async fn post(&mut self, path: &str, body: &str) -> Answer {
-        let from = format!("Origin: http://{}\r\n", self.host);
-        self.post_from(path, body, &from).await
-    }
-
-    async fn post_from(&mut self, path: &str, body: &str, from: &str) -> Answer {
-        let headers = format!("Content-Type: application/x-www-form-urlencoded\r\n{from}");
-        let request = self.request("POST", path, &headers, body);
-        self.send(&request).await
-    }
-
-    async fn log_in(&mut self, name: &str, password: &str) -> Answer {
-        let password = password.replace(' ', "+");
-        self.post("/login", &format!("name={name}&password={password}&code=&next="))
-            .await
-    }
-
-    fn session(&self) -> Option<&str> {
-        let found = self
-            .cookies
-            .iter()
-            .find(|(name, _)| name.ends_with("muster_session"));
-        found.map(|(_, value)| value.as_str())
-    }
-}
-
-fn local() -> Proof {
-    Proof {
-        evidence: Evidence::LocalUser {
-            uid: 0,
-            trusted: true,
-        },
-        origin: Origin::default(),
-        dry_run: false,
-    }
-}
 
 #[tokio::test]
 async fn whoever_logs_in_sees_the_dashboard() {
@@ -460,17 +361,6 @@ async fn a_one_time_code_is_asked_for_and_good_once() {
     assert_eq!(again.status, 401);
     assert!(again.text().contains("used already"), "{}", again.text());
     server.finish().await;
-}
-
-/// RFC 6238 with SHA-1 and six digits, as an app makes it.
-fn code(secret: &[u8], second: i64) -> String {
-    use aws_lc_rs::hmac;
-    let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, secret);
-    let hash = hmac::sign(&key, &(second / 30).to_be_bytes());
-    let hash = hash.as_ref();
-    let at = usize::from(hash[19] & 15);
-    let four: [u8; 4] = hash[at..at + 4].try_into().unwrap();
-    format!("{:06}", (u32::from_be_bytes(four) & 0x7fff_ffff) % 1_000_000)
 }
 
 #[tokio::test]

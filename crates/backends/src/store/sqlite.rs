@@ -183,6 +183,13 @@ impl Store for SqliteStore {
         self.readers.look_up(|conn| read::kept(conn, key, now))
     }
 
+    async fn kept_below(&self, word: &str, now: Timestamp, limit: usize) -> Result<Vec<Kept>, StoreError> {
+        let word = word.to_owned();
+        self.readers
+            .walk(move |conn| read::kept_below(conn, &word, now, limit))
+            .await
+    }
+
     async fn extend(&self, key: &str, expires: Timestamp) -> Result<(), StoreError> {
         self.queue
             .ask(Job::Extend(key.to_owned(), expires))

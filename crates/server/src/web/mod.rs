@@ -38,6 +38,8 @@ use crate::{Edge, shell};
 /// Every page, in the order of the menu.
 const PAGES: &[Page] = &[
     pages::dashboard::PAGE,
+    pages::users::PAGE,
+    pages::account::PAGE,
     pages::login::PAGE,
     pages::setup::PAGE,
     pages::theme::PAGE,

@@ -179,6 +179,17 @@ impl<'c> Batch<'c> {
                 run(conn, "DELETE FROM operators WHERE name = ?1", [name])?;
             }
             Write::Login { name, login } => insert::login(conn, name, login)?,
+            Write::Role { name, role } => {
+                let sql = "UPDATE operators SET role = ?2 WHERE name = ?1";
+                run(conn, sql, params![name, role.as_str()])?;
+            }
+            Write::ApiKey { name, key } => {
+                run(
+                    conn,
+                    "UPDATE operators SET key = ?2 WHERE name = ?1",
+                    params![name, key],
+                )?;
+            }
             Write::Keep(kept) => insert::kept(conn, kept)?,
             Write::Drop(key) => {
                 run(conn, "DELETE FROM drawer WHERE key = ?1", [key])?;
@@ -221,7 +232,11 @@ fn touches_a_table_twice(writes: &[Write]) -> bool {
                 | Write::Confirm { .. } => 3,
                 Write::Authority { .. } => 4,
                 Write::Provisioner(_) | Write::RemoveProvisioner(_) => 5,
-                Write::Operator(_) | Write::RemoveOperator(_) | Write::Login { .. } => 6,
+                Write::Operator(_)
+                | Write::RemoveOperator(_)
+                | Write::Login { .. }
+                | Write::Role { .. }
+                | Write::ApiKey { .. } => 6,
                 Write::Crl(_) => 7,
                 Write::Keep(_) | Write::Drop(_) => 8,
             };
@@ -310,7 +325,10 @@ fn check(conn: &Connection, write: &Write) -> Result<(), Fault> {
                 StoreError::Exists(format!("the operator {}", operator.name))
             })
         }
-        Write::RemoveOperator(name) | Write::Login { name, .. } => {
+        Write::RemoveOperator(name)
+        | Write::Login { name, .. }
+        | Write::Role { name, .. }
+        | Write::ApiKey { name, .. } => {
             let there = exists(conn, "SELECT 1 FROM operators WHERE name = ?1", [name])?;
             refuse_if(!there, || changed("the operator", name))
         }

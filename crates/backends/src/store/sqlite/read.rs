@@ -130,3 +130,15 @@ pub(super) fn kept(conn: &Connection, key: &str, now: Timestamp) -> Read<Option<
     let sql = "SELECT key, value, expires FROM drawer WHERE key = ?1 AND expires > ?2";
     first(conn, sql, params![key, millis(now)], rows::kept)
 }
+
+pub(super) fn kept_below(conn: &Connection, word: &str, now: Timestamp, asked: usize) -> Read<Vec<Kept>> {
+    let sql = "SELECT key, value, expires FROM drawer WHERE key >= ?1 AND key < ?2 AND expires > ?3 ORDER BY key LIMIT ?4";
+    // '0' is what follows the slash.
+    let (begin, end) = (format!("{word}/"), format!("{word}0"));
+    all(
+        conn,
+        sql,
+        params![begin, end, millis(now), limit(asked)],
+        rows::kept,
+    )
+}

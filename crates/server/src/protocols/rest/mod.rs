@@ -2,6 +2,7 @@
 
 mod certificates;
 mod devices;
+mod operators;
 mod settings;
 mod status;
 mod tokens;
@@ -53,12 +54,15 @@ pub fn router(edge: &Edge) -> Router {
             get(settings::provisioners).post(settings::add_provisioner),
         )
         .route("/provisioners/{name}", delete(settings::remove_provisioner))
+        .route("/operators", get(operators::list).post(operators::add))
+        .route("/operators/{name}", delete(operators::remove))
+        .route("/operators/{name}/invitation", post(operators::invite))
         .route(
-            "/operators",
-            get(settings::operators).post(settings::add_operator),
+            "/operators/{name}/key",
+            post(operators::renew_key).delete(operators::revoke_key),
         )
-        .route("/operators/{name}", delete(settings::remove_operator))
-        .route("/operators/{name}/password", post(settings::set_password))
+        .route("/operators/{name}/password", post(operators::set_password))
+        .route("/operators/{name}/role", post(operators::change_role))
         .route("/audit", get(settings::audit))
         .route("/audit/verify", get(settings::verify_audit))
         .with_state(Api {

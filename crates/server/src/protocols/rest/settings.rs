@@ -1,11 +1,11 @@
-//! `/api/v1/authorities`, `…/profiles`, `…/provisioners`, `…/operators` and `…/audit`
+//! `/api/v1/authorities`, `…/profiles`, `…/provisioners` and `…/audit`
 
 use axum::Json;
 use axum::extract::{Path, State};
 use muster_api::types as api;
 use muster_ca::Proof;
 use muster_ca::authority::ROOT;
-use muster_ca::operator::{Operator, Permission, Role};
+use muster_ca::operator::Permission;
 use muster_ca::ports::AuditPage;
 use muster_ca::provisioner::Provisioner;
 use muster_ca::registry::ProvisionerWish;
@@ -117,53 +117,6 @@ pub(super) async fn remove_provisioner(
     Ok(Json(json!({ "name": name, "status": "removed" })))
 }
 
-pub(super) async fn operators(State(api): State<Api>, Sender(proof): Sender) -> Answer<Vec<api::Operator>> {
-    let operators = api.ca.operators(proof).await?;
-    Ok(Json(
-        operators.iter().map(|record| operator(record, None)).collect(),
-    ))
-}
-
-pub(super) async fn add_operator(
-    State(api): State<Api>,
-    Sender(proof): Sender,
-    Body(request): Body<api::AddOperator>,
-) -> Answer<api::Operator> {
-    let role = Role::parse(&request.role).ok_or_else(|| {
-        Failure::bad(format!(
-            "{:?} is no role: admin, operator, viewer or auditor",
-            request.role
-        ))
-    })?;
-    let dry_run = proof.dry_run;
-    let (record, key) = api.ca.add_operator(proof, &request.name, role).await?;
-    // What was not recorded opens nothing.
-    let key = (!dry_run).then(|| key.to_string());
-    Ok(Json(operator(&record, key)))
-}
-
-pub(super) async fn remove_operator(
-    State(api): State<Api>,
-    Sender(proof): Sender,
-    Path(name): Path<String>,
-) -> Answer<serde_json::Value> {
-    api.ca.remove_operator(proof, &name).await?;
-    Ok(Json(json!({ "name": name, "status": "removed" })))
-}
-
-pub(super) async fn set_password(
-    State(api): State<Api>,
-    Sender(proof): Sender,
-    Path(name): Path<String>,
-    Body(request): Body<api::SetPassword>,
-) -> Answer<serde_json::Value> {
-    let (password, whose) = (zeroize::Zeroizing::new(request.password), name.clone());
-    api.edge
-        .hashing(move |ca| async move { ca.set_password(proof, &whose, &password).await })
-        .await?;
-    Ok(Json(json!({ "name": name, "status": "changed" })))
-}
-
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct AuditQuery {
@@ -232,14 +185,5 @@ fn provisioner(record: &Provisioner) -> api::Provisioner {
         names: record.names.clone(),
         may_replace: record.may_replace,
         created: views::time(record.created),
-    }
-}
-
-fn operator(record: &Operator, key: Option<String>) -> api::Operator {
-    api::Operator {
-        name: record.name.clone(),
-        role: record.role.as_str().into(),
-        created: views::time(record.created),
-        key,
     }
 }

@@ -1,9 +1,12 @@
-//! The first person who may log in, made once through the setup link.
+//! The page behind a link that works once: the setup link, for the first person who may log in, and invitations.
+
+use std::sync::Arc;
 
 use askama::Template;
 use axum::extract::Path;
 use axum::routing::{get, post};
 use http::StatusCode;
+use muster_ca::Ca;
 use muster_ca::first_login::FirstLogin;
 use muster_ca::operator::Permission;
 use muster_ca::password;
@@ -18,12 +21,14 @@ use crate::web::frame::Frame;
 use crate::web::route::{Page, Route};
 use crate::web::visit::{Answer, Guest, html_with};
 
-/// The link's secret is the permission, as long as nobody can log in.
+/// The link's secret is the permission.
 pub(in crate::web) const PAGE: Page = Page {
     menu: None,
     routes: &[
         Route::get("setup/{secret}", Permission::Administer, || get(show)).open(),
         Route::post("setup/{secret}", Permission::Administer, || post(set_up)).open(),
+        Route::get("invitation/{name}/{secret}", Permission::Read, || get(invited)).open(),
+        Route::post("invitation/{name}/{secret}", Permission::Read, || post(accept)).open(),
     ],
 };
 
@@ -32,7 +37,10 @@ pub(in crate::web) const PAGE: Page = Page {
 struct SetupPage {
     frame: Frame,
     refusal: Option<String>,
-    name: Field,
+    /// Chosen by the first person; whoever was invited has one.
+    name: Option<Field>,
+    /// The name of whoever was invited.
+    invited: String,
     password: Field,
     repeated: Field,
     code: Field,
@@ -44,6 +52,7 @@ struct SetupPage {
 
 #[derive(Deserialize)]
 struct Sent {
+    #[serde(default)]
     name: String,
     password: Zeroizing<String>,
     repeated: Zeroizing<String>,
@@ -52,17 +61,65 @@ struct Sent {
     code: String,
 }
 
+/// A link that brought somebody here.
+enum Link {
+    Setup(String),
+    Invitation { name: String, secret: String },
+}
+
 async fn show(guest: Guest, Path(secret): Path<String>) -> Answer {
-    check(&guest, &secret).await?;
+    begin(&guest, &Link::Setup(secret), "admin").await
+}
+
+async fn invited(guest: Guest, Path((name, secret)): Path<(String, String)>) -> Answer {
+    let link = Link::Invitation {
+        name: name.clone(),
+        secret,
+    };
+    begin(&guest, &link, &name).await
+}
+
+async fn begin(guest: &Guest, link: &Link, name: &str) -> Answer {
+    check(guest, link).await?;
     let totp = password::secret_text(&guest.ca().new_totp_secret());
-    page(&guest, StatusCode::OK, "admin", &totp, "", None)
+    page(guest, StatusCode::OK, link, name, &totp, "", None)
 }
 
 async fn set_up(guest: Guest, Path(secret): Path<String>, Form(sent): Form<Sent>) -> Answer {
-    check(&guest, &secret).await?;
+    let done = choose(&guest, Link::Setup(secret), sent).await?;
+    if done.status() == StatusCode::SEE_OTHER
+        && let Err(why) = std::fs::remove_file(&guest.web().settings().setup_link)
+    {
+        tracing::warn!(%why, "the file with the setup link, which is void now, cannot be removed");
+    }
+    Ok(done)
+}
+
+async fn accept(
+    guest: Guest,
+    Path((name, secret)): Path<(String, String)>,
+    Form(sent): Form<Sent>,
+) -> Answer {
+    let sent = Sent {
+        name: name.clone(),
+        ..sent
+    };
+    choose(&guest, Link::Invitation { name, secret }, sent).await
+}
+
+async fn choose(guest: &Guest, link: Link, sent: Sent) -> Answer {
+    check(guest, &link).await?;
     let again = |why: &str| {
         let status = StatusCode::UNPROCESSABLE_ENTITY;
-        page(&guest, status, &sent.name, &sent.totp, &sent.code, Some(why))
+        page(
+            guest,
+            status,
+            &link,
+            &sent.name,
+            &sent.totp,
+            &sent.code,
+            Some(why),
+        )
     };
     if sent.password != sent.repeated {
         return again("the two passwords are not the same");
@@ -72,39 +129,41 @@ async fn set_up(guest: Guest, Path(secret): Path<String>, Form(sent): Form<Sent>
     } else {
         Some((password::read_secret(&sent.totp)?, sent.code.clone()))
     };
-    let first = FirstLogin {
+    let chosen = FirstLogin {
         name: sent.name.clone(),
         password: sent.password.clone(),
         totp,
     };
     let origin = guest.client().origin();
-    let done = guest
-        .web()
-        .edge()
-        .hashing(move |ca| async move { ca.set_up(&secret, first, origin).await })
-        .await;
-    if let Err(why) = done {
-        let fault = Fault::from(why);
-        return if fault.is_of_the_form() {
-            again(&fault.message)
+    let secret = match &link {
+        Link::Setup(secret) | Link::Invitation { secret, .. } => secret.clone(),
+    };
+    let first = matches!(link, Link::Setup(_));
+    let take = move |ca: Arc<Ca>| async move {
+        if first {
+            ca.set_up(&secret, chosen, origin).await
         } else {
-            Err(fault)
-        };
+            ca.accept_invitation(&secret, chosen, origin).await
+        }
+    };
+    match guest.web().edge().hashing(take).await.map_err(Fault::from) {
+        Ok(()) => Ok(guest.go("login")),
+        Err(fault) if fault.is_of_the_form() => again(&fault.message),
+        Err(fault) => Err(fault),
     }
-    if let Err(why) = std::fs::remove_file(&guest.web().settings().setup_link) {
-        tracing::warn!(%why, "the file with the setup link, which is void now, cannot be removed");
-    }
-    Ok(guest.go("login"))
 }
 
 /// Guessing 256 bits is hopeless; the bound keeps it from costing anything.
-async fn check(guest: &Guest, secret: &str) -> Result<(), Fault> {
+async fn check(guest: &Guest, link: &Link) -> Result<(), Fault> {
     let who = [Who::at(guest.client().address)];
     if guest.web().attempts().take(&who, guest.now()).is_err() {
         let why = "too many attempts from this address; try again in a minute";
         return Err(Fault::new(StatusCode::TOO_MANY_REQUESTS, why));
     }
-    guest.ca().check_setup(secret).await?;
+    match link {
+        Link::Setup(secret) => guest.ca().check_setup(secret).await?,
+        Link::Invitation { name, secret } => guest.ca().check_invitation(name, secret).await?,
+    }
     guest.web().attempts().give_back(&who);
     Ok(())
 }
@@ -112,6 +171,7 @@ async fn check(guest: &Guest, secret: &str) -> Result<(), Fault> {
 fn page(
     guest: &Guest,
     status: StatusCode,
+    link: &Link,
     name: &str,
     totp: &str,
     code: &str,
@@ -121,12 +181,15 @@ fn page(
     let page = SetupPage {
         frame: guest.frame("Welcome"),
         refusal: refusal.map(str::to_owned),
-        name: Field::text("name", "Your name here")
-            .value(name)
-            .required()
-            .hint("The audit log shows it.")
-            .with("autocomplete", "username")
-            .with("autocapitalize", "none"),
+        name: matches!(link, Link::Setup(_)).then(|| {
+            Field::text("name", "Your name here")
+                .value(name)
+                .required()
+                .hint("The audit log shows it.")
+                .with("autocomplete", "username")
+                .with("autocapitalize", "none")
+        }),
+        invited: name.to_owned(),
         password: Field::password("password", "Password")
             .required()
             .hint("At least 12 characters; some words in a row make a good one.")

@@ -1,0 +1,169 @@
+//! One user: what it may do, how it comes in.
+
+use askama::Template;
+use axum::extract::Path;
+use http::StatusCode;
+use serde::Deserialize;
+
+use super::{login_badge, role_field, role_of};
+use crate::web::components::{Badge, Field, Lines, When};
+use crate::web::fault::Fault;
+use crate::web::form::{Form, escape};
+use crate::web::frame::Frame;
+use crate::web::visit::{Answer, Visit, html_with};
+
+/// Something that is shown this once.
+pub(super) struct Secret {
+    title: &'static str,
+    text: String,
+    hint: &'static str,
+}
+
+impl Secret {
+    pub(super) fn key(key: &str) -> Self {
+        Self {
+            title: "API key",
+            text: key.to_owned(),
+            hint: "Give it to the program as MUSTER_API_KEY. Anybody who has it may do what this user may.",
+        }
+    }
+
+    pub(super) fn invitation(visit: &Visit, name: &str, secret: &str) -> Self {
+        let path = visit.url(&format!("invitation/{name}/{secret}"));
+        Self {
+            title: "Link to choose a password",
+            text: format!("{}{path}", visit.client().site()),
+            hint: "Send it to nobody but this person. It works once and for a week.",
+        }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "pages/users/one.html")]
+struct One {
+    frame: Frame,
+    name: String,
+    path: String,
+    own: bool,
+    login: Badge,
+    logs_in: bool,
+    has_key: bool,
+    since: When,
+    role: Field,
+    confirm: Field,
+    refusal: Option<String>,
+    secret: Option<Secret>,
+    lines: Lines,
+}
+
+/// A form that did not work: which one, and why.
+pub(super) struct Refused {
+    status: StatusCode,
+    why: String,
+    removing: bool,
+}
+
+pub(super) async fn page(
+    visit: &Visit,
+    name: &str,
+    refused: Option<Refused>,
+    secret: Option<Secret>,
+) -> Answer {
+    let operators = visit.ca().operators(visit.proof()).await?;
+    let operator = operators
+        .into_iter()
+        .find(|operator| operator.name == name)
+        .ok_or_else(|| Fault::missing("there is no user of this name"))?;
+    let status = refused.as_ref().map_or(StatusCode::OK, |refused| refused.status);
+    let (removing, whole): (Vec<_>, Vec<_>) = refused.into_iter().partition(|refused| refused.removing);
+    let not_removed = removing.first().map(|refused| refused.why.as_str());
+    let page = One {
+        frame: visit.frame(name),
+        path: format!("users/{}", escape(name)),
+        own: operator.name == visit.visitor().name,
+        login: login_badge(&operator),
+        logs_in: operator.login.is_some(),
+        has_key: operator.key.is_some(),
+        since: When::date(operator.created),
+        role: role_field(operator.role.as_str()),
+        confirm: Field::text("confirm", "Type the name to confirm")
+            .required()
+            .refused(not_removed)
+            .with("autocomplete", "off")
+            .with("autocapitalize", "none"),
+        refusal: whole.into_iter().next().map(|refused| refused.why),
+        secret,
+        lines: Lines::new(
+            "lines",
+            &format!("muster user role {name} {}", operator.role.as_str()),
+            &format!("POST /operators/{name}/role"),
+        ),
+        name: operator.name,
+    };
+    html_with(status, &page)
+}
+
+pub(super) async fn show(visit: Visit, Path(name): Path<String>) -> Answer {
+    page(&visit, &name, None, None).await
+}
+
+#[derive(Deserialize)]
+pub(super) struct NewRole {
+    role: String,
+}
+
+pub(super) async fn change_role(visit: Visit, Path(name): Path<String>, Form(sent): Form<NewRole>) -> Answer {
+    let role = role_of(&sent.role)?;
+    let done = visit.ca().change_role(visit.proof(), &name, role).await;
+    let said = format!("{name} has the role {} now.", role.as_str());
+    go_or_refuse(&visit, &name, done, &said).await
+}
+
+pub(super) async fn invite(visit: Visit, Path(name): Path<String>) -> Answer {
+    let secret = visit.ca().invite(visit.proof(), &name).await?;
+    let secret = Secret::invitation(&visit, &name, &secret);
+    page(&visit, &name, None, Some(secret)).await
+}
+
+pub(super) async fn renew_key(visit: Visit, Path(name): Path<String>) -> Answer {
+    let key = visit.ca().renew_api_key(visit.proof(), &name).await?;
+    page(&visit, &name, None, Some(Secret::key(&key))).await
+}
+
+pub(super) async fn revoke_key(visit: Visit, Path(name): Path<String>) -> Answer {
+    let done = visit.ca().revoke_api_key(visit.proof(), &name).await;
+    go_or_refuse(&visit, &name, done, &format!("{name} has no API key any more.")).await
+}
+
+#[derive(Deserialize)]
+pub(super) struct Confirmed {
+    confirm: String,
+}
+
+pub(super) async fn remove(visit: Visit, Path(name): Path<String>, Form(sent): Form<Confirmed>) -> Answer {
+    if sent.confirm.trim() != name {
+        let refused = Refused {
+            status: StatusCode::UNPROCESSABLE_ENTITY,
+            why: "this is not the name of the user".into(),
+            removing: true,
+        };
+        return page(&visit, &name, Some(refused), None).await;
+    }
+    visit.ca().remove_operator(visit.proof(), &name).await?;
+    Ok(visit.go_and_say("users", &format!("Removed {name}.")))
+}
+
+async fn go_or_refuse(visit: &Visit, name: &str, done: Result<(), muster_ca::Error>, said: &str) -> Answer {
+    match done.map_err(Fault::from) {
+        Ok(()) => Ok(visit.go_and_say(&format!("users/{}", escape(name)), said)),
+        Err(fault) if fault.is_of_the_form() => {
+            let refused = Refused {
+                status: StatusCode::UNPROCESSABLE_ENTITY,
+                why: fault.message,
+                removing: false,
+            };
+            page(visit, name, Some(refused), None).await
+        }
+        Err(fault) => Err(fault),
+    }
+}

@@ -1,0 +1,279 @@
+//! Users and their own accounts, in the GUI: invitations, roles, API keys, passwords, one-time codes, sessions.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail")]
+
+mod common;
+
+use common::browser::{Browser, PASSWORD, local};
+use common::{Answer, Server};
+use muster_ca::operator::Role;
+
+const NEW: &str = "another horse battery";
+
+async fn admin() -> (Browser, Server) {
+    let (mut browser, server) = Browser::and_server().await;
+    browser.log_in("admin", PASSWORD).await;
+    (browser, server)
+}
+
+fn between<'a>(text: &'a str, before: &str, after: &str) -> &'a str {
+    text.split(before).nth(1).unwrap().split(after).next().unwrap()
+}
+
+/// What a page shows once.
+fn secret(page: &Answer) -> String {
+    assert_eq!(page.status, 200, "{}", page.text());
+    assert_eq!(page.header("cache-control"), Some("no-store"));
+    between(&page.text(), "id=\"secret\">", "<").to_owned()
+}
+
+fn path_of(link: &str, browser: &Browser) -> String {
+    let site = format!("http://{}", browser.host);
+    link.strip_prefix(&site).unwrap().to_owned()
+}
+
+fn choice(password: &str) -> String {
+    format!(
+        "password={0}&repeated={0}&totp=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ&code=",
+        password.replace(' ', "+")
+    )
+}
+
+#[tokio::test]
+async fn a_person_comes_in_by_an_invitation_that_works_once() {
+    let (mut admin, server) = admin().await;
+    let made = admin.post("/users", "name=bob&role=viewer&kind=person").await;
+    let link = path_of(&secret(&made), &admin);
+    assert!(link.starts_with("/invitation/bob/"), "{link}");
+    assert!(
+        !admin.get("/users/bob").await.text().contains(&link),
+        "shown once"
+    );
+
+    let mut bob = Browser::at(&server);
+    assert_eq!(bob.get("/invitation/bob/guess").await.status, 401);
+    assert_eq!(bob.get(&link.replace("bob", "admin")).await.status, 401);
+    let page = bob.get(&link).await;
+    assert_eq!(page.status, 200);
+    assert!(page.text().contains("<b>bob</b>") && !page.text().contains("id=\"name\""));
+    let refused = bob.post(&link, &choice("too short")).await;
+    assert_eq!(refused.status, 422);
+    // The form cannot choose another name.
+    let done = bob.post(&link, &format!("name=admin&{}", choice(NEW))).await;
+    assert_eq!((done.status, done.header("location")), (303, Some("/login")));
+    assert_eq!(bob.post(&link, &choice(PASSWORD)).await.status, 401, "once");
+    assert_eq!(bob.log_in("bob", NEW).await.status, 303);
+    assert_eq!(bob.get("/users").await.status, 403);
+
+    // A newer invitation voids the one before; using it ends what was.
+    let first = path_of(&secret(&admin.post("/users/bob/invitation", "").await), &admin);
+    let second = path_of(&secret(&admin.post("/users/bob/invitation", "").await), &admin);
+    assert_eq!(bob.get("/").await.status, 200, "until it is used");
+    assert_eq!(bob.get(&first).await.status, 401);
+    assert_eq!(bob.post(&second, &choice(PASSWORD)).await.status, 303);
+    assert_eq!(bob.get("/").await.status, 303);
+    assert_eq!(bob.log_in("bob", PASSWORD).await.status, 303);
+    server.finish().await;
+}
+
+#[tokio::test]
+async fn an_invitation_of_somebody_removed_lets_nobody_in() {
+    let (mut admin, server) = admin().await;
+    let made = admin.post("/users", "name=bob&role=admin&kind=person").await;
+    let link = path_of(&secret(&made), &admin);
+    let wrong = admin.post("/users/bob/remove", "confirm=bobby").await;
+    assert_eq!(wrong.status, 422);
+    assert!(wrong.text().contains("not the name"), "{}", wrong.text());
+    let removed = admin.post("/users/bob/remove", "confirm=bob").await;
+    assert_eq!(
+        (removed.status, removed.header("location")),
+        (303, Some("/users"))
+    );
+    assert_eq!(admin.get("/users/bob").await.status, 404);
+    admin.post("/users", "name=bob&role=viewer&kind=person").await;
+    assert_eq!(Browser::at(&server).get(&link).await.status, 401);
+    server.finish().await;
+}
+
+#[tokio::test]
+async fn an_api_key_is_shown_once_and_ends() {
+    let (mut admin, server) = admin().await;
+    let status = async |key: &str| {
+        let header = format!("Authorization: Bearer {key}\r\n");
+        let mut program = Browser::at(&server);
+        let request = program.request("GET", "/api/v1/status", &header, "");
+        program.send(&request).await.status
+    };
+    let first = secret(&admin.post("/users", "name=ci&role=operator&kind=program").await);
+    assert_eq!(status(&first).await, 200);
+    assert!(!admin.get("/users/ci").await.text().contains(&first));
+    let second = secret(&admin.post("/users/ci/key", "").await);
+    assert_eq!((status(&first).await, status(&second).await), (401, 200));
+    let done = admin.post("/users/ci/key/revoke", "").await;
+    assert_eq!((done.status, done.header("location")), (303, Some("/users/ci")));
+    assert_eq!(status(&second).await, 401);
+    server.finish().await;
+}
+
+#[tokio::test]
+async fn a_role_changes_at_once_and_nobody_changes_their_own() {
+    let (mut admin, server) = admin().await;
+    let ca = server.edge.ca();
+    ca.add_operator(local(), "bob", Role::Admin).await.unwrap();
+    ca.set_password(local(), "bob", NEW).await.unwrap();
+    let mut bob = Browser::at(&server);
+    bob.log_in("bob", NEW).await;
+    assert_eq!(bob.get("/users").await.status, 200);
+    let done = admin.post("/users/bob/role", "role=viewer").await;
+    assert_eq!(done.status, 303);
+    assert_eq!(bob.get("/users").await.status, 403);
+    assert_eq!(bob.get("/").await.status, 200);
+    for (path, body) in [
+        ("/users/admin/role", "role=viewer"),
+        ("/users/admin/remove", "confirm=admin"),
+    ] {
+        let refused = admin.post(path, body).await;
+        assert!([403, 422].contains(&refused.status), "{path}: {}", refused.status);
+        assert!(
+            refused.text().contains("another administrator"),
+            "{}",
+            refused.text()
+        );
+    }
+    assert_eq!(admin.get("/users").await.status, 200);
+    assert_eq!(admin.post("/users/bob/role", "role=emperor").await.status, 400);
+    assert_eq!(admin.post("/users/nobody/role", "role=viewer").await.status, 404);
+    server.finish().await;
+}
+
+#[tokio::test]
+async fn a_refused_name_comes_back_beside_its_field() {
+    let (mut admin, server) = admin().await;
+    for name in [
+        "%3Cscript%3Ealert(1)%3C/script%3E",
+        "",
+        "../x",
+        "muster",
+        "a+b",
+        "admin",
+    ] {
+        let refused = admin
+            .post("/users", &format!("name={name}&role=viewer&kind=person"))
+            .await;
+        assert_eq!(refused.status, 422, "{name}: {}", refused.text());
+        assert!(refused.text().contains("name-refusal"), "{name}");
+        assert!(!refused.text().contains("<script>alert"), "{name}");
+    }
+    server.finish().await;
+}
+
+#[tokio::test]
+async fn an_own_password_is_changed_with_the_one_before() {
+    let (mut admin, server) = admin().await;
+    let mut elsewhere = Browser::at(&server);
+    elsewhere.log_in("admin", PASSWORD).await;
+    let form = |current: &str, new: &str, repeated: &str| {
+        format!("current={current}&password={new}&repeated={repeated}").replace(' ', "+")
+    };
+    for (body, why) in [
+        (
+            form("a guessed password", NEW, NEW),
+            "not the password that you log in with",
+        ),
+        (form(PASSWORD, NEW, PASSWORD), "not the same"),
+        (form(PASSWORD, "short", "short"), "at least 12 characters"),
+    ] {
+        let refused = admin.post("/account/password", &body).await;
+        assert_eq!(refused.status, 422, "{why}");
+        assert!(refused.text().contains(why), "{}", refused.text());
+    }
+    let done = admin.post("/account/password", &form(PASSWORD, NEW, NEW)).await;
+    assert_eq!((done.status, done.header("location")), (303, Some("/login")));
+    assert_eq!(elsewhere.get("/").await.status, 303, "every session has ended");
+    assert_eq!(admin.get("/").await.status, 303);
+    assert!(
+        admin
+            .get("/login")
+            .await
+            .text()
+            .contains("Your password is changed.")
+    );
+    assert_eq!(admin.log_in("admin", NEW).await.status, 303);
+    // A stolen session does not guess the password for long.
+    let mut held_up = false;
+    for _ in 0..40 {
+        let refused = admin
+            .post("/account/password", &form("a guessed password", NEW, NEW))
+            .await;
+        held_up |= refused.text().contains("too many attempts");
+    }
+    assert!(held_up);
+    server.finish().await;
+}
+
+#[tokio::test]
+async fn codes_are_turned_on_with_a_code_and_off_with_the_password() {
+    let (mut admin, server) = admin().await;
+    let page = admin.get("/account").await.text();
+    let totp = between(&page, "name=\"totp\" value=\"", "\"").to_owned();
+    let bytes = muster_ca::password::read_secret(&totp).unwrap();
+    let password = PASSWORD.replace(' ', "+");
+    let code = || common::browser::code(&bytes, server.edge.ca().now().as_second());
+    let wrong = format!("totp={totp}&code=12345x&code_password={password}");
+    let refused = admin.post("/account/code", &wrong).await;
+    assert_eq!(refused.status, 422);
+    assert!(refused.text().contains("code-refusal") && refused.text().contains(&totp));
+    let guessed = format!("totp={totp}&code={}&code_password=guess", code());
+    let refused = admin.post("/account/code", &guessed).await;
+    assert!(
+        refused.text().contains("code_password-refusal"),
+        "{}",
+        refused.text()
+    );
+    let right = format!("totp={totp}&code={}&code_password={password}", code());
+    assert_eq!(admin.post("/account/code", &right).await.status, 303);
+    assert_eq!(
+        admin.log_in("admin", PASSWORD).await.status,
+        401,
+        "without a code"
+    );
+    let login = format!("name=admin&password={password}&code={}", code());
+    assert_eq!(admin.post("/login", &login).await.status, 303);
+    assert_eq!(
+        admin
+            .post("/account/code/remove", "code_password=guess")
+            .await
+            .status,
+        422
+    );
+    let off = format!("code_password={password}");
+    assert_eq!(admin.post("/account/code/remove", &off).await.status, 303);
+    assert_eq!(admin.log_in("admin", PASSWORD).await.status, 303);
+    server.finish().await;
+}
+
+#[tokio::test]
+async fn a_session_elsewhere_is_seen_and_ended() {
+    let (mut admin, server) = admin().await;
+    let mut elsewhere = Browser::at(&server);
+    elsewhere.log_in("admin", PASSWORD).await;
+    let page = admin.get("/account").await.text();
+    assert_eq!(page.matches("/account/sessions/").count(), 2);
+    assert_eq!(page.matches("this browser").count(), 1);
+    let others = page
+        .split("<tr>")
+        .find(|row| row.contains("/account/sessions/") && !row.contains("this browser"))
+        .unwrap();
+    let path = between(others, "action=\"", "\"").to_owned();
+    // Nobody ends another's.
+    let ca = server.edge.ca();
+    ca.add_operator(local(), "bob", Role::Admin).await.unwrap();
+    ca.set_password(local(), "bob", NEW).await.unwrap();
+    let mut bob = Browser::at(&server);
+    bob.log_in("bob", NEW).await;
+    assert_eq!(bob.post(&path, "").await.status, 404);
+    assert_eq!(elsewhere.get("/").await.status, 200);
+    assert_eq!(admin.post(&path, "").await.status, 303);
+    assert_eq!(elsewhere.get("/").await.status, 303);
+    assert_eq!(admin.get("/").await.status, 200);
+    server.finish().await;
+}
