@@ -38,6 +38,12 @@ pub(super) enum CertCommand {
         /// Directory
         #[arg(long, value_name = "DIR", default_value = ".")]
         out: PathBuf,
+        /// Write NAME.der as well
+        #[arg(long)]
+        der: bool,
+        /// Write NAME.h as well (strings for C: ESP-IDF, Arduino)
+        #[arg(long)]
+        c_header: bool,
     },
     /// Explain a certificate, request, CRL or what a server shows, in plain words
     #[command(after_help = "Examples:
@@ -97,7 +103,12 @@ pub(super) async fn run(common: &Common, voice: Voice, command: CertCommand) -> 
         CertCommand::List(args) => list(common, voice, args).await,
         CertCommand::Show { serial } => show(common, voice, &serial).await,
         CertCommand::Revoke(args) => revoke(common, voice, args).await,
-        CertCommand::Download { what, out } => download(common, voice, &what, &out).await,
+        CertCommand::Download {
+            what,
+            out,
+            der,
+            c_header,
+        } => download(common, voice, &what, &out, (der, c_header)).await,
     }
 }
 
@@ -208,7 +219,13 @@ pub(super) fn confirm(voice: Voice, name: &str, what: &str) -> Result<(), Failur
     }
 }
 
-async fn download(common: &Common, voice: Voice, what: &str, out: &Path) -> Result<Exit, Failure> {
+async fn download(
+    common: &Common,
+    voice: Voice,
+    what: &str,
+    out: &Path,
+    (der, c_header): (bool, bool),
+) -> Result<Exit, Failure> {
     let session = Session::start(common).await?;
     let serial = serial_of(&session, what).await?;
     let issued: Issued = session
@@ -217,12 +234,11 @@ async fn download(common: &Common, voice: Voice, what: &str, out: &Path) -> Resu
         .await?;
     session.finish().await?;
     let bundle = issue::bundle(&issued, None, None, issue::kind(&issued))?;
-    files::write_bundle(out, &bundle.files())?;
-    let written: Vec<_> = bundle
-        .files()
-        .into_iter()
-        .map(|file| out.join(file.name))
-        .collect();
+    let mut all = bundle.files();
+    all.extend(der.then(|| bundle.der()));
+    all.extend(c_header.then(|| bundle.c_header()));
+    files::write_bundle(out, &all)?;
+    let written: Vec<_> = all.into_iter().map(|file| out.join(file.name)).collect();
     let lines: Vec<_> = written.iter().map(|path| path.display().to_string()).collect();
     voice.data(&lines.join("\n"), &written)?;
     Ok(Exit::Ok)

@@ -6,7 +6,7 @@ use muster_api::Client;
 use muster_api::client::escape;
 use muster_api::types::{Device, IssueRequest, Issued};
 use muster_ca::ports::Entropy;
-use muster_pki::bundle::{Bundle, Parts, Use};
+use muster_pki::bundle::{Bundle, File, Parts, Use};
 use muster_pki::csr::Csr;
 use muster_pki::key::{KeyKind, PrivateKey};
 use muster_pki::{p12, pem};
@@ -45,6 +45,15 @@ pub(super) struct IssueArgs {
     /// File with the password of the .p12
     #[arg(long, value_name = "FILE")]
     p12_password_file: Option<PathBuf>,
+    /// Write NAME.der and NAME.key.der as well
+    #[arg(long)]
+    der: bool,
+    /// Write NAME-secret.yaml as well (a Kubernetes Secret)
+    #[arg(long)]
+    k8s: bool,
+    /// Write NAME.h as well (strings for C: ESP-IDF, Arduino)
+    #[arg(long)]
+    c_header: bool,
     /// The broker that the configuration shall name
     #[arg(long, value_name = "HOST[:PORT]")]
     broker: Option<String>,
@@ -137,9 +146,9 @@ pub(super) async fn issue(common: &Common, voice: Voice, args: IssueArgs) -> Res
         files::write_bundle(&args.out, &bundle.files())?;
         written.extend(bundle.files().into_iter().map(|file| args.out.join(file.name)));
     }
-    if args.p12 {
-        written.push(write_p12(&args, &issued, &key)?);
-    }
+    let more = more(&args, &bundle)?;
+    files::write_bundle(&args.out, &more)?;
+    written.extend(more.into_iter().map(|file| args.out.join(file.name)));
     tell(voice, &issued, &written, &bundle)
 }
 
@@ -231,14 +240,8 @@ pub(super) fn bundle(
 
 /// What a certificate is for, read from its profile or, for a configured one, from its usages.
 pub(super) fn kind(issued: &Issued) -> Use {
-    let usages = muster_pki::cert::Certificate::all_from_pem(&issued.pem)
-        .ok()
-        .and_then(|all| all.first().map(muster_pki::cert::Certificate::usages));
-    match usages {
-        Some(usages) if usages.server && usages.client => Use::Broker,
-        Some(usages) if usages.server => Use::Server,
-        Some(_) | None => Use::Client,
-    }
+    let all = muster_pki::cert::Certificate::all_from_pem(&issued.pem).unwrap_or_default();
+    all.first().map_or(Use::Client, Use::of)
 }
 
 fn broker_address(text: &str) -> Result<(String, u16), Failure> {
@@ -253,24 +256,27 @@ fn broker_address(text: &str) -> Result<(String, u16), Failure> {
     }
 }
 
-fn write_p12(args: &IssueArgs, issued: &Issued, key: &PrivateKey) -> Result<PathBuf, Failure> {
-    let password = super::init::password(args.p12_password_file.as_deref())?.unwrap_or_default();
-    let mut seed = Zeroizing::new([0; p12::SEED_LEN]);
-    SystemEntropy.fill(&mut *seed);
-    let der = |text: &str| pem::decode(pem::CERTIFICATE, text);
-    let (leaf, issuing, root) = (der(&issued.pem)?, der(&issued.issuing)?, der(&issued.root)?);
-    let pfx = p12::pfx(&p12::Pfx {
-        name: &args.name,
-        key_pkcs8: key.pkcs8(),
-        leaf: &leaf,
-        chain: &[&issuing, &root],
-        password: &password,
-        seed: &seed,
-    });
-    let path = args.out.join(format!("{}.p12", args.name));
-    let _ = std::fs::remove_file(&path);
-    crate::secret::write_private(&path, &pfx.map_err(|why| Failure::failed(why.to_string()))?)?;
-    Ok(path)
+/// The files that were asked for beside the usual ones.
+fn more(args: &IssueArgs, bundle: &Bundle) -> Result<Vec<File>, Failure> {
+    let cannot = |why: muster_pki::bundle::Error| Failure::failed(why.to_string());
+    let mut files = Vec::new();
+    if args.p12 {
+        let password = super::init::password(args.p12_password_file.as_deref())?.unwrap_or_default();
+        let mut seed = Zeroizing::new([0; p12::SEED_LEN]);
+        SystemEntropy.fill(&mut *seed);
+        files.extend(bundle.p12(&password, &seed).map_err(cannot)?);
+    }
+    if args.der {
+        files.push(bundle.der());
+        files.extend(bundle.key_der().map_err(cannot)?);
+    }
+    if args.k8s {
+        files.extend(bundle.kubernetes());
+    }
+    if args.c_header {
+        files.push(bundle.c_header());
+    }
+    Ok(files)
 }
 
 fn would(voice: Voice, issued: &Issued) -> Result<Exit, Failure> {

@@ -1,5 +1,7 @@
 //! What the holder of a new certificate gets: four files, one of them a letter that says what to do with the others.
 
+mod formats;
+
 use std::fmt::Write as _;
 use std::io::{Cursor, Write as _};
 
@@ -56,6 +58,9 @@ pub enum Error {
     /// The archive cannot be written.
     #[error("the ZIP archive cannot be made: {0}")]
     Zip(#[from] zip::result::ZipError),
+    /// The PKCS#12 file cannot be made.
+    #[error(transparent)]
+    P12(#[from] crate::p12::Error),
 }
 
 /// One file of a bundle.
@@ -82,6 +87,8 @@ pub struct Bundle {
     facts: Facts,
     leaf: Certificate,
     root: Certificate,
+    /// The root and the CAs below it.
+    cas: Vec<Certificate>,
 }
 
 impl Bundle {
@@ -108,7 +115,24 @@ impl Bundle {
             facts,
             leaf: leaf.clone(),
             root: root.clone(),
+            cas,
             parts,
+        })
+    }
+
+    /// The device's name.
+    pub fn name(&self) -> &str {
+        &self.parts.name
+    }
+
+    /// The same for a broker's host and port, which the configuration then names.
+    ///
+    /// # Errors
+    /// Refuses a host that could not stand in a configuration.
+    pub fn for_broker(&self, host: &str, port: u16) -> Result<Self, Error> {
+        Ok(Self {
+            facts: self.facts.clone().with_broker(host, port)?,
+            ..self.clone()
         })
     }
 

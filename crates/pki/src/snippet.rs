@@ -7,6 +7,8 @@ use std::net::IpAddr;
 
 use serde::Serialize;
 
+use crate::cert::Certificate;
+
 /// What a certificate is for: the kinds of device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -20,6 +22,16 @@ pub enum Use {
 }
 
 impl Use {
+    /// What a certificate is for, read from its usages.
+    pub fn of(certificate: &Certificate) -> Self {
+        let usages = certificate.usages();
+        match (usages.server, usages.client) {
+            (true, true) => Self::Broker,
+            (true, false) => Self::Server,
+            (false, _) => Self::Client,
+        }
+    }
+
     fn connects(self) -> bool {
         match self {
             Self::Client | Self::Broker => true,

@@ -119,6 +119,98 @@ fn the_letter_names_dates_files_and_the_ca() {
 }
 
 #[test]
+fn other_programs_read_the_other_forms() {
+    let Some(lab) = Lab::with_cas() else { return };
+    lab.issue("site", "site-001", "ca", CLIENT);
+    let good = parts(&lab, "site", "site-001", Use::Client);
+    let bundle = Bundle::new(good.clone()).unwrap();
+    let utf8 = |file: &muster_pki::bundle::File| String::from_utf8(file.bytes.to_vec()).unwrap();
+
+    let pem = bundle.pem();
+    assert_eq!((pem.name.as_str(), pem.secret), ("site-001.pem", true));
+    assert_eq!(
+        utf8(&pem),
+        lab.join(&["site.key", "site.crt", "ca.crt", "root.crt"])
+    );
+
+    lab.write("one.der", bundle.der().bytes.as_slice());
+    assert_eq!(lab.openssl("x509 -inform DER -in one.der"), lab.read("site.crt"));
+    lab.write("key.der", bundle.key_der().unwrap().unwrap().bytes.as_slice());
+    let key = lab.openssl("pkey -inform DER -in key.der");
+    assert_eq!(key, lab.openssl("pkey -in site.key"));
+
+    let seed: [u8; SEED_LEN] = std::array::from_fn(|index| index as u8);
+    let p12 = bundle.p12("a-password", &seed).unwrap().unwrap();
+    lab.write("site.p12", p12.bytes.as_slice());
+    let all = lab.openssl("pkcs12 -in site.p12 -passin pass:a-password -nodes");
+    assert_eq!(all.matches("BEGIN CERTIFICATE").count(), 3);
+
+    let secret = bundle.kubernetes().unwrap();
+    assert_eq!(
+        (secret.name.as_str(), secret.secret),
+        ("site-001-secret.yaml", true)
+    );
+    let yaml = utf8(&secret);
+    assert!(
+        yaml.contains("kind: Secret\ntype: kubernetes.io/tls\nmetadata:\n  name: site-001\n"),
+        "{yaml}"
+    );
+    for (key, file) in [("tls.key", "site.key"), ("ca.crt", "cas.crt")] {
+        lab.write("cas.crt", lab.join(&["root.crt", "ca.crt"]));
+        let found = yaml
+            .lines()
+            .find_map(|line| line.trim().strip_prefix(&format!("{key}: ")));
+        lab.write("base64", format!("{}\n", found.unwrap()));
+        assert_eq!(lab.openssl("base64 -d -A -in base64"), lab.read(file), "{key}");
+    }
+
+    // Without a key nothing is secret, and what needs one is not made.
+    let open = Bundle::new(Parts {
+        key_pem: None,
+        ..good
+    })
+    .unwrap();
+    assert!(!open.pem().secret && !utf8(&open.pem()).contains("PRIVATE"));
+    assert!(open.kubernetes().is_none() && open.key_der().unwrap().is_none());
+    assert!(open.p12("a-password", &seed).unwrap().is_none());
+    assert!(!open.c_header().secret && !utf8(&open.c_header()).contains("PRIVATE"));
+}
+
+#[test]
+fn a_c_compiler_takes_the_header() {
+    let Some(lab) = Lab::with_cas() else { return };
+    let Some(cc) = common::program("cc") else {
+        return common::skipped("cc");
+    };
+    lab.issue("site", "site-001", "ca", CLIENT);
+    let bundle = Bundle::new(parts(&lab, "site", "site-001", Use::Client)).unwrap();
+    let header = bundle.c_header();
+    assert!(header.secret);
+    lab.write(&header.name, header.bytes.as_slice());
+    lab.write(
+        "main.c",
+        "#include <stdio.h>\n#include \"site-001.h\"\n#include \"site-001.h\"\n\
+         int main(void) { printf(\"%s%s%s\", muster_ca_pem, muster_cert_pem, muster_key_pem);\n\
+         return sizeof muster_key_pem > 100 ? 0 : 1; }\n",
+    );
+    let run = |program: &std::path::Path, args: &[&str]| {
+        let done = std::process::Command::new(program)
+            .args(args)
+            .current_dir(lab.dir())
+            .output()
+            .unwrap();
+        assert!(done.status.success(), "{done:?}");
+        String::from_utf8(done.stdout).unwrap()
+    };
+    run(&cc, &["-Wall", "-Werror", "-o", "main", "main.c"]);
+    let printed = run(&lab.path("main"), &[]);
+    assert_eq!(
+        printed,
+        lab.join(&["root.crt", "ca.crt", "site.crt", "ca.crt", "site.key"])
+    );
+}
+
+#[test]
 fn parts_that_do_not_fit_are_refused() {
     let Some(lab) = Lab::with_cas() else { return };
     lab.issue("site", "site-001", "ca", CLIENT);
