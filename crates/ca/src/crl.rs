@@ -84,6 +84,25 @@ impl Ca {
         self.make_crl(&issuer).await
     }
 
+    /// Every list that a broker needs of an authority: that of the issuing CA that signs now, those of its others, all made
+    /// anew, then the root's.
+    pub async fn fresh_crls(&self, authority: &str) -> Result<Vec<Arc<Crl>>, Error> {
+        let first = self.fresh_crl(authority, None).await?;
+        let others: Vec<_> = {
+            let state = self.state.load();
+            let issuing = state.authority(authority)?.record.issuing();
+            issuing.map(|generation| generation.number).collect()
+        };
+        let mut all = vec![first.clone()];
+        for number in others {
+            if number != first.generation {
+                all.push(self.fresh_crl(authority, Some(number)).await?);
+            }
+        }
+        all.extend(self.crl(authority, ROOT));
+        Ok(all)
+    }
+
     /// When the next list must be made if nothing is revoked before.
     pub fn next_crl_due(&self) -> Timestamp {
         let now = self.clock.now();

@@ -7,6 +7,7 @@ pub mod who;
 use jiff::Timestamp;
 use muster_pki::crl::Reason;
 use muster_pki::csr::Csr;
+use muster_pki::key::{KeyKind, PrivateKey};
 use muster_pki::name::San;
 
 use crate::Ca;
@@ -15,7 +16,7 @@ use crate::certificate::{Certificate, Serial, Status};
 use crate::device::DeviceName;
 use crate::enrol::draft::Draft;
 use crate::enrol::who::{Caller, Proof, Purpose, Who};
-use crate::error::{Error, Refusal};
+use crate::error::{About, Error, Refusal};
 use crate::ports::{Binding, Change, StoreError};
 
 /// How often a change is prepared anew because somebody else was faster.
@@ -55,6 +56,8 @@ pub struct Issued {
     issuing: Vec<u8>,
     root: Vec<u8>,
     clamped: bool,
+    /// After a dry run, when there is no certificate to read them from.
+    planned: Vec<San>,
 }
 
 impl Issued {
@@ -64,13 +67,21 @@ impl Issued {
             issuing: issuing.to_vec(),
             root: root.to_vec(),
             clamped,
+            planned: Vec::new(),
         }
     }
 
     /// What would have been issued, after a dry run: all but the certificate itself.
     pub(crate) fn unsigned(mut self) -> Self {
+        self.planned = self.sans();
         self.certificate.der.clear();
         self
+    }
+
+    /// The alternative names; after a dry run those that it would have.
+    pub fn sans(&self) -> Vec<San> {
+        let read = muster_pki::cert::Certificate::from_der(&self.certificate.der);
+        read.map_or_else(|_| self.planned.clone(), |certificate| certificate.sans())
     }
 
     /// The certificate as recorded.
@@ -118,6 +129,11 @@ impl Ca {
         ))
     }
 
+    /// A key for a bundle that an operator asked the server to make. It is neither recorded nor kept.
+    pub fn make_key(&self, kind: KeyKind) -> Result<PrivateKey, Error> {
+        Ok(self.entropy.private_key(kind)?)
+    }
+
     async fn enrol_once(&self, caller: &Caller, csr: &Csr, wish: &Wish) -> Result<Issued, Error> {
         let now = self.clock.now();
         if let Who::Enrolment(token) = caller.who() {
@@ -144,7 +160,8 @@ impl Ca {
         };
         let grant = may::decide(caller, csr, wish, name, &facts, &self.settings.profiles)?;
         may::accept_token_names(&grant, &self.settings.dns)?;
-        self.refuse_foreign_server_names(&grant).await?;
+        let foreign = self.refuse_foreign_server_names(&grant).await;
+        foreign.map_err(|why| why.about(About::Sans))?;
         if wish.reuse
             && let Some(same) = grant.same_as(&usable, now)
         {

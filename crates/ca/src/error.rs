@@ -31,6 +31,21 @@ pub enum Error {
     Internal(String),
 }
 
+/// Which part of a wish a refusal is about: a form says it there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum About {
+    /// The device's name.
+    Name,
+    /// The profile.
+    Profile,
+    /// How long it shall be valid.
+    Validity,
+    /// The alternative names.
+    Sans,
+    /// The key, or the request around it.
+    Request,
+}
+
 /// A rule that the wish breaks, with what the caller can do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{why}{}", fix.as_ref().map(|fix| format!("; {fix}")).unwrap_or_default())]
@@ -39,6 +54,8 @@ pub struct Refusal {
     pub why: String,
     /// What would help.
     pub fix: Option<String>,
+    /// Which part of the wish it is about, if it is about one.
+    pub about: Option<About>,
 }
 
 impl Refusal {
@@ -46,6 +63,7 @@ impl Refusal {
         Self {
             why: why.into(),
             fix: None,
+            about: None,
         }
     }
 
@@ -55,10 +73,33 @@ impl Refusal {
     }
 }
 
+impl Error {
+    /// Says which part of the wish is refused, if it is a refusal and does not say so itself.
+    pub(crate) fn about(self, about: About) -> Self {
+        match self {
+            Self::Refused(refusal) => Self::Refused(Refusal {
+                about: refusal.about.or(Some(about)),
+                ..refusal
+            }),
+            other @ (Self::Bad(_)
+            | Self::Unproven(_)
+            | Self::Missing(_)
+            | Self::Conflict(_)
+            | Self::Store(_)
+            | Self::Signer(_)
+            | Self::Internal(_)) => other,
+        }
+    }
+}
+
 /// What is said about a key that was revoked as compromised, whoever brings it.
 fn compromised() -> Refusal {
-    Refusal::new("a certificate with this key was revoked as compromised, so the key gets no other")
-        .fix("make a new key and ask with that")
+    let why = "a certificate with this key was revoked as compromised, so the key gets no other";
+    let refusal = Refusal::new(why).fix("make a new key and ask with that");
+    Refusal {
+        about: Some(About::Request),
+        ..refusal
+    }
 }
 
 impl From<muster_pki::Error> for Error {

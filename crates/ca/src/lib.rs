@@ -36,7 +36,7 @@ pub mod token;
 
 pub use enrol::who::{Caller, Proof};
 pub use enrol::{Ask, Issued, Wish};
-pub use error::{Error, Refusal};
+pub use error::{About, Error, Refusal};
 pub use revoke::{Revocation, Target};
 pub use setup::Parts;
 pub use state::{Ca, Settings, file_stem};

@@ -115,6 +115,11 @@ impl Ca {
         self.clock.now()
     }
 
+    /// Fills with bytes that nobody can guess.
+    pub fn draw(&self, bytes: &mut [u8]) {
+        self.entropy.fill(bytes);
+    }
+
     /// Wakes when something was revoked since this was called.
     pub fn on_revocation(&self) -> EventListener {
         self.revoked.listen()

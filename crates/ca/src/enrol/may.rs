@@ -14,7 +14,7 @@ use crate::certificate::{Certificate, Serial, Status};
 use crate::device::{Device, DeviceName, State};
 use crate::enrol::Wish;
 use crate::enrol::who::{Caller, Who};
-use crate::error::{Error, Refusal};
+use crate::error::{About, Error, Refusal};
 use crate::operator::Permission;
 use crate::ports::{Binding, Write};
 use crate::profile::{Profile, Profiles};
@@ -203,16 +203,18 @@ pub(crate) fn decide(
     facts: &Facts<'_>,
     profiles: &Profiles,
 ) -> Result<Grant, Error> {
-    let profile = choose_profile(caller, wish, &name, facts.device, profiles)?;
-    accept_csr(csr, &name, profile)?;
-    accept_state(facts.device, &name)?;
+    let part = |about| move |why: Error| why.about(about);
+    let profile = choose_profile(caller, wish, &name, facts.device, profiles);
+    let profile = profile.map_err(part(About::Profile))?;
+    accept_csr(csr, &name, profile).map_err(part(About::Request))?;
+    accept_state(facts.device, &name).map_err(|why| part(About::Name)(why.into()))?;
     let key = csr.public_key();
     if !may_replace(caller) {
         refuse_second_key(facts, &name, key)?;
     }
     let superseded = superseded(caller, facts, key);
-    let sans = alternative_names(caller, csr, wish, &name, profile)?;
-    let (not_before, not_after) = validity(wish, profile, facts.now)?;
+    let sans = alternative_names(caller, csr, wish, &name, profile).map_err(part(About::Sans))?;
+    let (not_before, not_after) = validity(wish, profile, facts.now).map_err(part(About::Validity))?;
     let (device, expected) = device_after(facts.device, name, profile, facts.now);
     Ok(Grant {
         profile: profile.clone(),

@@ -15,6 +15,7 @@ mod fault;
 mod form;
 mod frame;
 mod gate;
+mod handout;
 mod origin;
 mod pages;
 mod route;
@@ -30,6 +31,7 @@ use muster_ca::operator::Permission;
 use tower_http::compression::CompressionLayer;
 
 use self::attempts::Attempts;
+use self::handout::Handouts;
 pub use self::route::{Method, Needs};
 use self::route::{Page, Route};
 pub use self::settings::Settings;
@@ -38,6 +40,9 @@ use crate::{Edge, shell};
 /// Every page, in the order of the menu.
 const PAGES: &[Page] = &[
     pages::dashboard::PAGE,
+    pages::issue::PAGE,
+    pages::certificates::PAGE,
+    pages::revoke::PAGE,
     pages::users::PAGE,
     pages::account::PAGE,
     pages::login::PAGE,
@@ -59,6 +64,7 @@ struct Inner {
     /// Whether only this machine reaches the listener.
     loopback: bool,
     attempts: Attempts,
+    handouts: Handouts,
 }
 
 impl Web {
@@ -73,6 +79,10 @@ impl Web {
     fn attempts(&self) -> &Attempts {
         &self.0.attempts
     }
+
+    fn handouts(&self) -> &Handouts {
+        &self.0.handouts
+    }
 }
 
 /// What the GUI's listener answers: the pages, and the API for programs.
@@ -84,6 +94,7 @@ pub(crate) fn service(edge: &Edge, settings: Settings, loopback: bool, api: Rout
         settings,
         loopback,
         attempts: Attempts::default(),
+        handouts: Handouts::default(),
     }));
     let base = &web.settings().base_path;
     let mut pages = Router::new();

@@ -11,8 +11,10 @@ use http::header::{CONTENT_TYPE, LOCATION};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use jiff::Timestamp;
+use muster_ca::enrol::who::Evidence;
 use muster_ca::operator::{Permission, Role};
 use muster_ca::{Ca, Proof};
+use muster_pki::key::sha256;
 
 use super::fault::Fault;
 use super::frame::Frame;
@@ -104,6 +106,16 @@ impl Visit {
             dry_run: true,
             ..self.proof()
         }
+    }
+
+    /// What the session is known by in memory: the SHA-256 of its secret.
+    pub(crate) fn session(&self) -> [u8; 32] {
+        let secret = if let Evidence::Session(secret) = &self.visitor.proof.evidence {
+            secret.as_bytes()
+        } else {
+            &[]
+        };
+        sha256(secret)
     }
 
     /// The operator.

@@ -4,7 +4,6 @@ use axum::Json;
 use axum::extract::{Path, State};
 use muster_api::types as api;
 use muster_ca::Proof;
-use muster_ca::authority::ROOT;
 use muster_ca::operator::Permission;
 use muster_ca::ports::AuditPage;
 use muster_ca::provisioner::Provisioner;
@@ -44,26 +43,17 @@ pub(super) async fn crl(
     Query(query): Query<CrlQuery>,
 ) -> Answer<api::Crl> {
     read(&api, proof).await?;
-    let first = api.ca.fresh_crl(&name, query.generation).await?;
-    let mut answer = views::crl(&first, true)?;
-    if query.generation.is_none() {
-        for generation in other_issuers(&api, &name, first.generation) {
-            let crl = api.ca.fresh_crl(&name, Some(generation)).await?;
-            answer.pem.push_str(&views::crl(&crl, true)?.pem);
-        }
-        if let Some(crl) = api.ca.crl(&name, ROOT) {
-            answer.pem.push_str(&views::crl(&crl, true)?.pem);
-        }
+    let lists = match query.generation {
+        None => api.ca.fresh_crls(&name).await?,
+        only => vec![api.ca.fresh_crl(&name, only).await?],
+    };
+    let mut lists = lists.iter().map(|list| views::crl(list, true));
+    let first = lists.next();
+    let mut answer = first.ok_or_else(|| Failure::bad("there is no list"))??;
+    for list in lists {
+        answer.pem.push_str(&list?.pem);
     }
     Ok(Json(answer))
-}
-
-/// The issuing CAs of an authority that make lists, but for one.
-fn other_issuers(api: &Api, authority: &str, but: u32) -> Vec<u32> {
-    let authorities = api.ca.authorities();
-    let named = authorities.iter().filter(|record| record.name == authority);
-    let issuing = named.flat_map(|record| record.issuing().map(|generation| generation.number));
-    issuing.filter(|number| *number != but).collect()
 }
 
 pub(super) async fn rollover(

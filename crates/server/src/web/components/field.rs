@@ -14,6 +14,8 @@ pub(crate) struct Field {
     hint: String,
     refusal: Option<String>,
     required: bool,
+    /// Whether the place for a refusal is there before there is one, so that a preview can fill it.
+    live: bool,
     more: Vec<(&'static str, String)>,
     options: Vec<(String, String)>,
 }
@@ -76,6 +78,12 @@ impl Field {
         self
     }
 
+    /// A preview may say why it would be refused: it swaps the element `NAME-refusal`.
+    pub(crate) fn live(mut self) -> Self {
+        self.live = true;
+        self
+    }
+
     /// Browsers say so themselves before the form is sent.
     pub(crate) fn required(mut self) -> Self {
         self.required = true;
@@ -91,7 +99,7 @@ impl Field {
     /// The ids of the texts that belong to it.
     fn described_by(&self) -> String {
         let mut ids = Vec::new();
-        if self.refusal.is_some() {
+        if self.refusal.is_some() || self.live {
             ids.push(format!("{}-refusal", self.name));
         }
         if !self.hint.is_empty() {

@@ -1,8 +1,11 @@
 //! The pages. Each file has one, with its template beside it; `web::PAGES` lists them.
 
 pub(super) mod account;
+pub(super) mod certificates;
 pub(super) mod dashboard;
+pub(super) mod issue;
 pub(super) mod login;
+pub(super) mod revoke;
 pub(super) mod setup;
 pub(super) mod theme;
 pub(super) mod users;

@@ -30,6 +30,17 @@ addEventListener("change", (event) => {
   }
 });
 
+// A file with data-into goes, as text, into the field of that id.
+addEventListener("change", (event) => {
+  const field = document.getElementById(event.target.dataset.into);
+  const file = event.target.files?.[0];
+  if (!field || !file || file.size > 65536) return;
+  file.text().then((text) => {
+    field.value = text;
+    field.dispatchEvent(new Event("input", { bubbles: true }));
+  });
+});
+
 // The key / goes to the page's search.
 addEventListener("keydown", (event) => {
   if (event.key !== "/" || event.ctrlKey || event.metaKey || event.altKey) return;

@@ -1,0 +1,203 @@
+//! Certificates as pages show them, and as files.
+
+use axum::response::{IntoResponse, Response};
+use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
+use http::{HeaderValue, StatusCode};
+use jiff::Timestamp;
+use muster_ca::Issued;
+use muster_ca::certificate::{Certificate, Serial, Status};
+use muster_ca::device;
+use muster_pki::bundle::{self, Bundle, File, Parts, Use};
+use muster_pki::crl::Reason;
+use muster_pki::snippet::{MQTTS_PORT, Snippet};
+use muster_pki::{cert, pem};
+use serde::Deserialize;
+
+use crate::web::components::{Badge, Field};
+use crate::web::fault::Fault;
+use crate::web::form::escape;
+use crate::web::visit::Visit;
+
+/// What a certificate lets its holder do, as words that complete "may".
+pub(in crate::web) fn may(kind: device::Kind) -> &'static str {
+    match kind {
+        device::Kind::Client => "identify itself to a broker as a client",
+        device::Kind::Server => "identify itself to its clients as the broker it is",
+        device::Kind::Broker => {
+            "identify itself to its clients as a broker, and to another broker as a client"
+        }
+    }
+}
+
+/// What a profile's certificates are for.
+pub(in crate::web) fn may_by_profile(visit: &Visit, profile: &str) -> &'static str {
+    let profile = visit.ca().settings().profiles.get(profile);
+    profile.map_or("", |profile| may(profile.kind()))
+}
+
+/// The status in a word, in the words of `/api/v1`. One that cannot be read any more is an error.
+pub(in crate::web) fn status(certificate: &Certificate, now: Timestamp) -> Badge {
+    let word = match certificate.status {
+        _ if cert::Certificate::from_der(&certificate.der).is_err() => return Badge::status("Error"),
+        Status::Revoked {
+            reason: Reason::CertificateHold,
+            ..
+        } => "on hold",
+        Status::Revoked { .. } => "revoked",
+        Status::Active if now > certificate.not_after => "expired",
+        Status::Active => "active",
+    };
+    Badge::status(word)
+}
+
+/// A serial number in groups of four digits, which people can compare.
+pub(in crate::web) fn grouped(serial: &Serial) -> String {
+    let hex: Vec<char> = serial.hex().chars().collect();
+    let groups: Vec<String> = hex.chunks(4).map(|group| group.iter().collect()).collect();
+    groups.join(" ")
+}
+
+/// A serial number from a path.
+pub(in crate::web) fn serial(text: &str) -> Result<Serial, Fault> {
+    Serial::from_hex(text).ok_or_else(|| Fault::missing("this is no serial number"))
+}
+
+/// What a bundle without a key is made of.
+pub(in crate::web) fn parts(issued: &Issued) -> Result<Parts, Fault> {
+    let text = |der: &[u8]| pem::encode(pem::CERTIFICATE, der);
+    let certificate = issued.certificate();
+    let (leaf, issuing, root) = (
+        text(&certificate.der)?,
+        text(issued.issuing())?,
+        text(issued.root())?,
+    );
+    Ok(Parts {
+        name: certificate.device.to_string(),
+        kind: Use::of(&cert::Certificate::from_der(&certificate.der)?),
+        ca_pem: format!("{root}{issuing}"),
+        chain_pem: format!("{leaf}{issuing}"),
+        key_pem: None,
+        broker: None,
+    })
+}
+
+impl From<bundle::Error> for Fault {
+    fn from(why: bundle::Error) -> Self {
+        tracing::error!(%why, "a bundle cannot be made");
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "the files cannot be made; the log says why",
+        )
+    }
+}
+
+/// The broker that configuration shall name, as a query has it.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+pub(in crate::web) struct Broker {
+    broker: String,
+    port: String,
+}
+
+/// Configuration for a certificate, and the two fields that it is filled from.
+pub(in crate::web) struct Configuration {
+    pub(in crate::web) broker: Field,
+    pub(in crate::web) port: Field,
+    pub(in crate::web) snippets: Vec<Snippet>,
+    /// What links to files carry on.
+    pub(in crate::web) query: String,
+}
+
+impl Broker {
+    /// The bundle with the broker's name in its configuration; what is no name is refused.
+    pub(in crate::web) fn fill(&self, bundle: &Bundle) -> Result<Bundle, (&'static str, String)> {
+        let port = match self.port.trim() {
+            "" => MQTTS_PORT,
+            text => {
+                let port = text.parse().ok().filter(|port| *port > 0);
+                port.ok_or(("port", "a port is a number from 1 to 65535".to_owned()))?
+            }
+        };
+        match self.broker.trim() {
+            "" => Ok(bundle.clone()),
+            host => bundle
+                .for_broker(host, port)
+                .map_err(|why| ("broker", why.to_string())),
+        }
+    }
+
+    pub(in crate::web) fn configuration(&self, bundle: &Bundle) -> Configuration {
+        let filled = self.fill(bundle);
+        let why = |field: &str| {
+            let refused = filled.as_ref().err().filter(|(name, _)| *name == field);
+            refused.map(|(_, why)| why.as_str())
+        };
+        Configuration {
+            broker: Field::text("broker", "Broker")
+                .value(&self.broker)
+                .hint("The name or address under which clients reach it, such as mqtt.ak-sg.com.")
+                .with("autocapitalize", "none")
+                .with("autocomplete", "off")
+                .refused(why("broker")),
+            port: Field::text("port", "Port")
+                .value(if self.port.is_empty() { "8883" } else { &self.port })
+                .with("inputmode", "numeric")
+                .with("autocomplete", "off")
+                .refused(why("port")),
+            query: format!("?broker={}&port={}", escape(&self.broker), escape(&self.port)),
+            snippets: filled.as_ref().unwrap_or(bundle).snippets(),
+        }
+    }
+}
+
+/// One of a bundle's files by the end of its link; `None` if it is not there. PKCS#12 needs a password and is made
+/// elsewhere.
+pub(in crate::web) fn file(bundle: &Bundle, form: &str, now: Timestamp) -> Result<Option<File>, Fault> {
+    let named = |ending: &str| {
+        bundle
+            .files()
+            .into_iter()
+            .find(|file| file.name.ends_with(ending))
+    };
+    Ok(match form {
+        "zip" => Some(File {
+            name: bundle.zip_name(),
+            bytes: bundle.zip(now)?,
+            secret: true,
+        }),
+        "crt" => bundle.files().into_iter().nth(1),
+        "ca.crt" => bundle.files().into_iter().next(),
+        "key" => named(".key"),
+        "pem" => Some(bundle.pem()),
+        "der" => Some(bundle.der()),
+        "key.der" => bundle.key_der()?,
+        "k8s" => bundle.kubernetes(),
+        "h" => Some(bundle.c_header()),
+        _ => None,
+    })
+}
+
+/// A file to keep.
+pub(in crate::web) fn attachment(file: &File) -> Response {
+    let kind = match file.name.rsplit('.').next().unwrap_or_default() {
+        "zip" => "application/zip",
+        "p12" => "application/x-pkcs12",
+        "yaml" => "application/yaml",
+        "crt" | "pem" | "key" => "application/x-pem-file",
+        "der" => "application/octet-stream",
+        _ => "text/plain; charset=utf-8",
+    };
+    // Names of devices have no character that a header would take for something else.
+    let name = file
+        .name
+        .replace(|c: char| !c.is_ascii_graphic() || "\"\\".contains(c), "_");
+    let disposition = HeaderValue::from_str(&format!("attachment; filename=\"{name}\""));
+    let headers = [
+        (CONTENT_TYPE, HeaderValue::from_static(kind)),
+        (
+            CONTENT_DISPOSITION,
+            disposition.unwrap_or(HeaderValue::from_static("attachment")),
+        ),
+    ];
+    (headers, file.bytes.to_vec()).into_response()
+}
