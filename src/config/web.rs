@@ -16,13 +16,25 @@ pub(super) struct RawWeb {
     base_path: Option<String>,
     hosts: Option<Vec<String>>,
     trusted_proxies: Option<Vec<String>>,
+    revoke_limit: Option<usize>,
+    second_operator: Option<bool>,
 }
 
 /// The keys, for the nearest name of one that is not known.
-pub(super) const KEYS: [&str; 4] = ["listen", "base_path", "hosts", "trusted_proxies"];
+pub(super) const KEYS: [&str; 6] = [
+    "listen",
+    "base_path",
+    "hosts",
+    "trusted_proxies",
+    "revoke_limit",
+    "second_operator",
+];
 
 /// Where the GUI is when nobody says anything: on this machine alone, so that plain HTTP will do.
 const LISTEN: &str = "127.0.0.1:8502";
+
+/// Revoking more certificates than this at once asks for their count.
+const REVOKE_LIMIT: usize = 10;
 
 /// The GUI's configuration, checked.
 #[derive(Debug, Clone)]
@@ -85,6 +97,8 @@ pub(super) fn check(
             base_path,
             hosts: dns.iter().chain(&hosts).cloned().collect(),
             trusted_proxies,
+            revoke_limit: raw.revoke_limit.unwrap_or(REVOKE_LIMIT),
+            second_operator: raw.second_operator.unwrap_or(false),
             setup_link: data.join(crate::assemble::SETUP_LINK),
         },
     })

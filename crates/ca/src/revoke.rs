@@ -424,7 +424,7 @@ fn compromises(certificates: &[Certificate], to: Status) -> Vec<Write> {
 /// The longest note that an act may carry, in bytes.
 const MAX_NOTE: usize = 500;
 
-fn check_note(note: &str) -> Result<(), Error> {
+pub(crate) fn check_note(note: &str) -> Result<(), Error> {
     if note.len() > MAX_NOTE {
         return Err(Error::Bad(format!("a note has at most {MAX_NOTE} bytes")));
     }

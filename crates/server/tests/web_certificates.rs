@@ -343,3 +343,134 @@ async fn a_viewer_looks_and_changes_nothing() {
     assert!(browser.get(&place).await.text().contains("In force"));
     server.finish().await;
 }
+
+/// Issues for each of these, and returns the serial numbers as a form sends them.
+async fn issue_many(browser: &mut Browser, names: &[&str]) -> String {
+    let mut form = String::new();
+    for name in names {
+        let place = location(&browser.post("/issue", &self::form(name, "client", "", "")).await);
+        form.push_str(&format!("serial={}&", place.rsplit('/').next().unwrap()));
+    }
+    form
+}
+
+async fn are_active(browser: &mut Browser) -> usize {
+    let list = browser.get("/certificates?status=active").await.text();
+    list.matches("name=\"serial\"").count()
+}
+
+#[tokio::test]
+async fn a_few_at_once_are_shown_first() {
+    let (mut browser, server) = Browser::and_server().await;
+    browser.log_in("admin", PASSWORD).await;
+    let two = issue_many(&mut browser, &["site-001", "site-002"]).await;
+    assert_eq!(browser.post("/revoke/many", "serial=").await.status, 400);
+    let page = browser.post("/revoke/many", &two).await.text();
+    assert!(
+        page.contains("2 certificates of 2 devices stop working"),
+        "{page}"
+    );
+    assert_eq!(are_active(&mut browser).await, 2, "looking changes nothing");
+    let sure = format!("{two}sure=yes&reason=superseded&note=");
+    let done = browser.post("/revoke/many", &sure).await;
+    assert_eq!(location(&done), "/revoke/done");
+    let page = browser.get("/revoke/done").await.text();
+    assert!(
+        page.contains("2 certificates revoked.") && page.contains("Unconfirmed"),
+        "{page}"
+    );
+    assert_eq!(are_active(&mut browser).await, 0);
+    assert_eq!(
+        browser.post("/revoke/many", &sure).await.status,
+        409,
+        "all are revoked"
+    );
+    server.finish().await;
+}
+
+#[tokio::test]
+async fn many_at_once_need_their_count_and_a_second_operator() {
+    let (mut browser, server) = Browser::and_server().await;
+    browser.log_in("admin", PASSWORD).await;
+    let three = issue_many(&mut browser, &["site-001", "site-002", "site-003"]).await;
+    let sure = |count: &str| format!("{three}sure=yes&reason=superseded&note=old&count={count}");
+    for count in ["", "2", "33"] {
+        let refused = browser.post("/revoke/many", &sure(count)).await;
+        assert_eq!(refused.status, 422);
+        assert!(beside(&refused.text(), "count").contains("nothing was changed"));
+    }
+    assert_eq!(
+        location(&browser.post("/revoke/many", &sure("3")).await),
+        "/revoke/waiting"
+    );
+    assert_eq!(are_active(&mut browser).await, 3, "nobody has agreed");
+    let again = browser.post("/revoke/many", &sure("3")).await;
+    assert!(
+        again.status == 422 && again.text().contains("waits for a second operator"),
+        "{}",
+        again.text()
+    );
+
+    // Whoever asked cannot agree, however the form is sent.
+    let page = browser.get("/revoke/waiting").await.text();
+    let at = page
+        .split("name=\"at\" value=\"")
+        .nth(1)
+        .unwrap()
+        .split('"')
+        .next()
+        .unwrap()
+        .to_owned();
+    assert!(!page.contains("value=\"agree\""), "{page}");
+    let agree = format!("act=agree&at={}", field(&at));
+    let refused = browser.post("/revoke/waiting", &agree).await;
+    assert!(
+        refused.status == 422 && refused.text().contains("cannot agree"),
+        "{}",
+        refused.text()
+    );
+
+    let ca = server.edge.ca().clone();
+    for (name, role) in [("second", Role::Operator), ("watcher", Role::Viewer)] {
+        ca.add_operator(local(), name, role).await.unwrap();
+        ca.set_password(local(), name, PASSWORD).await.unwrap();
+    }
+    let mut watcher = Browser::at(&server);
+    watcher.log_in("watcher", PASSWORD).await;
+    assert_eq!(watcher.post("/revoke/waiting", &agree).await.status, 403);
+    let mut second = Browser::at(&server);
+    second.log_in("second", PASSWORD).await;
+    assert!(
+        second
+            .get("/revoke")
+            .await
+            .text()
+            .contains("admin asked to revoke many")
+    );
+    let page = second.get("/revoke/waiting").await.text();
+    assert!(
+        page.contains("3 certificates of 3 devices") && page.contains("superseded: old"),
+        "{page}"
+    );
+    assert_eq!(
+        second
+            .post("/revoke/waiting", "act=agree&at=2020-01-01T00:00:00Z")
+            .await
+            .status,
+        404
+    );
+    assert_eq!(are_active(&mut browser).await, 3);
+    assert_eq!(
+        location(&second.post("/revoke/waiting", &agree).await),
+        "/revoke/done"
+    );
+    assert_eq!(are_active(&mut browser).await, 0);
+    assert!(
+        browser
+            .get("/revoke/waiting")
+            .await
+            .text()
+            .contains("Nothing waits")
+    );
+    server.finish().await;
+}

@@ -16,6 +16,10 @@ pub struct Settings {
     pub hosts: Vec<String>,
     /// Who may say, in `X-Forwarded-For` and `X-Forwarded-Proto`, from where and how a request came.
     pub trusted_proxies: Vec<IpNet>,
+    /// Revoking more certificates than this at once asks for their count.
+    pub revoke_limit: usize,
+    /// Whether that also needs a second operator.
+    pub second_operator: bool,
     /// The file with the setup link, which is removed when it has been used.
     pub setup_link: PathBuf,
 }
@@ -50,6 +54,8 @@ mod tests {
             base_path: "/".into(),
             hosts: vec!["ca.example.org".into(), "fd00::1".into()],
             trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
+            revoke_limit: 10,
+            second_operator: false,
             setup_link: PathBuf::new(),
         };
         for host in [

@@ -123,6 +123,8 @@ impl Server {
             base_path: base_path.into(),
             hosts: vec!["ca.example.org".into()],
             trusted_proxies: vec!["127.0.0.2/32".parse().unwrap()],
+            revoke_limit: 2,
+            second_operator: true,
             setup_link: dir.path().join("setup-link"),
         };
         let web = TcpListener::bind(listen).await.unwrap();

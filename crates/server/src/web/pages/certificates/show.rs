@@ -66,7 +66,7 @@ pub(super) async fn show(visit: Visit, Path(serial): Path<String>, Query(broker)
         facts,
         chain,
         revoked: revoked(certificate),
-        revocable: may_be_revoked(certificate) && visit.may(Permission::Operate),
+        revocable: view::may_be_revoked(certificate) && visit.may(Permission::Operate),
         issuable: visit.may(Permission::Operate),
         configuration: broker.configuration(&bundle),
         lines: Lines::new(
@@ -132,14 +132,6 @@ fn revoked(certificate: &Certificate) -> Option<(When, String)> {
     match certificate.status {
         Status::Revoked { at, reason } => Some((When::long(at), reason.to_string())),
         Status::Active => None,
-    }
-}
-
-/// What is on hold can be revoked for good.
-pub(super) fn may_be_revoked(certificate: &Certificate) -> bool {
-    match certificate.status {
-        Status::Active => true,
-        Status::Revoked { reason, .. } => reason == Reason::CertificateHold,
     }
 }
 

@@ -50,6 +50,14 @@ pub(in crate::web) fn status(certificate: &Certificate, now: Timestamp) -> Badge
     Badge::status(word)
 }
 
+/// What is on hold can be revoked for good.
+pub(in crate::web) fn may_be_revoked(certificate: &Certificate) -> bool {
+    match certificate.status {
+        Status::Active => true,
+        Status::Revoked { reason, .. } => reason == Reason::CertificateHold,
+    }
+}
+
 /// A serial number in groups of four digits, which people can compare.
 pub(in crate::web) fn grouped(serial: &Serial) -> String {
     let hex: Vec<char> = serial.hex().chars().collect();

@@ -1,5 +1,7 @@
 //! Revoke Certificate: what is to be shut out and why, what comes of it, and the list that brokers need then.
 
+mod many;
+
 use askama::Template;
 use axum::extract::{Path, Query};
 use axum::response::IntoResponse;
@@ -30,6 +32,9 @@ pub(in crate::web) const PAGE: Page = Page {
     routes: &[
         Route::get("revoke", Permission::Operate, || get(show)),
         Route::post("revoke", Permission::Operate, || post(revoke)),
+        Route::post("revoke/many", Permission::Operate, || post(many::send)),
+        Route::get("revoke/waiting", Permission::Operate, || get(many::waiting)),
+        Route::post("revoke/waiting", Permission::Operate, || post(many::judge)),
         Route::get("revoke/done", Permission::Operate, || get(done)),
         Route::get("revoke/crl/{authority}", Permission::Operate, || get(list)),
     ],
@@ -76,6 +81,8 @@ struct RevokePage {
     frame: Frame,
     find: Field,
     refusal: Option<String>,
+    /// Who asked for a revocation that waits for a second operator.
+    asked: Option<String>,
     chosen: Option<Chosen>,
 }
 
@@ -160,10 +167,12 @@ async fn page(visit: &Visit, sent: &Sent, status: StatusCode, refusal: Option<St
         .with("autocapitalize", "none")
         .with("autocomplete", "off")
         .with("spellcheck", "false");
+    let waiting = visit.ca().waiting_revocation(visit.proof()).await?;
     let mut page = RevokePage {
         frame: visit.frame("Revoke Certificate"),
         find: find_field,
         refusal,
+        asked: waiting.map(|waiting| waiting.by),
         chosen: None,
     };
     if sent.what.trim().is_empty() {
@@ -303,7 +312,7 @@ fn lines(what: &str, whole: bool, reason: Reason) -> Lines {
 #[template(path = "pages/revoke/done.html")]
 struct DonePage {
     frame: Frame,
-    name: String,
+    name: Option<String>,
     state: Badge,
     authorities: Vec<String>,
     lines: Lines,
@@ -311,25 +320,29 @@ struct DonePage {
 
 #[derive(Deserialize)]
 struct Done {
-    what: String,
+    /// The device; nothing if they were many.
+    what: Option<String>,
 }
 
 async fn done(visit: Visit, Query(asked): Query<Done>) -> Answer {
-    let device = visit
-        .ca()
-        .device(visit.proof(), &DeviceName::restored(asked.what))
-        .await?;
-    let all = visit
-        .ca()
-        .certificates_of(visit.proof(), &device.name, visit.now())
-        .await?;
-    let mut authorities: Vec<_> = all.iter().map(|one| one.authority.clone()).collect();
+    let ca = visit.ca();
+    let mut authorities: Vec<_> = match &asked.what {
+        Some(name) => {
+            let name = DeviceName::restored(name.clone());
+            let all = ca.certificates_of(visit.proof(), &name, visit.now()).await?;
+            all.into_iter().map(|one| one.authority).collect()
+        }
+        None => ca
+            .profiles()
+            .map(|profile| profile.authority().to_owned())
+            .collect(),
+    };
     authorities.sort();
     authorities.dedup();
     let first = authorities.first().map_or("default", String::as_str);
     html(&DonePage {
         frame: visit.frame("Revoke Certificate"),
-        name: device.name.to_string(),
+        name: asked.what,
         state: Badge::new(Mood::Warning, "Unconfirmed"),
         lines: Lines::new(
             "crl",

@@ -1,0 +1,189 @@
+//! Revoking many certificates at once, and the second operator who may have to agree.
+
+use jiff::{SignedDuration, Timestamp};
+use muster_pki::crl::Reason;
+use serde::{Deserialize, Serialize};
+
+use crate::Ca;
+use crate::certificate::Serial;
+use crate::enrol::who::Proof;
+use crate::error::{Error, Refusal};
+use crate::operator::Permission;
+use crate::ports::{Change, Kept, Write};
+use crate::revoke::{Target, check_note};
+
+/// Where the drawer holds the request. There is one at a time, so that whoever agrees sees all that there is.
+const KEY: &str = "revocation/waiting";
+/// A request that nobody agrees to is gone after so long.
+const WAITS: SignedDuration = SignedDuration::from_hours(24);
+/// As many as one request may name: what the longest page of a list shows.
+pub const MOST: usize = 500;
+
+/// What became of many.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Many {
+    /// Revoked now.
+    pub revoked: Vec<Serial>,
+    /// Were revoked already.
+    pub before: usize,
+}
+
+/// A revocation of many that waits for a second operator.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WaitingRevocation {
+    /// Who asked.
+    pub by: String,
+    /// When.
+    pub at: Timestamp,
+    /// Until when somebody may agree.
+    pub until: Timestamp,
+    /// Why.
+    pub reason: Reason,
+    /// Words for the audit log.
+    pub note: String,
+    /// Which certificates.
+    pub serials: Vec<Serial>,
+}
+
+/// What the drawer holds.
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    by: String,
+    /// Seconds since 1970.
+    at: i64,
+    reason: String,
+    note: String,
+    serials: Vec<String>,
+}
+
+impl Ca {
+    /// Revokes every one of these; those that are revoked already are counted. What was revoked stays so if a later one
+    /// fails.
+    pub async fn revoke_many(
+        &self,
+        proof: Proof,
+        serials: &[Serial],
+        reason: Reason,
+        note: &str,
+    ) -> Result<Many, Error> {
+        check_many(serials, note)?;
+        let mut many = Many::default();
+        for serial in serials {
+            // One that was revoked with another, whose key it has, is done.
+            if many.revoked.contains(serial) {
+                continue;
+            }
+            let target = Target::Certificate(serial.clone());
+            match self.revoke(proof.clone(), target, reason, note).await {
+                Ok(done) => many.revoked.extend(done.serials),
+                Err(Error::Conflict(_)) => many.before += 1,
+                Err(other) => return Err(other),
+            }
+        }
+        Ok(many)
+    }
+
+    /// Keeps a revocation of many until a second operator agrees.
+    pub async fn ask_to_revoke(
+        &self,
+        proof: Proof,
+        serials: &[Serial],
+        reason: Reason,
+        note: &str,
+    ) -> Result<(), Error> {
+        check_many(serials, note)?;
+        let caller = self.operator(proof, Permission::Operate).await?;
+        let now = self.clock.now();
+        let mut writes = Vec::new();
+        if let Some(kept) = self.store.kept(KEY, Timestamp::UNIX_EPOCH).await? {
+            if kept.expires > now {
+                let why = "another revocation waits for a second operator; agree to it or reject it first";
+                return Err(Error::Conflict(why.into()));
+            }
+            writes.push(Write::Drop(KEY.into()));
+        }
+        let stored = Stored {
+            by: caller.name(),
+            at: now.as_second(),
+            reason: reason.to_string(),
+            note: note.to_owned(),
+            serials: serials.iter().map(Serial::hex).collect(),
+        };
+        writes.push(Write::Keep(Kept {
+            key: KEY.into(),
+            value: serde_json::to_vec(&stored).map_err(|why| Error::Internal(why.to_string()))?,
+            expires: now + WAITS,
+        }));
+        let detail =
+            serde_json::json!({ "certificates": serials.len(), "reason": stored.reason, "note": note });
+        let act = caller.act(now, "revocation.asked", String::new(), detail.to_string());
+        Ok(self.store.commit(Change { writes, act }).await?)
+    }
+
+    /// The revocation that waits for a second operator.
+    pub async fn waiting_revocation(&self, proof: Proof) -> Result<Option<WaitingRevocation>, Error> {
+        self.operator(proof, Permission::Read).await?;
+        self.read_waiting().await
+    }
+
+    /// Revokes what waits. Whoever asked for it cannot agree to it as well. `at` is when it was asked for, as whoever agrees
+    /// saw it: what was put in its place meanwhile is not meant.
+    pub async fn agree_to_revoke(&self, proof: Proof, at: Timestamp) -> Result<Many, Error> {
+        let waiting = self.waiting_of(at).await?;
+        let caller = self.operator(proof.clone(), Permission::Operate).await?;
+        if caller.name() == waiting.by {
+            let why = format!("{} asked for this and cannot agree to it as well", waiting.by);
+            return Err(Refusal::new(why).fix("another operator has to").into());
+        }
+        let note = format!("{} (asked for by {})", waiting.note, waiting.by);
+        let done = self.revoke_many(proof.clone(), &waiting.serials, waiting.reason, note.trim());
+        // Taken out last: what is broken off in the middle is agreed to once more, and goes on where it was.
+        let done = done.await?;
+        self.end_waiting(proof, "revocation.agreed").await?;
+        Ok(done)
+    }
+
+    /// Throws away what waits.
+    pub async fn reject_revocation(&self, proof: Proof, at: Timestamp) -> Result<(), Error> {
+        self.waiting_of(at).await?;
+        self.end_waiting(proof, "revocation.rejected").await
+    }
+
+    async fn end_waiting(&self, proof: Proof, action: &'static str) -> Result<(), Error> {
+        let caller = self.operator(proof, Permission::Operate).await?;
+        let act = caller.act(self.clock.now(), action, String::new(), String::new());
+        let writes = vec![Write::Drop(KEY.into())];
+        Ok(self.store.commit(Change { writes, act }).await?)
+    }
+
+    async fn waiting_of(&self, at: Timestamp) -> Result<WaitingRevocation, Error> {
+        let waiting = self.read_waiting().await?.filter(|waiting| waiting.at == at);
+        waiting.ok_or_else(|| Error::Missing("this revocation does not wait any more".into()))
+    }
+
+    async fn read_waiting(&self) -> Result<Option<WaitingRevocation>, Error> {
+        let broken = || Error::Internal("the revocation that waits cannot be read".into());
+        let Some(kept) = self.store.kept(KEY, self.clock.now()).await? else {
+            return Ok(None);
+        };
+        let stored: Stored = serde_json::from_slice(&kept.value).map_err(|_| broken())?;
+        let serials = stored.serials.iter().map(|hex| Serial::from_hex(hex));
+        Ok(Some(WaitingRevocation {
+            at: Timestamp::from_second(stored.at).map_err(|_| broken())?,
+            until: kept.expires,
+            reason: Reason::parse(&stored.reason)?,
+            serials: serials.collect::<Option<_>>().ok_or_else(broken)?,
+            by: stored.by,
+            note: stored.note,
+        }))
+    }
+}
+
+fn check_many(serials: &[Serial], note: &str) -> Result<(), Error> {
+    check_note(note)?;
+    if (1..=MOST).contains(&serials.len()) {
+        Ok(())
+    } else {
+        Err(Error::Bad(format!("choose 1 to {MOST} certificates")))
+    }
+}

@@ -1,0 +1,278 @@
+//! Several certificates at once: how many of whom; then, above a number that the configuration sets, with the count typed
+//! and perhaps with a second operator, who sees the same.
+
+use std::collections::BTreeSet;
+
+use askama::Template;
+use http::StatusCode;
+use jiff::Timestamp;
+use muster_ca::certificate::Serial;
+use muster_ca::many::{MOST, Many};
+use muster_pki::crl::Reason;
+use serde::Deserialize;
+
+use super::super::certificates::view;
+use super::{counted, reasons};
+use crate::web::components::{Badge, Field, Icon, When};
+use crate::web::fault::Fault;
+use crate::web::form::Form;
+use crate::web::frame::Frame;
+use crate::web::visit::{Answer, Visit, html, html_with};
+
+/// So many rows show what is meant; all of them would be no help.
+const SHOWN: usize = 50;
+
+#[derive(Template)]
+#[template(path = "pages/revoke/many.html")]
+struct ManyPage {
+    frame: Frame,
+    refusal: Option<String>,
+    chosen: Chosen,
+    reason: Field,
+    note: Field,
+    count: Option<Field>,
+    second: bool,
+}
+
+/// What was ticked and can be revoked.
+struct Chosen {
+    title: String,
+    consequences: Vec<String>,
+    serials: Vec<Serial>,
+    rows: Vec<Row>,
+    more: usize,
+}
+
+struct Row {
+    name: String,
+    serial: String,
+    grouped: String,
+    status: Badge,
+    expires: When,
+}
+
+/// A form whose serial numbers come more than once.
+struct Sent(Vec<(String, String)>);
+
+impl Sent {
+    fn get(&self, name: &str) -> &str {
+        let mut found = self.0.iter().filter(|(known, _)| known == name);
+        found.next().map_or("", |(_, value)| value.trim())
+    }
+
+    fn serials(&self) -> Result<Vec<Serial>, Fault> {
+        let named = self.0.iter().filter(|(known, _)| known == "serial");
+        let serials: BTreeSet<Serial> = named.filter_map(|(_, value)| Serial::from_hex(value)).collect();
+        if serials.is_empty() || serials.len() > MOST {
+            let why = format!("tick 1 to {MOST} certificates first");
+            return Err(Fault::new(StatusCode::BAD_REQUEST, &why));
+        }
+        Ok(serials.into_iter().collect())
+    }
+}
+
+/// Shows what would be done, and with `sure` does it.
+pub(super) async fn send(visit: Visit, Form(sent): Form<Vec<(String, String)>>) -> Answer {
+    let sent = Sent(sent);
+    let chosen = choose(&visit, &sent.serials()?).await?;
+    let settings = visit.web().settings();
+    let count = chosen.serials.len();
+    let counts = count > settings.revoke_limit;
+    let second = counts && settings.second_operator;
+    let sure = sent.get("sure") == "yes";
+    let miscounted = sure && counts && sent.get("count") != count.to_string();
+    let mut refusal = None;
+    if sure && !miscounted {
+        let reason = Reason::parse(sent.get("reason"))?;
+        match act(&visit, &chosen.serials, reason, sent.get("note"), second).await {
+            Ok((place, say)) => return Ok(visit.go_and_say(place, &say)),
+            Err(fault) if fault.is_of_the_form() => refusal = Some(fault.message),
+            Err(fault) => return Err(fault),
+        }
+    }
+    let wrong = miscounted || refusal.is_some();
+    let status = if wrong {
+        StatusCode::UNPROCESSABLE_ENTITY
+    } else {
+        StatusCode::OK
+    };
+    let count = Field::text("count", "Type how many they are to confirm")
+        .value(sent.get("count"))
+        .required()
+        .hint(&format!("They are {count}"))
+        .with("inputmode", "numeric")
+        .with("autocomplete", "off")
+        .refused(miscounted.then_some("that is another number; nothing was changed"));
+    html_with(
+        status,
+        &ManyPage {
+            frame: visit.frame("Revoke Certificate"),
+            refusal,
+            reason: Field::choice("reason", "Reason", reasons())
+                .value(sent.get("reason"))
+                .required(),
+            note: Field::text("note", "Note for the audit log")
+                .value(sent.get("note"))
+                .with("maxlength", "400"),
+            count: counts.then_some(count),
+            second,
+            chosen,
+        },
+    )
+}
+
+async fn act(
+    visit: &Visit,
+    serials: &[Serial],
+    reason: Reason,
+    note: &str,
+    second: bool,
+) -> Result<(&'static str, String), Fault> {
+    if second {
+        visit
+            .ca()
+            .ask_to_revoke(visit.proof(), serials, reason, note)
+            .await?;
+        let say = "Nothing is revoked yet: a second operator has to agree.";
+        return Ok(("revoke/waiting", say.into()));
+    }
+    let done = visit
+        .ca()
+        .revoke_many(visit.proof(), serials, reason, note)
+        .await?;
+    Ok(("revoke/done", told(&done)))
+}
+
+fn told(done: &Many) -> String {
+    let before = match done.before {
+        0 => String::new(),
+        count => format!(" {} revoked before.", counted(count)),
+    };
+    format!("{} revoked.{before}", counted(done.revoked.len()))
+}
+
+/// What of these can be revoked.
+async fn choose(visit: &Visit, serials: &[Serial]) -> Result<Chosen, Fault> {
+    let mut found = Vec::new();
+    for serial in serials {
+        let issued = visit.ca().certificate(visit.proof(), serial).await?;
+        found.push(issued.certificate().clone());
+    }
+    let all = found.len();
+    found.retain(view::may_be_revoked);
+    if found.is_empty() {
+        let why = "every one of these is revoked already";
+        return Err(Fault::new(StatusCode::CONFLICT, why));
+    }
+    let devices: BTreeSet<_> = found.iter().map(|one| one.device.as_str()).collect();
+    let row = |one: &muster_ca::certificate::Certificate| Row {
+        name: one.device.to_string(),
+        serial: one.serial.hex(),
+        grouped: view::grouped(&one.serial),
+        status: view::status(one, visit.now()),
+        expires: When::date(one.not_after),
+    };
+    let mut consequences = vec![
+        format!(
+            "{} of {} device{} stop{} working.",
+            counted(found.len()),
+            devices.len(),
+            if devices.len() == 1 { "" } else { "s" },
+            if found.len() == 1 { "s" } else { "" },
+        ),
+        "It cannot be undone. The devices may enrol again with a token; to keep one out, revoke the device.".into(),
+        "Brokers refuse them once they have the new revocation list (CRL); until they prove that, it stays unconfirmed.".into(),
+    ];
+    if found.len() < all {
+        consequences.push(format!(
+            "{} of those that you ticked are revoked already and stay so.",
+            all - found.len()
+        ));
+    }
+    Ok(Chosen {
+        title: format!("Revoke {}?", counted(found.len())),
+        consequences,
+        serials: found.iter().map(|one| one.serial.clone()).collect(),
+        rows: found.iter().take(SHOWN).map(row).collect(),
+        more: found.len().saturating_sub(SHOWN),
+    })
+}
+
+#[derive(Template)]
+#[template(path = "pages/revoke/waiting.html")]
+struct WaitingPage {
+    frame: Frame,
+    waiting: Option<Waits>,
+    refusal: Option<String>,
+}
+
+struct Waits {
+    by: String,
+    at: String,
+    when: When,
+    until: When,
+    reason: String,
+    note: String,
+    /// Whether whoever looks asked for it, and so cannot agree.
+    own: bool,
+    chosen: Chosen,
+}
+
+/// What waits for a second operator.
+pub(super) async fn waiting(visit: Visit) -> Answer {
+    waiting_page(&visit, StatusCode::OK, None).await
+}
+
+async fn waiting_page(visit: &Visit, status: StatusCode, refusal: Option<String>) -> Answer {
+    let waiting = match visit.ca().waiting_revocation(visit.proof()).await? {
+        None => None,
+        Some(asked) => Some(Waits {
+            when: When::relative(asked.at, visit.now()),
+            until: When::relative(asked.until, visit.now()),
+            at: asked.at.to_string(),
+            reason: asked.reason.to_string(),
+            note: asked.note,
+            own: asked.by == visit.visitor().name,
+            by: asked.by,
+            chosen: choose(visit, &asked.serials).await?,
+        }),
+    };
+    let page = WaitingPage {
+        frame: visit.frame("Revoke Certificate"),
+        waiting,
+        refusal,
+    };
+    if status == StatusCode::OK {
+        html(&page)
+    } else {
+        html_with(status, &page)
+    }
+}
+
+#[derive(Deserialize)]
+pub(super) struct Judged {
+    /// When it was asked for, as the page had it.
+    at: String,
+    /// `agree` or `reject`.
+    act: String,
+}
+
+pub(super) async fn judge(visit: Visit, Form(judged): Form<Judged>) -> Answer {
+    let ca = visit.ca();
+    let at = judged.at.parse::<Timestamp>();
+    let at = at.map_err(|_| Fault::missing("this revocation does not wait any more"))?;
+    let done = if judged.act == "agree" {
+        let done = ca.agree_to_revoke(visit.proof(), at).await;
+        done.map(|done| ("revoke/done", told(&done)))
+    } else {
+        let done = ca.reject_revocation(visit.proof(), at).await;
+        done.map(|()| ("revoke", "Rejected: nothing was revoked.".to_owned()))
+    };
+    match done.map_err(Fault::from) {
+        Ok((place, say)) => Ok(visit.go_and_say(place, &say)),
+        Err(fault) if fault.is_of_the_form() => {
+            waiting_page(&visit, StatusCode::UNPROCESSABLE_ENTITY, Some(fault.message)).await
+        }
+        Err(fault) => Err(fault),
+    }
+}
