@@ -13,6 +13,7 @@ use muster_backends::signer::file::FileSigner;
 use muster_backends::store::sqlite::{OpenError, SqliteStore};
 use muster_ca::ports::{Signer, SignerError, Store};
 use muster_ca::setup::{Founding, Import};
+use muster_ca::standing::Todo;
 use muster_ca::{Ca, Parts};
 use zeroize::Zeroizing;
 
@@ -341,26 +342,33 @@ pub(crate) fn gui_url(config: &Config, listen: SocketAddr) -> String {
 }
 
 /// What an operator should see to in the data directory.
-pub(crate) fn todos(config: &Config) -> Vec<String> {
+pub(crate) fn todos(config: &Config) -> Vec<Todo> {
     let mut todos = Vec::new();
     let link = &config.web.settings.setup_link;
     if link.exists() {
-        todos.push(format!(
-            "nobody can log in to the GUI yet: open the link in {} in a browser",
-            link.display()
+        todos.push(Todo::on_the_machine(
+            "nobody can log in to the GUI yet",
+            format!("open the link in {} in a browser", link.display()),
         ));
     }
-    if passphrase_path(config).starts_with(&config.data) {
-        todos.push(format!(
-            "the passphrase lies beside the keys it opens ({}), so their encryption protects nothing: move it elsewhere \
-             and name it with passphrase_file, or hand it over as the systemd credential muster-passphrase",
-            passphrase_path(config).display()
+    let passphrase = passphrase_path(config);
+    if passphrase.starts_with(&config.data) {
+        todos.push(Todo::on_the_machine(
+            format!(
+                "the passphrase lies beside the keys it opens ({}), so their encryption protects nothing",
+                passphrase.display()
+            ),
+            "move it elsewhere and name it with passphrase_file, or hand it over as the systemd credential \
+             muster-passphrase",
         ));
     }
     if recovery_path(config).exists() {
-        todos.push(format!(
-            "the root's recovery secret is still here: take {} off this machine and keep it safe; serving does not need it",
-            recovery_path(config).display()
+        todos.push(Todo::on_the_machine(
+            "the root's recovery secret is still here",
+            format!(
+                "take {} off this machine and keep it safe; serving does not need it",
+                recovery_path(config).display()
+            ),
         ));
     }
     todos

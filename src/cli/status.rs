@@ -20,6 +20,12 @@ fn text(status: &Status) -> String {
     } else {
         "Not all right:".to_owned()
     };
+    if let Some(end) = status.works_until.as_ref().filter(|_| status.ready) {
+        text.push_str(&format!(
+            "\nEverything keeps working until {}, when {} ends.",
+            end.at, end.what
+        ));
+    }
     for problem in &status.problems {
         text.push_str(&format!("\n  ! {problem}"));
     }

@@ -454,6 +454,9 @@ pub struct Status {
     pub problems: Vec<String>,
     /// What an operator should see to.
     pub todos: Vec<String>,
+    /// What comes to an end first unless somebody sees to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub works_until: Option<End>,
     /// Certificates by status.
     pub certificates: Counts,
     /// Devices of any state.
@@ -468,6 +471,15 @@ pub struct Status {
     /// When the first living certificate is due for renewal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_renewal_due: Option<String>,
+}
+
+/// Something that does not go on by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct End {
+    /// When it ends.
+    pub at: String,
+    /// What ends.
+    pub what: String,
 }
 
 /// How many certificates.

@@ -32,6 +32,7 @@ mod revoke;
 mod rollover;
 pub mod session;
 pub mod setup;
+pub mod standing;
 mod state;
 pub mod token;
 

@@ -127,6 +127,12 @@ pub trait Store: Send + Sync {
     /// Of the certificates that are active and unexpired, the validity of the one that runs out first; Muster's
     /// own do not count.
     async fn first_to_expire(&self, now: Timestamp) -> Result<Option<(Timestamp, Timestamp)>, StoreError>;
+    /// Of the certificates that are active and unexpired, those that run out first and whose device has none that lasts
+    /// longer; the authority's own do not count. At most `limit`, found among the first few thousand to run out.
+    async fn unrenewed(&self, now: Timestamp, limit: usize) -> Result<Vec<Unrenewed>, StoreError>;
+    /// How many certificates that are not revoked run out on each of so many days (UTC), today's first; the authority's
+    /// own do not count.
+    async fn expiring_by_day(&self, now: Timestamp, days: u16) -> Result<Vec<u64>, StoreError>;
 
     /// Every authority.
     async fn authorities(&self) -> Result<Vec<Authority>, StoreError>;
@@ -436,6 +442,15 @@ pub enum AuditPage {
         /// At most so many.
         limit: usize,
     },
+}
+
+/// A device whose last certificate runs out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unrenewed {
+    /// The device.
+    pub device: DeviceName,
+    /// When its last certificate runs out.
+    pub not_after: Timestamp,
 }
 
 /// How many there are, Muster's own not counted.

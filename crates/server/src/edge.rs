@@ -9,6 +9,7 @@ use axum::extract::FromRef;
 use bytes::Bytes;
 use muster_ca::Ca;
 use muster_ca::ports::Crl;
+use muster_ca::standing::Todo;
 use muster_pki::{Error, pem};
 use tokio::sync::Semaphore;
 
@@ -16,7 +17,7 @@ use crate::health::Probe;
 use crate::metrics::Metrics;
 
 /// Tells what an operator should see to that only the program knows: files that should not be where they are.
-pub type Todos = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
+pub type Todos = Arc<dyn Fn() -> Vec<Todo> + Send + Sync>;
 
 /// How many passwords are hashed at once: each takes 19 MiB and a core for some hundredths of a second.
 const HASHING: usize = 2;

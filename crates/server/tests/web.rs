@@ -53,6 +53,29 @@ async fn whoever_logs_in_sees_the_dashboard() {
 }
 
 #[tokio::test]
+async fn the_dashboard_says_until_when_everything_works() {
+    let (mut browser, server) = Browser::and_server().await;
+    let site = server.enrol("site-9").await;
+    browser.log_in("admin", PASSWORD).await;
+    let page = browser.get("/").await.text();
+    let end = site.parsed().not_after();
+    let end = jiff::Timestamp::from_second(end.as_second()).unwrap().to_string();
+    assert!(page.contains("Everything keeps working until"), "{page}");
+    assert!(page.contains(&format!("datetime=\"{end}\"")), "{page}");
+    assert!(page.contains("Then the certificate of site-9 ends"), "{page}");
+    assert!(page.contains("Certificates carry no CRL pointer"), "{page}");
+    assert!(page.contains("Certificate issued: site-9"), "{page}");
+    // Whoever may not read the audit log reads nothing of it here.
+    let ca = server.edge.ca();
+    ca.add_operator(local(), "looker", Role::Viewer).await.unwrap();
+    ca.set_password(local(), "looker", PASSWORD).await.unwrap();
+    browser.log_in("looker", PASSWORD).await;
+    let page = browser.get("/").await.text();
+    assert!(page.contains("Everything keeps working until") && !page.contains("Certificate issued"));
+    server.finish().await;
+}
+
+#[tokio::test]
 async fn every_page_carries_what_keeps_a_browser_in_check() {
     let (mut browser, server) = Browser::and_server().await;
     browser.log_in("admin", PASSWORD).await;

@@ -30,6 +30,7 @@ pub(super) async fn store_contract(store: &dyn Store) {
     lists::pages_follow_each_other(store).await;
     lists::counts_are_exact(store).await;
     lists::what_is_revoked_is_listed(store).await;
+    lists::what_nobody_renewed_is_found(store).await;
     lists::the_last_end_of_an_issuer_is_known(store).await;
     the_audit_chain_holds(store).await;
     store.probe(noon()).await.unwrap();

@@ -30,7 +30,7 @@ use muster_ca::device::{Device, DeviceName};
 use muster_ca::operator::Operator;
 use muster_ca::ports::{
     AuditPage, Binding, CertificatePage, Change, Counts, Crl, DevicePage, Kept, RevokedEntry, Store,
-    StoreError,
+    StoreError, Unrenewed,
 };
 use muster_ca::provisioner::Provisioner;
 use muster_ca::token::EnrolmentToken;
@@ -140,6 +140,17 @@ impl Store for SqliteStore {
 
     async fn first_to_expire(&self, now: Timestamp) -> Result<Option<(Timestamp, Timestamp)>, StoreError> {
         self.readers.look_up(|conn| read::first_to_expire(conn, now))
+    }
+
+    async fn unrenewed(&self, now: Timestamp, limit: usize) -> Result<Vec<Unrenewed>, StoreError> {
+        self.readers
+            .walk(move |conn| pages::unrenewed(conn, now, limit))
+            .await
+    }
+
+    async fn expiring_by_day(&self, now: Timestamp, days: u16) -> Result<Vec<u64>, StoreError> {
+        self.readers
+            .look_up(|conn| pages::expiring_by_day(conn, now, days))
     }
 
     async fn authorities(&self) -> Result<Vec<Authority>, StoreError> {

@@ -5,7 +5,9 @@ use muster_ca::authority::{Generation, Stage};
 use muster_ca::certificate::{Certificate, Serial, Status};
 use muster_ca::device::{Kind, State};
 use muster_ca::operator::{Login, Operator, Role};
-use muster_ca::ports::{CertificateFilter, CertificatePage, Crl, DevicePage, Kept, Store, StoreError, Write};
+use muster_ca::ports::{
+    CertificateFilter, CertificatePage, Crl, DevicePage, Kept, Store, StoreError, Unrenewed, Write,
+};
 use muster_ca::provisioner::Provisioner;
 use muster_pki::crl::Reason;
 
@@ -130,6 +132,37 @@ pub(super) async fn small_things_come_back(store: &dyn Store) {
         ids(store.tokens(Some("token-3"), 5).await.unwrap()),
         ["token-2", "token-1"]
     );
+}
+
+/// A certificate that a younger one of its device outlives needs nobody.
+pub(super) async fn what_nobody_renewed_is_found(store: &dyn Store) {
+    let at = |days: i64| noon() + SignedDuration::from_hours(24 * days);
+    let revoked = Certificate {
+        status: Status::Revoked {
+            at: noon(),
+            reason: Reason::Superseded,
+        },
+        ..certificate(9105, "left", 4030)
+    };
+    let writes = [
+        certificate(9101, "renewed", 4001),
+        certificate(9102, "renewed", 4020),
+        certificate(9103, "left", 4002),
+        revoked,
+        certificate(9104, "later", 4003),
+    ];
+    commit(store, writes.map(Write::Certificate).into())
+        .await
+        .unwrap();
+    let found = store.unrenewed(at(4000), 2).await.unwrap();
+    let wanted = [("left", 4002), ("later", 4003)].map(|(device, days): (_, i64)| Unrenewed {
+        device: name(device),
+        not_after: at(days),
+    });
+    assert_eq!(found, wanted);
+    let days = store.expiring_by_day(at(4001), 30).await.unwrap();
+    assert_eq!((days.len(), &days[..4]), (30, &[1, 1, 1, 0][..]));
+    assert_eq!((days[19], days[29]), (1, 0), "what is revoked does not run out");
 }
 
 /// What is in the drawer is there until it is dropped or runs out, and comes back in no other way.

@@ -4,7 +4,9 @@ use jiff::{SignedDuration, Timestamp};
 use muster_ca::audit::Entry;
 use muster_ca::certificate::Certificate;
 use muster_ca::device::{Device, DeviceName};
-use muster_ca::ports::{AuditPage, CertificateFilter, CertificatePage, Counts, DevicePage, RevokedEntry};
+use muster_ca::ports::{
+    AuditPage, CertificateFilter, CertificatePage, Counts, DevicePage, RevokedEntry, Unrenewed,
+};
 use rusqlite::{Connection, ToSql, named_params, params};
 
 use super::fault::Fault;
@@ -185,6 +187,38 @@ fn valid_from(conn: &Connection, moment: i64) -> Read<u64> {
         rows::natural(row, 0)
     })?;
     Ok(found.unwrap_or(0))
+}
+
+/// Certificates that are looked at for [`unrenewed`].
+const LOOKED_AT: i64 = 4_000;
+
+pub(super) fn unrenewed(conn: &Connection, now: Timestamp, asked: usize) -> Read<Vec<Unrenewed>> {
+    let sql = "SELECT device, not_after FROM
+             (SELECT device, not_after FROM certificates INDEXED BY certificates_by_expiry
+              WHERE revoked_at IS NULL AND own = 0 AND not_after >= ?1 ORDER BY not_after LIMIT ?2) AS first
+         WHERE NOT EXISTS (SELECT 1 FROM certificates AS other INDEXED BY certificates_by_device
+              WHERE other.device = first.device AND other.not_after > first.not_after AND other.revoked_at IS NULL)
+         ORDER BY not_after LIMIT ?3";
+    let read = |row: &rusqlite::Row<'_>| {
+        Ok(Unrenewed {
+            device: DeviceName::restored(row.get(0)?),
+            not_after: rows::moment(row, 1)?,
+        })
+    };
+    all(conn, sql, params![millis(now), LOOKED_AT, limit(asked)], read)
+}
+
+pub(super) fn expiring_by_day(conn: &Connection, now: Timestamp, days: u16) -> Read<Vec<u64>> {
+    let today = millis(now).div_euclid(DAY);
+    let sql = "SELECT day - ?1, sum(n) FROM tally WHERE revoked = 0 AND own = 0 AND day >= ?1 AND day < ?1 + ?2 GROUP BY day";
+    let read = |row: &rusqlite::Row<'_>| Ok((rows::natural(row, 0)?, rows::natural(row, 1)?));
+    let mut counts = vec![0; usize::from(days)];
+    for (day, count) in all(conn, sql, params![today, days], read)? {
+        if let Some(place) = usize::try_from(day).ok().and_then(|day| counts.get_mut(day)) {
+            *place = count;
+        }
+    }
+    Ok(counts)
 }
 
 pub(super) fn audit(conn: &Connection, page: &AuditPage) -> Read<Vec<Entry>> {

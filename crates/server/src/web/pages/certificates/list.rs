@@ -2,6 +2,7 @@
 
 use askama::Template;
 use axum::extract::Query;
+use jiff::SignedDuration;
 use muster_ca::certificate::Certificate;
 use muster_ca::device::DeviceName;
 use muster_ca::operator::Permission;
@@ -16,6 +17,9 @@ use crate::web::visit::{Answer, Visit, html};
 
 /// How many rows there are to choose from.
 const ROWS: [usize; 4] = [10, 50, 100, 500];
+/// The filter for those that run out soon, and how soon that is; the dashboard counts them.
+const EXPIRING: &str = "expiring";
+const SOON: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
@@ -71,7 +75,7 @@ pub(super) async fn show(visit: Visit, Query(filter): Query<Filter>) -> Answer {
             "expired" => CertificateFilter::Expired,
             _ => CertificateFilter::All,
         },
-        expires_before: None,
+        expires_before: (filter.status == EXPIRING).then(|| now + SOON),
         now,
         limit,
     };
@@ -107,6 +111,7 @@ fn chips(filter: &Filter) -> Vec<Chip> {
     let all = [
         ("All", ""),
         ("Active", "active"),
+        ("Run out within 7 days", EXPIRING),
         ("Expired", "expired"),
         ("Revoked", "revoked"),
     ];
@@ -131,7 +136,13 @@ impl Filter {
 fn lines(filter: &Filter) -> Lines {
     let mut cli = "muster cert list".to_owned();
     let mut api = "GET /certificates?limit=50".to_owned();
-    for (key, value) in [("status", filter.status.as_str()), ("device", filter.q.trim())] {
+    let mut status = filter.status.as_str();
+    if status == EXPIRING {
+        cli.push_str(" --expires-within 7d");
+        api.push_str("&expires_within=7d");
+        status = "";
+    }
+    for (key, value) in [("status", status), ("device", filter.q.trim())] {
         if !value.is_empty() {
             cli.push_str(&format!(" --{key} {}", escape(value)));
             api.push_str(&format!("&{key}={}", escape(value)));

@@ -1,0 +1,201 @@
+//! How things stand: until when everything keeps working by itself, and what needs somebody.
+
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+
+use crate::Ca;
+use crate::authority::{Authority, INTERNAL, ROOT, Stage};
+use crate::device::DeviceName;
+use crate::enrol::who::Proof;
+use crate::error::Error;
+use crate::operator::Permission;
+use crate::ports::Counts;
+
+/// From when on a to-do asks for the next issuing CA.
+const ROLLOVER_NOTICE: SignedDuration = SignedDuration::from_hours(400 * 24);
+/// From when on a to-do asks for a root's next CRL: whoever keeps the recovery secret has to be found.
+const ROOT_CRL_NOTICE: SignedDuration = SignedDuration::from_hours(90 * 24);
+/// From when on a to-do tells of a certificate that nobody has renewed.
+const CERTIFICATE_NOTICE: SignedDuration = SignedDuration::from_hours(7 * 24);
+/// Of how many certificates a to-do tells.
+const TOLD: usize = 3;
+
+/// How things stand.
+#[derive(Debug, Clone)]
+pub struct Standing {
+    /// What comes to an end first unless somebody sees to it.
+    pub first_end: Option<End>,
+    /// What needs somebody, the most urgent first.
+    pub todos: Vec<Todo>,
+    /// How many there are.
+    pub counts: Counts,
+}
+
+/// Something that does not go on by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct End {
+    /// When it ends.
+    pub at: Timestamp,
+    /// What ends.
+    pub what: String,
+}
+
+/// What needs somebody.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Todo {
+    /// What is the matter, and why that matters.
+    pub what: String,
+    /// What to do, as one would say or type it.
+    pub fix: String,
+    /// Where one does it.
+    pub about: About,
+    /// Whether something stops working soon.
+    pub urgent: bool,
+}
+
+/// Where one sees to a to-do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum About {
+    /// On the machine itself: its files, its configuration.
+    Machine,
+    /// At the authorities.
+    Authorities,
+    /// At a device.
+    Device(DeviceName),
+}
+
+impl std::fmt::Display for Todo {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.what, self.fix)
+    }
+}
+
+impl Todo {
+    /// Something to see to on the machine.
+    pub fn on_the_machine(what: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self {
+            what: what.into(),
+            fix: fix.into(),
+            about: About::Machine,
+            urgent: false,
+        }
+    }
+}
+
+impl Ca {
+    /// How things stand now. What a to-do and the end tell is a look at the first certificates to run out, not at all.
+    pub async fn standing(&self, proof: Proof) -> Result<Standing, Error> {
+        self.operator(proof, Permission::Read).await?;
+        let now = self.clock.now();
+        let mut ends = Vec::new();
+        let mut todos = Vec::new();
+        for unrenewed in self.store.unrenewed(now, TOLD).await? {
+            let what = format!("the certificate of {}", unrenewed.device);
+            if unrenewed.not_after - CERTIFICATE_NOTICE <= now {
+                todos.push(Todo {
+                    what: format!(
+                        "{what} runs out on {} and nobody has renewed it",
+                        day(unrenewed.not_after)
+                    ),
+                    fix: format!("muster device show {}", unrenewed.device),
+                    about: About::Device(unrenewed.device),
+                    urgent: true,
+                });
+            }
+            ends.push(End {
+                at: unrenewed.not_after,
+                what,
+            });
+        }
+        for authority in self.authorities() {
+            self.look_at(&authority, now, &mut ends, &mut todos)?;
+        }
+        if self.settings.public_url.is_none() {
+            todos.push(Todo::on_the_machine(
+                "certificates carry no CRL pointer",
+                "set public_url in muster.toml to where port 9080 is reached, such as http://ca.example.org:9080",
+            ));
+        }
+        todos.sort_by_key(|todo| !todo.urgent);
+        Ok(Standing {
+            first_end: ends.into_iter().min_by_key(|end| end.at),
+            todos,
+            counts: self.counts().await?,
+        })
+    }
+
+    fn look_at(
+        &self,
+        authority: &Authority,
+        now: Timestamp,
+        ends: &mut Vec<End>,
+        todos: &mut Vec<Todo>,
+    ) -> Result<(), Error> {
+        let name = &authority.name;
+        let mut todo = |what: String, fix: &str, urgent| {
+            todos.push(Todo {
+                what,
+                fix: fix.into(),
+                about: About::Authorities,
+                urgent,
+            });
+        };
+        let active = authority
+            .issuing()
+            .filter(|generation| generation.stage == Stage::Active);
+        for generation in active {
+            let end = generation.parsed()?.not_after();
+            if end - ROLLOVER_NOTICE <= now {
+                let number = generation.number;
+                todo(
+                    format!(
+                        "the issuing CA {name} {number} ends on {} and cuts certificates short",
+                        day(end)
+                    ),
+                    "muster ca rollover start",
+                    end - ROOT_CRL_NOTICE <= now,
+                );
+            }
+            ends.push(End {
+                at: end,
+                what: format!("the issuing CA {name}"),
+            });
+        }
+        match self.crl(name, ROOT) {
+            None => todo(
+                format!("the root of {name} has no CRL here"),
+                "HAProxy asks for one; muster ca root-crl",
+                false,
+            ),
+            Some(crl) => {
+                if crl.next_update - ROOT_CRL_NOTICE <= now {
+                    todo(
+                        format!(
+                            "the CRL of the root of {name} runs out on {}",
+                            day(crl.next_update)
+                        ),
+                        "muster ca root-crl",
+                        true,
+                    );
+                }
+                if name != INTERNAL {
+                    ends.push(End {
+                        at: crl.next_update,
+                        what: format!("the CRL of the root of {name}"),
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// How many certificates that are not revoked run out on each of the days from today (UTC) on.
+    pub async fn expiring_by_day(&self, proof: Proof, days: u16) -> Result<Vec<u64>, Error> {
+        self.operator(proof, Permission::Read).await?;
+        Ok(self.store.expiring_by_day(self.clock.now(), days).await?)
+    }
+}
+
+fn day(at: Timestamp) -> String {
+    at.to_zoned(TimeZone::UTC).strftime("%-d %B %Y").to_string()
+}
