@@ -5,8 +5,6 @@
 //! Everything works without JavaScript; what there is of it makes some things quicker. No page loads anything from
 //! elsewhere, and the content security policy sees to that.
 
-#![allow(dead_code, reason = "pages that use the rest of it are being written")]
-
 mod assets;
 mod attempts;
 mod components;
