@@ -28,6 +28,12 @@ pub(super) struct Sent {
 }
 
 impl Sent {
+    /// Whether what it cannot do without is still missing.
+    pub(super) fn is_blank(&self) -> bool {
+        let missing = if self.own_key() { &self.csr } else { &self.name };
+        missing.trim().is_empty()
+    }
+
     /// Whether its owner made the key and sends a request.
     pub(super) fn own_key(&self) -> bool {
         self.key == "csr"

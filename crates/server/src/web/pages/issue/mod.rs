@@ -100,7 +100,7 @@ async fn preview(visit: Visit, Partly(partly): Partly, Form(sent): Form<Sent>) -
         Err(Refused::Fault(fault)) => return Err(fault),
     };
     // Whoever has typed nothing yet needs no reproach.
-    if sent.name.is_empty() && partly {
+    if partly && sent.is_blank() {
         preview = Preview::empty();
     }
     if partly {
