@@ -1,58 +1,79 @@
-"""A Mosquitto that takes certificates of the CA and nothing else."""
+"""A Mosquitto that asks for certificates, on the files of bundles."""
 
+import contextlib
 import os
-import pathlib
 import signal
 import socket
 import subprocess
 import time
 
-# As long as anything may take on a machine that does something else as well.
+# Debian's package starts as root and changes to a user who cannot read a temporary directory.
+CONFIGURATION = """user root
+per_listener_settings false
+allow_anonymous false
+listener {port} 127.0.0.1
+cafile {server}/ca.crt
+certfile {server}/{name}.crt
+keyfile {server}/{name}.key
+require_certificate true
+use_identity_as_username true
+crlfile {crl}
+"""
 PATIENCE = 20
 
 
-class Mosquitto:
-    def __init__(self, bundle, crl):
-        """`bundle` is the directory of a server's files."""
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        self.conf = pathlib.Path("mosquitto.conf").absolute()
-        self.conf.write_text(
-            f"user root\nallow_anonymous false\nlistener {self.port} 127.0.0.1\ncafile {bundle}/ca.crt\n"
-            f"certfile {bundle}/{bundle.name}.crt\nkeyfile {bundle}/{bundle.name}.key\n"
-            f"crlfile {crl}\nrequire_certificate true\nuse_identity_as_username true\n"
-        )
+def wait_for(what, done):
+    end = time.monotonic() + PATIENCE
+    while not done():
+        assert time.monotonic() < end, f"waited {PATIENCE} s for {what}"
+        time.sleep(0.05)
 
-    def __enter__(self):
-        self.log = open("mosquitto.log", "wb")
-        command = [os.environ["MOSQUITTO"], "-c", self.conf]
-        self.process = subprocess.Popen(command, stdout=self.log, stderr=self.log)
-        self.wait_for("mosquitto to listen", self.listens)
-        return self
 
-    def __exit__(self, *_):
-        self.process.terminate()
-        self.process.wait()
-        self.log.close()
+class Broker:
+    def __init__(self, port, process, crl):
+        self.port = port
+        self.process = process
+        self.crl = crl
 
-    def listens(self):
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
-
-    def reload(self):
+    def install(self, crl):
+        """Puts another list in place, as the broker's configuration says."""
+        new = self.crl.with_suffix(".new")
+        new.write_bytes(crl)
+        new.rename(self.crl)
         self.process.send_signal(signal.SIGHUP)
 
-    def lets_in(self, bundle):
-        """Whether the client of this directory can publish."""
-        files = [f"--cafile={bundle}/ca.crt", f"--cert={bundle}/{bundle.name}.crt", f"--key={bundle}/{bundle.name}.key"]
-        files = [part for one in files for part in one.split("=")]
-        command = [os.environ["MOSQUITTO_PUB"], "-h", "localhost", "-p", str(self.port), *files]
-        topic = ["-t", f"fleet/{bundle.name}/up/hello", "-m", "hello", "-q", "1"]
-        return subprocess.run(command + topic, capture_output=True, timeout=PATIENCE).returncode == 0
+    def takes(self, device):
+        """Whether the device whose bundle lies in this directory can publish."""
+        name = device.name
+        done = subprocess.run(
+            [os.environ["MOSQUITTO_PUB"], "-h", "localhost", "-p", str(self.port), "-q", "1", "-i", name]
+            + ["--cafile", device / "ca.crt", "--cert", device / f"{name}.crt", "--key", device / f"{name}.key"]
+            + ["-t", f"fleet/{name}/hello", "-m", "hello"],
+            capture_output=True,
+            timeout=PATIENCE,
+        )
+        return done.returncode == 0
 
-    def wait_for(self, what, condition):
-        end = time.monotonic() + PATIENCE
-        while not condition():
-            assert time.monotonic() < end, f"waited in vain for {what}"
-            time.sleep(0.1)
+
+def listens(port):
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False
+
+
+@contextlib.contextmanager
+def broker(server, crl):
+    """Runs on the bundle of a server and a file with lists."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    path = server / "mosquitto.conf"
+    path.write_text(CONFIGURATION.format(port=port, server=server, name=server.name, crl=crl))
+    with open(server / "mosquitto.log", "wb") as log:
+        process = subprocess.Popen([os.environ["MOSQUITTO"], "-c", path], stdout=log, stderr=log)
+    try:
+        wait_for("Mosquitto", lambda: listens(port))
+        yield Broker(port, process, crl)
+    finally:
+        process.kill()
+        process.wait()

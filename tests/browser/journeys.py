@@ -7,63 +7,81 @@ import time
 import urllib.parse
 import zipfile
 
-import judge
-from broker import Mosquitto
-from keyboard import Keyboard
-from world import PASSWORD, world
+from playwright.sync_api import Error
 
+import judge
+from broker import broker, wait_for
+from keyboard import Keyboard
+from world import PASSWORD, muster, world
+
+SERVER = "mqtt.example.org"
 DESK = {"width": 1440, "height": 900}
-PICTURES = [("dashboard", "", DESK)]
+PHONE = {"width": 390, "height": 844}
+PICTURES = [
+    ("dashboard", "", DESK),
+    ("issue", "issue", DESK),
+    ("certificates", "certificates", DESK),
+    ("revoke", "revoke?what=site-003", DESK),
+    ("phone", "", PHONE),
+]
 
 
 def first_day(world):
-    """First run from the setup link to a client that talks to a broker, and is shut out once the new CRL is there."""
+    """First run from the setup link to a bundle with which a client connects; then it is revoked and refused."""
     page = world.open()
     world.make_admin(page)
-    broker = issue(page, "localhost", "server", "127.0.0.1")
-    client = issue(page, "site-001", "client")
-    crl = download(page, "revoke/done", "Download crl.pem")
-    with Mosquitto(broker, crl) as mosquitto:
-        assert mosquitto.lets_in(client), "the client is not let in"
-        revoke(page, "site-001")
-        # In the place of the one before.
-        assert download(page, None, "Download crl.pem") == crl
-        mosquitto.reload()
-        mosquitto.wait_for("the revoked client to be shut out", lambda: not mosquitto.lets_in(client))
+    server = bundle(page, SERVER, kind="server", sans="localhost")
+    device = bundle(page, "site-001")
+    other = bundle(page, "site-002")
+    crl = pathlib.Path("crl.pem").absolute()
+    muster("ca", "crl", "--out", crl)
+    with broker(server, crl) as mosquitto:
+        assert mosquitto.takes(device), "a certificate of the GUI does not connect"
+        find_to_revoke(page, "site-001")
+        page.get_by_label("Type the device's name").fill("site-002")
+        page.get_by_role("button", name="Revoke the device").click()
+        page.get_by_text("this is not its name").wait_for()
+        assert muster("cert", "list", "--status", "revoked", "--json").count("site-001") == 0
+        page.get_by_label("Type the device's name").fill("site-001")
+        page.get_by_role("button", name="Revoke the device").click()
+        with page.expect_download() as download:
+            page.get_by_role("link", name="Download crl.pem").click()
+        mosquitto.install(download.value.path().read_bytes())
+        wait_for("the client to be refused", lambda: not mosquitto.takes(device))
+        assert mosquitto.takes(other), "another client is refused as well"
 
 
-def issue(page, name, kind, sans=""):
-    """Fills in the form and unpacks what is downloaded: the directory with the files."""
-    page.goto("issue")
+def bundle(page, name, kind="client", sans=""):
+    """Issues by the form and unpacks what is downloaded."""
+    menu(page, "Issue Certificate")
     page.get_by_label("Site/Device Name").fill(name)
     page.get_by_label("Certificate Type").select_option(kind)
     page.get_by_label("Subject Alternative Names").fill(sans)
     page.get_by_role("button", name="Issue certificate").click()
-    archive = download(page, None, f"Download {name}-certs.zip")
-    with zipfile.ZipFile(archive) as files:
-        files.extractall()
+    with page.expect_download() as download:
+        page.get_by_role("link", name=f"Download {name}-certs.zip").click()
+    return unpack(download.value, name)
+
+
+def unpack(download, name):
+    assert download.suggested_filename == f"{name}-certs.zip", download.suggested_filename
+    with zipfile.ZipFile(download.path()) as archive:
+        assert sorted(archive.namelist()) == sorted(
+            f"{name}/{file}" for file in ("README.txt", "ca.crt", f"{name}.crt", f"{name}.key")
+        )
+        archive.extractall()
     return pathlib.Path(name).absolute()
 
 
-def download(page, path, link):
-    """The file behind a link."""
-    if path:
-        page.goto(path)
-    with page.expect_download() as waiting:
-        page.get_by_role("link", name=link).click()
-    file = pathlib.Path(waiting.value.suggested_filename).absolute()
-    waiting.value.save_as(file)
-    return file
-
-
-def revoke(page, name):
-    """Shuts a device out by typing its name."""
-    page.goto("revoke")
+def find_to_revoke(page, name):
+    menu(page, "Revoke Certificate")
     page.get_by_label("Name or serial number").fill(name)
     page.get_by_role("button", name="Find").click()
-    page.get_by_label("Type the device's name").fill(name)
-    page.get_by_role("button", name="Revoke the device").click()
-    page.get_by_text("Unconfirmed").wait_for()
+
+
+def menu(page, label):
+    page.get_by_role("navigation").get_by_role("link", name=label).click()
+    page.locator("nav a[aria-current=page]", has_text=label).wait_for()
 
 
 def every_page(world):
@@ -74,26 +92,69 @@ def every_page(world):
     page.goto("login")
     judge.look_at(page, "login", world.wrong)
     world.make_admin(page)
+    make_fleet()
     began = time.monotonic()
     texts = 0
     kinds = {}
-    waiting = [world.home]
+    waiting = [(world.home, world.home)]
     while waiting:
-        url = waiting.pop(0)
-        answer = page.context.request.get(url)
-        if "text/html" not in answer.headers.get("content-type", ""):
+        found_on, url = waiting.pop(0)
+        try:
+            answer = page.context.request.get(url)
+        except Error:
+            world.wrong.add(found_on, f"a link to {url}, whose answer breaks off")
             continue
-        where = urllib.parse.urlsplit(url).path
+        if not answer.ok or "text/html" not in answer.headers.get("content-type", ""):
+            continue
         page.goto(url)
-        texts += judge.look_at(page, where, world.wrong)
+        texts += judge.look_at(page, urllib.parse.urlsplit(url).path, world.wrong)
         for link in page.eval_on_selector_all("a[href]", "(all) => all.map((one) => one.href)"):
             link = link.split("#")[0]
             kind = kind_of(link)
             if link.startswith(world.home) and kind not in kinds:
                 kinds[kind] = link
-                waiting.append(link)
+                waiting.append((url, link))
+    texts += answers_to_forms(world, page)
     take_pictures(world, page)
-    print(f"measured: {len(kinds)} kinds of pages, {texts} texts, {time.monotonic() - began:.0f} s")
+    print(f"measured: {len(kinds)} kinds of addresses, {texts} texts, {time.monotonic() - began:.0f} s")
+
+
+def answers_to_forms(world, page):
+    """Pages that no link leads to, and what a form looks like that is refused."""
+    menu(page, "Issue Certificate")
+    page.get_by_label("Site/Device Name").fill("Not a Name")
+    page.get_by_role("button", name="Issue certificate").click()
+    page.locator("[aria-invalid]").first.wait_for()
+    texts = judge.look_at(page, "issue, refused", world.wrong)
+    page.get_by_label("Site/Device Name").fill("site-700")
+    page.get_by_role("button", name="Issue certificate").click()
+    page.get_by_role("link", name="Download site-700-certs.zip").wait_for()
+    texts += judge.look_at(page, "issue, done", world.wrong)
+    find_to_revoke(page, "site-700")
+    texts += judge.look_at(page, "revoke, chosen", world.wrong)
+    page.get_by_label("Type the device's name").fill("site-700")
+    page.get_by_role("button", name="Revoke the device").click()
+    page.get_by_role("link", name="Download crl.pem").wait_for()
+    texts += judge.look_at(page, "revoke, done", world.wrong)
+    page.goto(world.home + "users/ci")
+    page.get_by_role("button", name="Replace the API key").click()
+    page.get_by_role("button", name="Copy", exact=True).wait_for()
+    return texts + judge.look_at(page, "users, a new key", world.wrong)
+
+
+def make_fleet():
+    """Something of everything, so that no page is empty."""
+    muster("cert", "issue", SERVER, "--kind", "server", "--san", "localhost,10.0.80.50", "--out", SERVER)
+    for number in range(1, 9):
+        name = f"site-{number:03}"
+        muster("cert", "issue", name, "--out", name)
+    muster("device", "revoke", "site-002", "--reason", "key-compromise", "--yes")
+    muster("device", "suspend", "site-004")
+    muster("device", "create", "site-900", "--profile", "client", "--note", "a pump by the river")
+    muster("token", "create", "site-900")
+    muster("token", "create", "--wave", "sites-2026", "--count", "1000")
+    muster("user", "create", "ci", "--role", "operator")
+    muster("user", "create", "bob", "--role", "auditor", "--person")
 
 
 def take_pictures(world, page):
@@ -116,7 +177,7 @@ def kind_of(link):
 
 
 def by_keyboard(world):
-    """Logging in without a pointer."""
+    """Logging in, issuing and revoking without a pointer."""
     page = world.open()
     world.make_admin(page)
     page.context.clear_cookies()
@@ -125,27 +186,31 @@ def by_keyboard(world):
     hands.focus("Name").type("alice").focus("Password").type(PASSWORD)
     hands.go("Log in")
     assert page.get_by_role("heading", name="Dashboard").is_visible()
-    hands.go("Issue Certificate").focus("Site/Device Name").type("site-001").go("Issue certificate")
-    assert page.get_by_role("link", name="Download site-001-certs.zip").is_visible()
-    hands.go("Revoke Certificate").focus("Name or serial number").type("site-001").go("Find")
-    hands.focus("Type the device's name").type("site-001").go("Revoke the device")
-    assert page.get_by_text("Unconfirmed").is_visible()
+    hands.go("Issue Certificate")
+    hands.focus("Site/Device Name").type("site-001")
+    hands.go("Issue certificate", "button")
+    with page.expect_download() as download:
+        hands.focus("Download site-001-certs.zip").press()
+    unpack(download.value, "site-001")
+    hands.go("Revoke Certificate")
+    hands.focus("Name or serial number").type("site-001")
+    hands.go("Find")
+    hands.focus("Type the device's name").type("site-001")
+    hands.go("Revoke the device")
+    assert page.get_by_role("link", name="Download crl.pem").is_visible()
 
 
 def without_javascript(world):
-    """Everything that an operator has to do, in a browser that runs no script."""
+    """Issuing and revoking in a browser that runs no script."""
     page = world.open(java_script_enabled=False)
     world.make_admin(page)
-    page.goto("issue")
-    page.get_by_label("Site/Device Name").fill("site-001")
-    page.get_by_role("button", name="Preview").click()
-    page.get_by_text("identify itself to a broker as a client").wait_for()
-    page.get_by_role("button", name="Issue certificate").click()
-    page.get_by_role("link", name="Download site-001-certs.zip").wait_for()
-    page.goto("certificates")
-    page.get_by_role("link", name="site-001").click()
-    page.get_by_text("In force").wait_for()
-    revoke(page, "site-001")
+    bundle(page, "site-001")
+    find_to_revoke(page, "site-001")
+    page.get_by_label("Type the device's name").fill("site-001")
+    page.get_by_role("button", name="Revoke the device").click()
+    assert page.get_by_role("link", name="Download crl.pem").is_visible()
+    menu(page, "All certificates")
+    assert page.get_by_role("row", name="site-001").get_by_text("Revoked").is_visible()
 
 
 def main():

@@ -48,8 +48,8 @@ class Keyboard:
         self.page.keyboard.press(key)
         return self
 
-    def go(self, name):
+    def go(self, name, tag=None):
         """Follows a link or presses a button."""
         with self.page.expect_navigation():
-            self.focus(name).press()
+            self.focus(name, tag).press()
         return self
