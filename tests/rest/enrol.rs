@@ -51,7 +51,12 @@ fn the_same_key_gets_the_same_certificate_and_another_key_none() {
     assert_eq!(first["device"], "site-001");
     let again = door.enrol(&token, "site-001", &key).expect(200, "").json();
     assert_eq!(first["pem"], again["pem"], "a lost answer costs nothing");
-    door.enrol(&token, "site-001", &new_key()).expect(403, "");
+    door.enrol(&token, "site-001", &new_key())
+        .expect(403, "has been used 1 of 1 times (site-001)")
+        .expect(
+            403,
+            &format!("muster token unbind {}", token["id"].as_str().unwrap()),
+        );
     assert_eq!(
         door.muster.json(&["device", "show", "site-001"])["certificates"]
             .as_array()

@@ -15,8 +15,9 @@ use crate::error::{Error, Refusal};
 use crate::operator::Permission;
 use crate::ports::{Change, StoreError, Write};
 
-/// How often a change is prepared anew because the device changed meanwhile.
-const ATTEMPTS: usize = 32;
+/// How often a change is prepared anew because the device changed meanwhile. So many, because a device that is to be shut
+/// out may renew over and over, on many connections, just to be faster.
+const ATTEMPTS: usize = 256;
 
 /// What is to be shut out.
 #[derive(Debug, Clone)]
@@ -40,8 +41,8 @@ pub struct Revocation {
 
 /// How a device and its certificates move.
 struct Move<'a> {
-    /// From the state it is in to the one it shall be in.
-    state: fn(State) -> State,
+    /// From the state it is in to the one it shall be in; `None`: not from there.
+    state: fn(State) -> Option<State>,
     /// Why its certificates are revoked; `None`: they come off hold.
     reason: Option<Reason>,
     action: &'static str,
@@ -73,14 +74,11 @@ impl Ca {
             Target::Device(name) => {
                 caller.demand(Permission::Operate)?;
                 let device = self.known_device(&name).await?;
-                if matches!(device.state, State::Revoked | State::Retired) {
-                    return Err(Error::Conflict(format!(
-                        "{name} is {} already",
-                        device.state.as_str()
-                    )));
-                }
                 let step = Move {
-                    state: |_| State::Revoked,
+                    state: |state| match state {
+                        State::New | State::Active | State::Suspended => Some(State::Revoked),
+                        State::Revoked | State::Retired => None,
+                    },
                     reason: Some(reason),
                     action: "device.revoked",
                     note,
@@ -95,35 +93,25 @@ impl Ca {
     /// Puts a device's certificates on hold. Can be undone with [`Ca::resume`].
     pub async fn suspend(&self, proof: Proof, name: &DeviceName, note: &str) -> Result<Revocation, Error> {
         let (caller, device) = self.operated(proof, name, note).await?;
-        match device.state {
-            State::New | State::Active => {
-                let step = Move {
-                    state: |_| State::Suspended,
-                    reason: Some(Reason::CertificateHold),
-                    action: "device.suspended",
-                    note,
-                    token: None,
-                    writes: Vec::new(),
-                };
-                self.move_device(&caller, device, step).await
-            }
-            State::Suspended | State::Revoked | State::Retired => {
-                Err(Error::Conflict(format!("{name} is {}", device.state.as_str())))
-            }
-        }
+        let step = Move {
+            state: |state| match state {
+                State::New | State::Active => Some(State::Suspended),
+                State::Suspended | State::Revoked | State::Retired => None,
+            },
+            reason: Some(Reason::CertificateHold),
+            action: "device.suspended",
+            note,
+            token: None,
+            writes: Vec::new(),
+        };
+        self.move_device(&caller, device, step).await
     }
 
     /// Takes a device's certificates off hold.
     pub async fn resume(&self, proof: Proof, name: &DeviceName, note: &str) -> Result<Revocation, Error> {
         let (caller, device) = self.operated(proof, name, note).await?;
-        if device.state != State::Suspended {
-            return Err(Error::Conflict(format!(
-                "{name} is {}, not suspended",
-                device.state.as_str()
-            )));
-        }
         let step = Move {
-            state: |_| State::Active,
+            state: |state| (state == State::Suspended).then_some(State::Active),
             reason: None,
             action: "device.resumed",
             note,
@@ -136,11 +124,8 @@ impl Ca {
     /// Takes a device out of service for good; its name stays taken.
     pub async fn retire(&self, proof: Proof, name: &DeviceName, note: &str) -> Result<Revocation, Error> {
         let (caller, device) = self.operated(proof, name, note).await?;
-        if device.state == State::Retired {
-            return Err(Error::Conflict(format!("{name} is retired already")));
-        }
         let step = Move {
-            state: |_| State::Retired,
+            state: |state| (state != State::Retired).then_some(State::Retired),
             reason: Some(Reason::CessationOfOperation),
             action: "device.retired",
             note,
@@ -180,8 +165,8 @@ impl Ca {
         }
         let step = Move {
             state: |state| match state {
-                State::New | State::Active => State::New,
-                out @ (State::Suspended | State::Revoked | State::Retired) => out,
+                State::New | State::Active => Some(State::New),
+                out @ (State::Suspended | State::Revoked | State::Retired) => Some(out),
             },
             reason: Some(Reason::PrivilegeWithdrawn),
             action: "token.unbound",
@@ -231,6 +216,7 @@ impl Ca {
         device.ok_or_else(|| Error::Missing(format!("there is no device {name}")))
     }
 
+    /// A device that renews at the same moment does not keep its certificate: the revocation is prepared anew.
     async fn revoke_certificate(
         &self,
         caller: &Caller,
@@ -238,6 +224,22 @@ impl Ca {
         reason: Reason,
         note: &str,
     ) -> Result<Revocation, Error> {
+        for _ in 0..ATTEMPTS {
+            let certificate = self.revocable(caller, serial).await?;
+            let (change, done) = self.revocation_of(caller, certificate, reason, note).await?;
+            match self.store.commit(change).await {
+                Ok(()) => {
+                    self.tell_of_revocation(caller);
+                    return Ok(done);
+                }
+                Err(StoreError::Changed(_)) => {}
+                Err(other) => return Err(other.into()),
+            }
+        }
+        Err(always_changing(serial))
+    }
+
+    async fn revocable(&self, caller: &Caller, serial: &Serial) -> Result<Certificate, Error> {
         let found = self.store.certificate(serial).await?;
         // A stranger who guesses serial numbers learns nothing that a token would not tell them.
         let certificate = found.ok_or_else(|| {
@@ -255,15 +257,26 @@ impl Ca {
                 serial.decimal()
             )));
         }
+        Ok(certificate)
+    }
+
+    async fn revocation_of(
+        &self,
+        caller: &Caller,
+        certificate: Certificate,
+        reason: Reason,
+        note: &str,
+    ) -> Result<(Change, Revocation), Error> {
         let now = self.clock.now();
         let to = Status::Revoked { at: now, reason };
         // The device's version rises, so that a renewal that is under way is refused and looks again.
         let device = self.known_device(&certificate.device).await?;
+        let subject = audit_subject(&device.name, &certificate.serial);
         let mut touched = vec![certificate];
         if reason == Reason::KeyCompromise {
             let mut others = self.usable(&device.name, now).await?;
             others.retain(|other| {
-                other.key == touched[0].key && other.serial != *serial && moves(other.status, to)
+                other.key == touched[0].key && other.serial != touched[0].serial && moves(other.status, to)
             });
             touched.append(&mut others);
         }
@@ -283,20 +296,16 @@ impl Ca {
                 expires: token.expires,
             });
         }
-        let subject = audit_subject(&device.name, serial);
-        let serials: Vec<_> = touched
-            .into_iter()
-            .map(|certificate| certificate.serial)
-            .collect();
+        let serials = touched.into_iter().map(|certificate| certificate.serial);
+        let serials: Vec<_> = serials.collect();
         let detail = act_detail(Some(reason), note, &serials[1..]);
         let act = caller.act(now, "certificate.revoked", subject, detail);
-        self.store.commit(Change { writes, act }).await?;
-        self.tell_of_revocation(caller);
-        Ok(Revocation {
+        let done = Revocation {
             device: device.name,
             serials,
             at: now,
-        })
+        };
+        Ok((Change { writes, act }, done))
     }
 
     /// A device's certificates that are of some use: unexpired, or not yet too old to be renewed.
@@ -314,6 +323,10 @@ impl Ca {
         step: Move<'_>,
     ) -> Result<Revocation, Error> {
         for _ in 0..ATTEMPTS {
+            // Asked each time: what was resumed or suspended meanwhile may be moved, what was revoked may not.
+            let state = (step.state)(device.state).ok_or_else(|| {
+                Error::Conflict(format!("the device {} is {}", device.name, device.state.as_str()))
+            })?;
             let now = self.clock.now();
             let to = step
                 .reason
@@ -321,7 +334,7 @@ impl Ca {
             let mut touched = self.usable(&device.name, now).await?;
             touched.retain(|certificate| moves(certificate.status, to));
             let next = Device {
-                state: (step.state)(device.state),
+                state,
                 version: device.version + 1,
                 ..device.clone()
             };
@@ -348,14 +361,17 @@ impl Ca {
                         at: now,
                     });
                 }
-                Err(StoreError::Changed(_)) => device = self.known_device(&device.name).await?,
+                Err(StoreError::Changed(what)) => {
+                    let before = device.version;
+                    device = self.known_device(&device.name).await?;
+                    if device.version == before {
+                        return Err(StoreError::Changed(what).into());
+                    }
+                }
                 Err(other) => return Err(other.into()),
             }
         }
-        Err(Error::Conflict(format!(
-            "{} changes all the time; ask again",
-            device.name
-        )))
+        Err(always_changing(&device.name))
     }
 
     /// Operators may; a device may revoke its own; a provisioner's token names the one serial number it is good for, of a
@@ -387,6 +403,10 @@ impl Ca {
         self.revocations.fetch_add(1, Ordering::SeqCst);
         self.revoked.notify(usize::MAX);
     }
+}
+
+fn always_changing(what: &dyn std::fmt::Display) -> Error {
+    Error::Conflict(format!("{what} changes all the time; ask again"))
 }
 
 /// Whether a device's move takes this certificate along: what is on hold can be freed or revoked, what is revoked stays.

@@ -209,6 +209,8 @@ pub(crate) fn decide(
     accept_csr(csr, &name, profile).map_err(part(About::Request))?;
     accept_state(facts.device, &name).map_err(|why| part(About::Name)(why.into()))?;
     let key = csr.public_key();
+    // Whoever comes with a token that is used up needs to hear that, and not that the name lives with another key.
+    let right = right(caller, facts.device)?;
     if !may_replace(caller) {
         refuse_second_key(facts, &name, key)?;
     }
@@ -225,7 +227,7 @@ pub(crate) fn decide(
         not_before,
         not_after,
         how: how(caller),
-        right: right(caller, facts.device)?,
+        right,
         superseded,
     })
 }
@@ -496,7 +498,11 @@ fn right(caller: &Caller, device: Option<&Device>) -> Result<Right, Refusal> {
                 "the enrolment token has been used {} of {} times{name}",
                 token.used, token.uses
             ))
-            .fix("ask for a new one"))
+            .fix(format!(
+                "ask for a new one; if it was not this device that used it, an operator takes that back with: \
+                 muster token unbind {} NAME",
+                token.id
+            )))
         }
         Who::Enrolment(token) => Ok(Right::Bind {
             token: token.id.clone(),
