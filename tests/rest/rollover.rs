@@ -1,5 +1,6 @@
 //! The next issuing CA: start, activate, finish.
 
+use crate::begin::{P256, foreign_ca};
 use crate::common::https::Https;
 use crate::common::{Muster, wait_for};
 use crate::{openssl, without_server};
@@ -197,4 +198,30 @@ fn what_is_revoked_holds_up_the_end_as_what_lives_does() {
         assert!(said.contains("live until"), "{said}");
         muster.run(&["device", "revoke", "site-001", "--yes"]);
     }
+}
+
+#[test]
+fn no_two_issuing_cas_bear_one_name() {
+    let muster = Muster::stopped(&[]);
+    if foreign_ca(&muster, P256, P256).is_none() {
+        return;
+    }
+    // One that went on elsewhere to its second issuing CA, which is the first here.
+    let request = "[req]\nprompt = no\ndistinguished_name = dn\n[dn]\nCN = Elsewhere-Root Issuing CA 2\n";
+    std::fs::write(muster.path().join("second.cnf"), request).unwrap();
+    openssl(
+        &muster,
+        "req -new -config second.cnf -key issuing.key -out issuing.csr",
+    );
+    let sign =
+        "x509 -req -in issuing.csr -CA root.crt -CAkey root.key -set_serial 9 -days 1800 -extfile ca.ext";
+    openssl(&muster, &format!("{sign} -out issuing.crt"));
+    let certificates = ["--root-cert", "root.crt", "--issuing-cert", "issuing.crt"];
+    let keys = ["--root-key", "root.key", "--issuing-key", "issuing.key"];
+    muster.ok(&[&["init", "--yes"][..], &certificates, &keys].concat());
+    let next = muster.json(&["ca", "rollover", "start"]);
+    assert_eq!(next["subject"], "Elsewhere-Root Issuing CA 3");
+    muster.ok(&["ca", "rollover", "activate"]);
+    issue(&muster, "site-001", "30d");
+    verifies(&muster, "site-001");
 }

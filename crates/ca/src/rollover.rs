@@ -4,14 +4,14 @@ use muster_pki::name;
 
 use crate::Ca;
 use crate::audit::Act;
-use crate::authority::{Generation, ROOT, Stage};
+use crate::authority::{Authority, Generation, ROOT, Stage};
 use crate::device::DeviceName;
 use crate::enrol::who::{Caller, Proof, Purpose};
 use crate::error::{Error, Refusal};
 use crate::operator::Permission;
 use crate::ports::{Change, Crl, Signer, Write};
 use crate::queries::LISTENER;
-use crate::setup::{Import, check_name};
+use crate::setup::{Import, check_name, issuing_name};
 
 impl Ca {
     /// Makes the next issuing CA below the same root, on standby: published, so that brokers learn to trust it before it
@@ -37,17 +37,11 @@ impl Ca {
                     waiting.number
                 )));
             }
-            let last = loaded
-                .record
-                .generations
-                .iter()
-                .map(|generation| generation.number)
-                .max()
-                .unwrap_or(ROOT);
+            let display = display_name(&root_name(loaded.root.subject()?));
             (
                 loaded.record.root()?.clone(),
-                last + 1,
-                display_name(&root_name(loaded.root.subject()?)),
+                next_number(&loaded.record, &display)?,
+                display,
             )
         };
         // The root signs its list first: a secret that does not open its key shows before another key is made.
@@ -254,6 +248,23 @@ impl Ca {
         caller.demand(Permission::Administer)?;
         Ok(caller)
     }
+}
+
+/// The number of the next issuing CA: the next that is free and whose name no other bears, as one that was imported may.
+/// Verifiers find issuers and CRLs by name.
+fn next_number(authority: &Authority, display: &str) -> Result<u32, Error> {
+    let certificates = authority.generations.iter().map(Generation::parsed);
+    let certificates = certificates.collect::<Result<Vec<_>, _>>()?;
+    let names: Vec<_> = certificates
+        .iter()
+        .filter_map(|certificate| certificate.common_name())
+        .collect();
+    let numbers = authority.generations.iter().map(|generation| generation.number);
+    let mut next = numbers.max().unwrap_or(ROOT) + 1;
+    while names.contains(&issuing_name(display, next)) {
+        next += 1;
+    }
+    Ok(next)
 }
 
 /// The root's common name without what [`Ca::found`] puts behind it.

@@ -211,7 +211,7 @@ impl Ca {
             .as_deref()
             .ok_or_else(|| Refusal::new("the root's key is not here"))?;
         let (key_name, key) = new_key(&*self.signer, &format!("{authority}-issuing-{number}")).await?;
-        let common_name = format!("{display} Issuing CA {number}");
+        let common_name = issuing_name(display, number);
         let serial = self.serial(now)?;
         let template = Template {
             serial: serial.as_bytes(),
@@ -292,6 +292,11 @@ impl Ca {
             created: now,
         })
     }
+}
+
+/// The common name of an issuing CA.
+pub(crate) fn issuing_name(display: &str, number: u32) -> String {
+    format!("{display} Issuing CA {number}")
 }
 
 /// An act of the authority itself.
