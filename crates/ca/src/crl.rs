@@ -103,14 +103,16 @@ impl Ca {
         Ok(all)
     }
 
-    /// When the next list must be made if nothing is revoked before.
+    /// When the next list must be made if nothing is revoked before. At once if the clock was set back to before a list
+    /// begins: verifiers refuse everybody by such a list.
     pub fn next_crl_due(&self) -> Timestamp {
         let now = self.clock.now();
         let lists = self.crls.load();
-        let due = lists
-            .values()
-            .filter(|crl| crl.generation != ROOT)
-            .map(|crl| crl.this_update + BACKDATE + RENEW_AFTER);
+        let lists = lists.values().filter(|crl| crl.generation != ROOT);
+        let due = lists.map(|crl| match crl.this_update {
+            begins if begins > now => now,
+            begins => begins + BACKDATE + RENEW_AFTER,
+        });
         due.min().unwrap_or(now)
     }
 
@@ -147,7 +149,16 @@ impl Ca {
                 found.insert((authority, generation), Arc::new(crl));
             }
         }
-        self.crls.store(Arc::new(found));
+        // What was published since it was read here is newer.
+        self.crls.rcu(|there| {
+            let mut newest = found.clone();
+            for (place, crl) in &mut newest {
+                if let Some(published) = there.get(place).filter(|there| there.number > crl.number) {
+                    crl.clone_from(published);
+                }
+            }
+            newest
+        });
         Ok(())
     }
 

@@ -39,6 +39,7 @@ pub struct Ca {
     pub(crate) settings: Settings,
     pub(crate) state: ArcSwap<State>,
     pub(crate) crls: ArcSwap<HashMap<(String, u32), Arc<Crl>>>,
+    reloads: AtomicU64,
     last_serial: AtomicU64,
     pub(crate) last_crl: AtomicU64,
     /// Rises with every revocation; a CRL made at an older count is out of date.
@@ -49,6 +50,8 @@ pub struct Ca {
 
 /// What is read at start and after each change by an administrator.
 pub(crate) struct State {
+    /// Which reload read it.
+    turn: u64,
     pub(crate) authorities: Vec<LoadedAuthority>,
     pub(crate) provisioners: Vec<Arc<LoadedProvisioner>>,
 }
@@ -80,7 +83,7 @@ pub(crate) struct LoadedIssuer {
 
 impl Ca {
     pub(crate) async fn assemble(parts: crate::Parts) -> Result<Self, Error> {
-        let state = State::load(&*parts.store, &parts.settings).await?;
+        let state = State::load(&*parts.store, &parts.settings, 0).await?;
         let ca = Self {
             store: parts.store,
             signer: parts.signer,
@@ -89,6 +92,7 @@ impl Ca {
             settings: parts.settings,
             state: ArcSwap::from_pointee(state),
             crls: ArcSwap::default(),
+            reloads: AtomicU64::new(0),
             last_serial: AtomicU64::new(0),
             last_crl: AtomicU64::new(0),
             revocations: AtomicU64::new(0),
@@ -99,9 +103,14 @@ impl Ca {
         Ok(ca)
     }
 
+    /// Of two that overlap, the one that began later has read what both changed, and stays.
     pub(crate) async fn reload(&self) -> Result<(), Error> {
-        self.state
-            .store(Arc::new(State::load(&*self.store, &self.settings).await?));
+        let turn = self.reloads.fetch_add(1, Ordering::SeqCst) + 1;
+        let read = Arc::new(State::load(&*self.store, &self.settings, turn).await?);
+        self.state.rcu(|there| {
+            let newer = if there.turn > turn { there } else { &read };
+            newer.clone()
+        });
         Ok(())
     }
 
@@ -144,10 +153,11 @@ impl Ca {
 }
 
 impl State {
-    async fn load(store: &dyn Store, settings: &Settings) -> Result<Self, Error> {
+    async fn load(store: &dyn Store, settings: &Settings, turn: u64) -> Result<Self, Error> {
         let authorities = store.authorities().await?;
         let provisioners = store.provisioners().await?;
         Ok(Self {
+            turn,
             authorities: authorities
                 .into_iter()
                 .map(|record| LoadedAuthority::new(record, settings))

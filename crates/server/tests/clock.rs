@@ -1,0 +1,61 @@
+//! A clock that is set back, as it is when a machine has started with a wrong one.
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
+mod common;
+
+use std::sync::{Arc, Mutex};
+
+use common::RealEntropy;
+use jiff::{SignedDuration, Timestamp};
+use muster_backends::signer::file::FileSigner;
+use muster_backends::store::sqlite::SqliteStore;
+use muster_ca::ports::Clock;
+use muster_ca::profile::Profiles;
+use muster_ca::setup::Founding;
+use muster_ca::{Ca, Parts, Settings};
+
+struct HandSet(Mutex<Timestamp>);
+
+impl Clock for HandSet {
+    fn now(&self) -> Timestamp {
+        *self.0.lock().unwrap()
+    }
+}
+
+#[tokio::test]
+async fn a_list_that_begins_in_the_future_is_made_anew_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let start: Timestamp = "2030-01-01T00:00:00Z".parse().unwrap();
+    let clock = Arc::new(HandSet(Mutex::new(start)));
+    let secret = || b"a passphrase of a test".to_vec().into();
+    let parts = Parts {
+        store: Arc::new(SqliteStore::create(&dir.path().join("muster.db"), [7; 16]).unwrap()),
+        signer: Arc::new(FileSigner::open(&dir.path().join("keys"), secret()).unwrap()),
+        clock: clock.clone(),
+        entropy: Arc::new(RealEntropy),
+        settings: Settings {
+            dns: vec!["localhost".into()],
+            public_url: None,
+            profiles: Profiles::new(&Default::default()).unwrap(),
+        },
+    };
+    let founding = Founding {
+        name: "Test",
+        provisioner: "iot-devices",
+        password: "0123456789abcdefghijklmnop",
+        root_signer: &FileSigner::open(&dir.path().join("root"), secret()).unwrap(),
+        import: None,
+    };
+    let ca = Ca::found(parts, founding).await.unwrap();
+    let day = SignedDuration::from_hours(24);
+    assert_eq!(ca.next_crl_due(), start + day);
+    let early = ca.crl("default", 1).unwrap();
+
+    *clock.0.lock().unwrap() = start - day;
+    assert!(early.this_update > ca.now());
+    assert_eq!(ca.next_crl_due(), ca.now());
+    ca.refresh_crls().await.unwrap();
+    let late = ca.crl("default", 1).unwrap();
+    assert!(late.this_update < ca.now() && late.number > early.number);
+    assert_eq!(ca.next_crl_due(), ca.now() + day);
+}
