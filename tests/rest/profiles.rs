@@ -37,7 +37,8 @@ fn every_mistake_is_told_at_once_with_its_key() {
     configure(
         &muster,
         "[profile.sensor]\nkeys = [\"p257\", \"dsa\"]\nsans = [\"dns:\", \"ip:10.0.0.0/99\", \"host:x\"]\n\
-         pointers = [\"ocsp\"]\nmin = \"never\"\n[profile.server]\nkeys = [\"ed25519\"]\n[profile.none]\nkeys = []\n",
+         pointers = [\"ocsp\"]\nmin = \"never\"\n[profile.server]\nkeys = [\"ed25519\"]\n[profile.none]\nkeys = []\n\
+         [profile.\"a b\"]\n[profile.\"\"]\n",
     );
     let said = muster.exits(2, &["ca", "profile"]);
     for words in [
@@ -50,6 +51,8 @@ fn every_mistake_is_told_at_once_with_its_key() {
         "profile.sensor.min",
         "profile.server.keys: an Ed25519 key",
         "profile.none.keys",
+        "profile.\"a b\": a profile is called",
+        "profile.\"\": a profile is called",
     ] {
         assert!(said.contains(words), "{words} is not in: {said}");
     }

@@ -136,3 +136,20 @@ fn a_client_is_not_called_as_the_ca_is() {
     fleet.muster.exits(3, &["device", "show", "localhost"]);
     fleet.sign("site-001", &new_key()).expect(201, "");
 }
+
+#[test]
+fn what_the_audit_log_tells_is_json_whatever_a_provisioner_is_called() {
+    let fleet = Fleet::start("");
+    let name = r#"of "the site""#;
+    let sites = add(&fleet, name, &[]);
+    fleet
+        .sign_with(&sites.token("site-001"), "site-001", &new_key())
+        .expect(201, "");
+    let log = fleet.muster.json(&["audit", "list"]);
+    let mut entries = log["items"].as_array().unwrap().iter();
+    let issued = entries
+        .find(|entry| entry["action"] == "certificate.issued")
+        .unwrap();
+    let detail: Value = serde_json::from_str(issued["detail"].as_str().unwrap()).unwrap();
+    assert_eq!(detail["how"], format!("step:{name}"));
+}

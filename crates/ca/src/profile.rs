@@ -106,6 +106,11 @@ impl Profile {
 
     fn from_raw(name: &str, raw: &RawProfile) -> Result<Self, Vec<String>> {
         let mut mistakes = Vec::new();
+        if !is_name(name) {
+            mistakes.push(format!(
+                "profile.{name:?}: a profile is called by 1 to 32 letters, digits, '-' and '_'"
+            ));
+        }
         let base = raw.base.as_deref().unwrap_or(if Kind::parse(name).is_some() {
             name
         } else {
@@ -327,6 +332,12 @@ impl Profile {
         }
         Ok(())
     }
+}
+
+/// Names of profiles stand in certificates' records, in commands and on pages.
+fn is_name(text: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+    (1..=32).contains(&text.len()) && text.bytes().all(allowed)
 }
 
 /// What the field's TLS stacks can use; Mbed TLS cannot parse a server certificate with an Ed25519 key at all.

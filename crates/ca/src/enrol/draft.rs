@@ -99,7 +99,7 @@ impl Draft {
             more.push_str(&format!(r#","superseded":["{}"]"#, superseded.join(r#"",""#)));
         }
         format!(
-            r#"{{"profile":"{}","how":"{}","not_after":"{}"{more}}}"#,
+            r#"{{"profile":{},"how":{},"not_after":"{}"{more}}}"#,
             json_text(&self.certificate.profile),
             json_text(&self.certificate.how),
             self.certificate.not_after
@@ -145,6 +145,5 @@ fn whole(at: Timestamp) -> Timestamp {
 }
 
 fn json_text(text: &str) -> String {
-    let quoted = serde_json::Value::from(text).to_string();
-    quoted.trim_matches('"').to_owned()
+    serde_json::Value::from(text).to_string()
 }
