@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use muster_backends::lock::DirLock;
+use muster_backends::lock::{DirLock, LockError};
 use muster_backends::signer::file::FileSigner;
 use muster_backends::store::sqlite::{OpenError, SqliteStore};
 use muster_ca::ports::{Signer, SignerError, Store};
@@ -401,7 +401,11 @@ fn refuse_foreign_owner(data: &Path) -> Result<(), Failure> {
 
 fn lock(data: &Path) -> Result<DirLock, Failure> {
     DirLock::acquire(data).map_err(|why| {
-        Failure::failed(format!("{}: {why}", data.display())).fix("wait for it to end, or stop it")
+        let failure = Failure::failed(format!("{}: {why}", data.display()));
+        match why {
+            LockError::Busy { .. } => failure.fix("wait for it to end, or stop it"),
+            LockError::Failed(_) => failure,
+        }
     })
 }
 

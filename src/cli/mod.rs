@@ -19,7 +19,7 @@ mod token;
 mod user;
 
 use std::ffi::OsString;
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -152,7 +152,10 @@ async fn dispatch(cli: Cli, voice: Voice) -> Result<Exit, Failure> {
         Command::Audit(command) => audit::run(common, voice, command).await,
         Command::User(command) => user::run(common, voice, command).await,
         Command::Completion { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "muster", &mut std::io::stdout());
+            // It cannot write to what may be closed: it does not expect to fail.
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "muster", &mut script);
+            std::io::stdout().write_all(&script)?;
             Ok(Exit::Ok)
         }
         Command::Man => {

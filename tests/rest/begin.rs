@@ -428,3 +428,17 @@ fn help_version_completion_and_manual_need_no_ca() {
         );
     }
 }
+
+#[test]
+fn what_cannot_be_written_is_an_error_and_not_a_defect() {
+    for args in [&["completion", "bash"][..], &["man"]] {
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let done = std::process::Command::new(MUSTER)
+            .args(args)
+            .stdout(full)
+            .output();
+        let done = done.unwrap();
+        assert_eq!(done.status.code(), Some(1), "{args:?}: {}", text(&done.stderr));
+        assert!(text(&done.stderr).starts_with("error:"), "{}", text(&done.stderr));
+    }
+}
