@@ -1,5 +1,6 @@
 //! Configuration: defaults < `muster.toml` < environment < flags. Every mistake is reported at once.
 
+mod pick;
 pub(crate) mod web;
 
 use std::collections::BTreeMap;
@@ -11,6 +12,7 @@ use muster_ca::profile::{Profiles, RawProfile};
 use muster_pki::name::San;
 use serde::{Deserialize, Serialize};
 
+use self::pick::{Picker, Said};
 use crate::cli::report::Failure;
 
 /// The file inside the data directory.
@@ -126,56 +128,74 @@ impl Config {
             mistakes.push(why);
             RawFile::default()
         });
-        let first = |flag: Option<String>, variables: &[&str], file: Option<String>, default: &str| {
-            flag.or_else(|| variables.iter().find_map(|name| variable(name)))
-                .or(file)
-                .unwrap_or_else(|| default.into())
+        let mut picker = Picker::default();
+        let mut first = |key, flag: &Option<String>, variables: &[&str], file, default: &str| {
+            let said = Said {
+                flag: flag.clone(),
+                variables,
+                file,
+                default,
+            };
+            picker.pick(key, said)
         };
         let name = first(
-            flags.name.clone(),
+            "name",
+            &flags.name,
             &["MUSTER_NAME", "DOCKER_STEPCA_INIT_NAME"],
             file.name,
             "Muster",
         );
         let provisioner = first(
-            flags.provisioner.clone(),
+            "provisioner",
+            &flags.provisioner,
             &["MUSTER_PROVISIONER", "DOCKER_STEPCA_INIT_PROVISIONER_NAME"],
             file.provisioner,
             "iot-devices",
         );
         let listen = first(
-            flags.listen.clone(),
+            "listen",
+            &flags.listen,
             &["MUSTER_LISTEN"],
             file.listen,
             "0.0.0.0:9000",
         );
         let public = first(
-            flags.public_listen.clone(),
+            "public_listen",
+            &flags.public_listen,
             &["MUSTER_PUBLIC_LISTEN"],
             file.public_listen,
             "0.0.0.0:9080",
         );
         let public_url = first(
-            flags.public_url.clone(),
+            "public_url",
+            &flags.public_url,
             &["MUSTER_PUBLIC_URL"],
             file.public_url,
             "",
         );
-        let dns = names(flags, file.dns, &mut mistakes);
+        let path = |path: &PathBuf| path.to_string_lossy().into_owned();
+        let passphrase_file = first(
+            "passphrase_file",
+            &flags.passphrase_file.as_ref().map(path),
+            &["MUSTER_PASSPHRASE_FILE"],
+            file.passphrase_file.as_ref().map(path),
+            "",
+        );
+        let dns = names(flags, file.dns, &mut picker, &mut mistakes);
         let listen = address("listen", &listen, &mut mistakes);
         let public_listen = address("public_listen", &public, &mut mistakes);
         let public_url = check_public_url(&public_url, &mut mistakes);
         let profiles = Profiles::new(&file.profile)
             .map_err(|more| mistakes.extend(more))
             .ok();
-        let web = web::check(
-            file.web,
-            flags.web_listen.clone(),
+        let known = web::Known {
             data,
-            &name,
-            &dns,
-            &mut mistakes,
-        );
+            name: &name,
+            dns: &dns,
+            api_port: listen.map_or(0, |address| address.port()),
+        };
+        let flag = flags.web_listen.clone();
+        let web = web::check(file.web, flag, &known, picker, &mut mistakes);
         match (listen, public_listen, profiles, web) {
             (Some(listen), Some(public_listen), Some(profiles), Some(web)) if mistakes.is_empty() => {
                 Ok(Self {
@@ -185,11 +205,7 @@ impl Config {
                     provisioner,
                     listen,
                     public_listen,
-                    passphrase_file: flags
-                        .passphrase_file
-                        .clone()
-                        .or_else(|| variable("MUSTER_PASSPHRASE_FILE").map(PathBuf::from))
-                        .or(file.passphrase_file),
+                    passphrase_file: (!passphrase_file.is_empty()).then(|| PathBuf::from(passphrase_file)),
                     settings: Settings {
                         dns,
                         public_url,
@@ -324,17 +340,14 @@ fn parse(text: &str) -> Result<RawFile, String> {
     })
 }
 
-fn names(flags: &Flags, file: Option<Vec<String>>, mistakes: &mut Vec<String>) -> Vec<String> {
-    let listed = |text: String| text.split(',').map(|name| name.trim().to_owned()).collect();
-    let names: Vec<String> = if flags.dns.is_empty() {
-        variable("MUSTER_DNS")
-            .or_else(|| variable("DOCKER_STEPCA_INIT_DNS_NAMES"))
-            .map(listed)
-            .or(file)
-            .unwrap_or_else(|| vec!["localhost".into(), "127.0.0.1".into()])
-    } else {
-        flags.dns.clone()
-    };
+fn names(
+    flags: &Flags,
+    file: Option<Vec<String>>,
+    picker: &mut Picker,
+    mistakes: &mut Vec<String>,
+) -> Vec<String> {
+    let variables = ["MUSTER_DNS", "DOCKER_STEPCA_INIT_DNS_NAMES"];
+    let names = picker.list("dns", &flags.dns, &variables, file, "localhost,127.0.0.1");
     for name in &names {
         if !matches!(San::parse(name), Ok(San::Dns(_) | San::Ip(_))) {
             mistakes.push(format!("dns: {name:?} is neither a host name nor an address"));

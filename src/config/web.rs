@@ -6,6 +6,7 @@ use std::path::Path;
 use muster_pki::name::San;
 use serde::Deserialize;
 
+use super::pick::{Picker, Said};
 use super::{address, variable};
 
 /// `[web]` of `muster.toml`.
@@ -43,26 +44,63 @@ pub(crate) struct Web {
     pub(crate) settings: muster_server::web::Settings,
 }
 
-/// Checks it; `dns` are names that the GUI goes by, too.
+/// What the rest of the configuration says that the GUI wants to know.
+pub(super) struct Known<'a> {
+    pub(super) data: &'a Path,
+    pub(super) name: &'a str,
+    /// Names that the GUI goes by, too.
+    pub(super) dns: &'a [String],
+    pub(super) api_port: u16,
+}
+
+/// Checks it; `picker` has the rest of what is configured.
 pub(super) fn check(
     raw: RawWeb,
     flag: Option<String>,
-    data: &Path,
-    name: &str,
-    dns: &[String],
+    known: &Known<'_>,
+    mut picker: Picker,
     mistakes: &mut Vec<String>,
 ) -> Option<Web> {
-    let listen = flag
-        .or_else(|| variable("MUSTER_WEB_LISTEN"))
-        .or(raw.listen)
-        .unwrap_or_else(|| LISTEN.into());
-    let base_path = variable("MUSTER_WEB_BASE_PATH")
-        .or(raw.base_path)
-        .unwrap_or_else(|| "/".into());
-    let hosts = listed("MUSTER_WEB_HOSTS").or(raw.hosts).unwrap_or_default();
-    let proxies = listed("MUSTER_WEB_TRUSTED_PROXIES")
-        .or(raw.trusted_proxies)
-        .unwrap_or_default();
+    let listen = picker.pick(
+        "web.listen",
+        Said {
+            flag,
+            variables: &["MUSTER_WEB_LISTEN"],
+            file: raw.listen,
+            default: LISTEN,
+        },
+    );
+    let base_path = picker.pick(
+        "web.base_path",
+        Said {
+            flag: None,
+            variables: &["MUSTER_WEB_BASE_PATH"],
+            file: raw.base_path,
+            default: "/",
+        },
+    );
+    let hosts = picker.list("web.hosts", &[], &["MUSTER_WEB_HOSTS"], raw.hosts, "");
+    let variables = ["MUSTER_WEB_TRUSTED_PROXIES"];
+    let proxies = picker.list("web.trusted_proxies", &[], &variables, raw.trusted_proxies, "");
+    let mut in_file = |key, file: Option<String>, default: &str| {
+        let said = Said {
+            flag: None,
+            variables: &[],
+            file,
+            default,
+        };
+        picker.pick(key, said)
+    };
+    let revoke_limit = in_file(
+        "web.revoke_limit",
+        raw.revoke_limit.map(|limit| limit.to_string()),
+        &REVOKE_LIMIT.to_string(),
+    );
+    let second_operator = in_file(
+        "web.second_operator",
+        raw.second_operator.map(|second| second.to_string()),
+        "false",
+    );
     let mut told = Vec::new();
     let listen = address("web.listen", &listen, &mut told);
     check_base_path(&base_path, &mut told);
@@ -93,25 +131,32 @@ pub(super) fn check(
     Some(Web {
         listen,
         settings: muster_server::web::Settings {
-            name: name.to_owned(),
+            name: known.name.to_owned(),
+            ca_url: ca_url(known.dns, known.api_port),
             base_path,
-            hosts: dns.iter().chain(&hosts).cloned().collect(),
+            hosts: known.dns.iter().chain(&hosts).cloned().collect(),
             trusted_proxies,
-            revoke_limit: raw.revoke_limit.unwrap_or(REVOKE_LIMIT),
-            second_operator: raw.second_operator.unwrap_or(false),
-            setup_link: data.join(crate::assemble::SETUP_LINK),
+            revoke_limit: revoke_limit.parse().unwrap_or(REVOKE_LIMIT),
+            second_operator: second_operator == "true",
+            setup_link: known.data.join(crate::assemble::SETUP_LINK),
+            data: known.data.to_owned(),
+            configured: picker.picked,
         },
     })
+}
+
+/// Where clients reach the CA API: under the first of its names.
+fn ca_url(dns: &[String], port: u16) -> String {
+    let host = dns.first().map_or("localhost", String::as_str);
+    match host.parse::<std::net::Ipv6Addr>() {
+        Ok(address) => format!("https://[{address}]:{port}"),
+        Err(_) => format!("https://{host}:{port}"),
+    }
 }
 
 /// The password of the operator `admin`, for the first run.
 pub(crate) fn first_password() -> Option<zeroize::Zeroizing<String>> {
     variable("PKI_PASSWORD").map(zeroize::Zeroizing::new)
-}
-
-fn listed(name: &str) -> Option<Vec<String>> {
-    let text = variable(name)?;
-    Some(text.split(',').map(|one| one.trim().to_owned()).collect())
 }
 
 /// It goes into every link, cookie and redirect, so it holds nothing that would have to be escaped.

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use muster_pki::crl::Reason;
 
 use crate::device::DeviceName;
+use crate::enrol::draft::backdate;
 
 /// A serial number: 1 to 20 octets as encoded in DER.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -152,14 +153,25 @@ pub struct Certificate {
 
 impl Certificate {
     /// The id of the enrolment token that it was asked for with.
-    pub(crate) fn enrolment_token(&self) -> Option<&str> {
+    pub fn enrolment_token(&self) -> Option<&str> {
         self.how.strip_prefix("token:")
+    }
+
+    /// When it is due for renewal: at two thirds of its life.
+    pub fn renewal_due(&self) -> Timestamp {
+        renewal_due(self.not_before, self.not_after)
     }
 
     /// Not revoked, and within its validity.
     pub fn is_living(&self, now: Timestamp) -> bool {
         self.status == Status::Active && now <= self.not_after
     }
+}
+
+/// When a certificate of this validity is due for renewal. The time that it was backdated by does not count.
+pub(crate) fn renewal_due(not_before: Timestamp, not_after: Timestamp) -> Timestamp {
+    let start = not_before + backdate(not_before, not_after);
+    start + not_after.duration_since(start) * 2 / 3
 }
 
 #[cfg(test)]

@@ -6,9 +6,9 @@ use muster_pki::key::KeyKind;
 use crate::Ca;
 use crate::audit::Entry;
 use crate::authority::{Authority, Stage};
-use crate::certificate::{Certificate, Serial};
+use crate::certificate::{Certificate, Serial, renewal_due};
 use crate::device::{Device, DeviceName};
-use crate::enrol::draft::{Draft, backdate};
+use crate::enrol::draft::Draft;
 use crate::enrol::who::Proof;
 use crate::enrol::{Issued, may};
 use crate::error::Error;
@@ -184,10 +184,7 @@ impl Ca {
     /// When the first living certificate is due for renewal: at two thirds of its life.
     pub async fn first_renewal_due(&self) -> Result<Option<Timestamp>, Error> {
         let first = self.store.first_to_expire(self.clock.now()).await?;
-        Ok(first.map(|(not_before, not_after)| {
-            let start = not_before + backdate(not_before, not_after);
-            start + not_after.duration_since(start) * 2 / 3
-        }))
+        Ok(first.map(|(not_before, not_after)| renewal_due(not_before, not_after)))
     }
 
     /// Whether the store can be written, the key used, and the lists are fresh.

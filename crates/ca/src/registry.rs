@@ -1,14 +1,16 @@
 //! What operators register: devices, enrolment tokens and provisioners.
 
+use std::collections::BTreeSet;
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use muster_pki::key::sha256;
 use zeroize::Zeroizing;
 
 use crate::Ca;
 use crate::device::{Device, DeviceName, State};
-use crate::enrol::who::Proof;
+use crate::enrol::who::{Caller, Proof};
 use crate::error::Error;
 use crate::operator::Permission;
 use crate::ports::{Change, StoreError, Write};
@@ -17,6 +19,9 @@ use crate::token::{EnrolmentToken, MAX_USES};
 
 /// The longest that an enrolment token may live.
 const LONGEST_TOKEN: SignedDuration = SignedDuration::from_hours(366 * 24);
+
+/// The most names for which tokens are made at once.
+pub const MAX_LIST: usize = 1000;
 
 /// What an enrolment token is to be good for.
 #[derive(Debug, Clone)]
@@ -90,6 +95,59 @@ impl Ca {
         wish: TokenWish,
     ) -> Result<(EnrolmentToken, Zeroizing<String>), Error> {
         let caller = self.operator(proof, Permission::Operate).await?;
+        let now = self.clock.now();
+        let (token, secret) = self.draw_token(&caller, wish, now)?;
+        let detail =
+            serde_json::json!({ "uses": token.uses, "expires": token.expires.to_string() }).to_string();
+        let act = caller.act(now, "token.created", token.id.clone(), detail);
+        let writes = vec![Write::Token(token.clone())];
+        self.store.commit(Change { writes, act }).await?;
+        Ok((token, secret))
+    }
+
+    /// Makes an enrolment token of its own for each of 1 to [`MAX_LIST`] devices; all of them or none.
+    pub async fn create_tokens(
+        &self,
+        proof: Proof,
+        devices: Vec<DeviceName>,
+        wish: TokenWish,
+    ) -> Result<Vec<(EnrolmentToken, Zeroizing<String>)>, Error> {
+        let caller = self.operator(proof, Permission::Operate).await?;
+        if devices.is_empty() || devices.len() > MAX_LIST {
+            return Err(Error::Bad(format!("a list has 1 to {MAX_LIST} names")));
+        }
+        let mut seen = BTreeSet::new();
+        if let Some(twice) = devices.iter().find(|name| !seen.insert(*name)) {
+            return Err(Error::Bad(format!("{twice} stands in the list twice")));
+        }
+        let now = self.clock.now();
+        let draw = |device| {
+            let wish = TokenWish {
+                device: Some(device),
+                uses: 1,
+                ..wish.clone()
+            };
+            self.draw_token(&caller, wish, now)
+        };
+        let made: Vec<_> = devices.into_iter().map(draw).collect::<Result<_, _>>()?;
+        let ids: Vec<_> = made.iter().map(|(token, _)| token.id.as_str()).collect();
+        let detail = serde_json::json!({ "tokens": ids }).to_string();
+        let act = caller.act(now, "token.created", wish.wave, detail);
+        let writes = made.iter().map(|(token, _)| Write::Token(token.clone()));
+        let change = Change {
+            writes: writes.collect(),
+            act,
+        };
+        self.store.commit(change).await?;
+        Ok(made)
+    }
+
+    fn draw_token(
+        &self,
+        caller: &Caller,
+        wish: TokenWish,
+        now: Timestamp,
+    ) -> Result<(EnrolmentToken, Zeroizing<String>), Error> {
         let profile = self.settings.profiles.get(&wish.profile)?;
         if wish.uses == 0 || wish.uses > MAX_USES || (wish.device.is_some() && wish.uses != 1) {
             return Err(Error::Bad(format!(
@@ -106,7 +164,6 @@ impl Ca {
                 "a token lives for more than nothing and at most 366 days".into(),
             ));
         }
-        let now = self.clock.now();
         let secret = self.secret("mt_");
         let token = EnrolmentToken {
             id: self.serial(now)?.hex()[..26].to_owned(),
@@ -121,15 +178,6 @@ impl Ca {
             withdrawn: None,
             by: caller.name(),
         };
-        let detail =
-            serde_json::json!({ "uses": token.uses, "expires": token.expires.to_string() }).to_string();
-        let act = caller.act(now, "token.created", token.id.clone(), detail);
-        self.store
-            .commit(Change {
-                writes: vec![Write::Token(token.clone())],
-                act,
-            })
-            .await?;
         Ok((token, secret))
     }
 
@@ -186,6 +234,11 @@ impl Ca {
             .await?;
         self.reload().await?;
         Ok(provisioner)
+    }
+
+    /// A password that nobody can guess: 256 random bits. It is kept nowhere.
+    pub fn new_password(&self) -> Zeroizing<String> {
+        self.secret("")
     }
 
     /// Removes a provisioner; its tokens are refused from now on.

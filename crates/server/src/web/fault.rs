@@ -54,6 +54,14 @@ impl Fault {
         self
     }
 
+    /// What is wrong and what would help, beside a field.
+    pub(crate) fn in_one_line(&self) -> String {
+        match &self.fix {
+            Some(fix) => format!("{}; {fix}", self.message),
+            None => self.message.clone(),
+        }
+    }
+
     /// Whether mending the form would help: then the message belongs beside it.
     pub(crate) fn is_of_the_form(&self) -> bool {
         [

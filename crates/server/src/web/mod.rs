@@ -9,13 +9,16 @@ mod assets;
 mod attempts;
 mod components;
 mod cookie;
+mod export;
 mod fault;
 mod form;
 mod frame;
 mod gate;
 mod handout;
+mod health;
 mod origin;
 mod pages;
+mod query;
 mod route;
 mod settings;
 mod visit;
@@ -32,17 +35,22 @@ use self::attempts::Attempts;
 use self::handout::Handouts;
 pub use self::route::{Method, Needs};
 use self::route::{Page, Route};
-pub use self::settings::Settings;
+pub use self::settings::{Configured, Settings};
 use crate::{Edge, shell};
 
 /// Every page, in the order of the menu.
 const PAGES: &[Page] = &[
     pages::dashboard::PAGE,
+    pages::devices::PAGE,
+    pages::tokens::PAGE,
     pages::issue::PAGE,
     pages::certificates::PAGE,
     pages::revoke::PAGE,
+    pages::authority::PAGE,
+    pages::profiles::PAGE,
     pages::users::PAGE,
     pages::account::PAGE,
+    pages::settings::PAGE,
     pages::login::PAGE,
     pages::setup::PAGE,
     pages::theme::PAGE,

@@ -10,6 +10,8 @@ use ipnet::IpNet;
 pub struct Settings {
     /// The authority's name, for people.
     pub name: String,
+    /// Where clients reach the CA API, such as `https://ca.example.org:9000`.
+    pub ca_url: String,
     /// Where the pages lie, as the browser sees it; begins and ends with a slash.
     pub base_path: String,
     /// Names under which browsers reach it, beside this machine's own: requests for others are refused.
@@ -22,6 +24,21 @@ pub struct Settings {
     pub second_operator: bool,
     /// The file with the setup link, which is removed when it has been used.
     pub setup_link: PathBuf,
+    /// The data directory.
+    pub data: PathBuf,
+    /// What is in force, for who wants to see it; no secrets.
+    pub configured: Vec<Configured>,
+}
+
+/// A key of the configuration as it is in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Configured {
+    /// Its name, as `muster.toml` has it.
+    pub key: &'static str,
+    /// Its value; a list has commas between its entries.
+    pub value: String,
+    /// From where it came: `default`, `muster.toml`, `flag`, or a variable's name.
+    pub origin: String,
 }
 
 impl Settings {
@@ -51,12 +68,15 @@ mod tests {
     fn only_known_names_are_answered() {
         let settings = Settings {
             name: "Test".into(),
+            ca_url: String::new(),
             base_path: "/".into(),
             hosts: vec!["ca.example.org".into(), "fd00::1".into()],
             trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
             revoke_limit: 10,
             second_operator: false,
             setup_link: PathBuf::new(),
+            data: PathBuf::new(),
+            configured: Vec::new(),
         };
         for host in [
             "localhost",

@@ -120,12 +120,19 @@ impl Server {
         let ca = Arc::new(Ca::open(parts(store)).await.unwrap());
         let settings = muster_server::web::Settings {
             name: "Test <CA>".into(),
+            ca_url: "https://ca.example.org:9000".into(),
             base_path: base_path.into(),
             hosts: vec!["ca.example.org".into()],
             trusted_proxies: vec!["127.0.0.2/32".parse().unwrap()],
             revoke_limit: 2,
             second_operator: true,
             setup_link: dir.path().join("setup-link"),
+            data: dir.path().to_owned(),
+            configured: vec![muster_server::web::Configured {
+                key: "public_url",
+                value: "http://<b>.example.org".into(),
+                origin: "MUSTER_PUBLIC_URL".into(),
+            }],
         };
         let web = TcpListener::bind(listen).await.unwrap();
         Self::serve(dir, ca, issuer, web, settings).await
@@ -240,6 +247,16 @@ impl Server {
             request.as_bytes(),
         )
         .await
+    }
+
+    /// The next issuing CA, on standby; the root's key is at hand as it is with the server stopped.
+    pub async fn start_rollover(&self) {
+        let secret = b"a passphrase of a test".to_vec().into();
+        let root = FileSigner::open(&self.path("root"), secret).unwrap();
+        let ca = self.edge.ca();
+        ca.start_rollover(browser::local(), "default", &root)
+            .await
+            .unwrap();
     }
 
     pub fn token(&self, subject: &str, purpose: &str) -> String {

@@ -1,11 +1,16 @@
 //! The pages. Each file has one, with its template beside it; `web::PAGES` lists them.
 
 pub(super) mod account;
+pub(super) mod authority;
 pub(super) mod certificates;
 pub(super) mod dashboard;
+pub(super) mod devices;
 pub(super) mod issue;
 pub(super) mod login;
+pub(super) mod profiles;
 pub(super) mod revoke;
+pub(super) mod settings;
 pub(super) mod setup;
 pub(super) mod theme;
+pub(super) mod tokens;
 pub(super) mod users;

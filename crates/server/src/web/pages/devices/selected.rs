@@ -1,0 +1,142 @@
+//! The same done to several devices at once: first what it would do, in numbers; then, with the count typed, doing it.
+
+use askama::Template;
+use axum::routing::post;
+use http::StatusCode;
+use muster_ca::device::DeviceName;
+use muster_ca::operator::Permission;
+
+use super::act::{self, Act};
+use crate::web::components::{Field, Icon, Lines, quoted};
+use crate::web::fault::Fault;
+use crate::web::form::Form;
+use crate::web::frame::Frame;
+use crate::web::route::Route;
+use crate::web::visit::{Answer, Visit, html_with};
+
+pub(super) const SEND: Route = Route::post("devices/-/selected", Permission::Operate, || post(send));
+
+/// As many as the longest page has.
+const MOST: usize = 500;
+
+#[derive(Template)]
+#[template(path = "pages/devices/selected.html")]
+struct Selected {
+    frame: Frame,
+    act: &'static Act,
+    names: Vec<String>,
+    consequences: Vec<String>,
+    reason: Option<Field>,
+    note: Field,
+    count: Field,
+    lines: Lines,
+}
+
+/// A form whose names come more than once.
+struct Sent(Vec<(String, String)>);
+
+impl Sent {
+    fn get(&self, name: &str) -> Option<&str> {
+        let mut found = self.0.iter().filter(|(known, _)| known == name);
+        found.next().map(|(_, value)| value.trim())
+    }
+
+    fn names(&self) -> Result<Vec<DeviceName>, Fault> {
+        let named = self.0.iter().filter(|(known, _)| known == "name");
+        let names: Result<std::collections::BTreeSet<_>, _> =
+            named.map(|(_, value)| DeviceName::parse(value)).collect();
+        let names = names.map_err(muster_ca::Error::from)?;
+        if names.is_empty() || names.len() > MOST {
+            let why = format!("tick 1 to {MOST} devices first");
+            return Err(Fault::new(StatusCode::BAD_REQUEST, &why));
+        }
+        Ok(names.into_iter().collect())
+    }
+}
+
+async fn send(visit: Visit, Form(sent): Form<Vec<(String, String)>>) -> Answer {
+    let sent = Sent(sent);
+    let act = Act::parse(sent.get("act").unwrap_or_default())?;
+    let names = sent.names()?;
+    let certificates = rehearse(&visit, act, &names).await?;
+    let Some(count) = sent.get("count") else {
+        return page(&visit, act, &names, certificates, &sent, None);
+    };
+    if count.parse() != Ok(names.len()) {
+        let why = format!("{} devices are chosen, so nothing was done", names.len());
+        return page(&visit, act, &names, certificates, &sent, Some(&why));
+    }
+    let words = (
+        sent.get("reason").unwrap_or("unspecified"),
+        sent.get("note").unwrap_or_default(),
+    );
+    muster_pki::crl::Reason::parse(words.0)?;
+    let mut refused = Vec::new();
+    for name in &names {
+        if let Err(why) = act.run(&visit, visit.proof(), name, words).await {
+            refused.push(format!("{name}: {}", Fault::from(why).message));
+        }
+    }
+    let done = names.len() - refused.len();
+    if refused.is_empty() {
+        let devices = if done == 1 { "device" } else { "devices" };
+        let say = format!("{}: {done} {devices}. No broker has confirmed it yet.", act.label);
+        return Ok(visit.go_and_say("devices", &say));
+    }
+    // Each stands for itself, so those that could be done are done.
+    let why = format!("done to {done} of {}; not to {}", names.len(), refused.join("; "));
+    Err(Fault::new(StatusCode::CONFLICT, &why))
+}
+
+/// How many certificates it would touch. One device to which it cannot be done is told before anything is.
+async fn rehearse(visit: &Visit, act: &Act, names: &[DeviceName]) -> Result<usize, Fault> {
+    let mut certificates = 0;
+    for name in names {
+        let done = act.run(visit, visit.rehearsal(), name, ("unspecified", ""));
+        certificates += done.await?;
+    }
+    let settings = visit.web().settings();
+    if act.danger && settings.second_operator && certificates > settings.revoke_limit {
+        let why = format!("{certificates} certificates at once need a second operator");
+        return Err(Fault::new(StatusCode::FORBIDDEN, &why)
+            .fix("revoke them under All certificates, where another operator agrees; then the devices a few at a time"));
+    }
+    Ok(certificates)
+}
+
+fn page(
+    visit: &Visit,
+    act: &'static Act,
+    names: &[DeviceName],
+    certificates: usize,
+    sent: &Sent,
+    refusal: Option<&str>,
+) -> Answer {
+    let status = match refusal {
+        Some(_) => StatusCode::UNPROCESSABLE_ENTITY,
+        None => StatusCode::OK,
+    };
+    let all: Vec<_> = names.iter().map(|name| quoted(name.as_str())).collect();
+    let cli = format!(
+        "for name in {}; do muster device {} $name --yes; done",
+        all.join(" "),
+        act.verb
+    );
+    html_with(
+        status,
+        &Selected {
+            frame: visit.frame(&format!("{} several devices", act.label)),
+            act,
+            consequences: act.consequences(names.len(), certificates),
+            reason: (act.verb == "revoke").then(|| act::reason(sent.get("reason").unwrap_or_default())),
+            note: act::note(sent.get("note").unwrap_or_default()),
+            count: Field::text("count", "Type how many devices that are")
+                .required()
+                .refused(refusal)
+                .with("inputmode", "numeric")
+                .with("autocomplete", "off"),
+            names: names.iter().map(ToString::to_string).collect(),
+            lines: Lines::new("selected", &cli, &format!("POST /devices/NAME/{}", act.verb)),
+        },
+    )
+}

@@ -1,0 +1,114 @@
+//! One device: how it is in one line, what can be done about it, its certificates, what was done to it.
+
+use askama::Template;
+use axum::extract::Path;
+use axum::routing::get;
+use muster_ca::certificate::Certificate;
+use muster_ca::device::{Device, DeviceName, State};
+use muster_ca::operator::Permission;
+use muster_ca::ports::CertificatePage;
+
+use super::act::Act;
+use crate::web::components::{Badge, Icon, Lines, When};
+use crate::web::frame::Frame;
+use crate::web::health::{Health, revoked_since};
+use crate::web::pages::certificates::view;
+use crate::web::route::Route;
+use crate::web::visit::{Answer, Visit, html};
+
+pub(super) const SHOW: Route = Route::get("devices/{name}", Permission::Read, || get(show));
+
+/// How many certificates are shown; the list of all certificates has the others.
+const SHOWN: usize = 10;
+
+struct Paper {
+    serial: String,
+    grouped: String,
+    badge: Badge,
+    issued: When,
+    until: When,
+    how: String,
+    /// The enrolment token that it was asked for with.
+    token: Option<String>,
+}
+
+#[derive(Template)]
+#[template(path = "pages/devices/show.html")]
+struct Show {
+    frame: Frame,
+    may_operate: bool,
+    device: Device,
+    health: Health,
+    date: Option<(&'static str, When)>,
+    since: Option<When>,
+    acts: Vec<&'static Act>,
+    papers: Vec<Paper>,
+    more: bool,
+    created: When,
+    lines: Lines,
+}
+
+async fn show(visit: Visit, Path(name): Path<String>) -> Answer {
+    let name = DeviceName::restored(name);
+    let (ca, now) = (visit.ca(), visit.now());
+    let device = ca.device(visit.proof(), &name).await?;
+    let living = ca.certificates_of(visit.proof(), &name, now).await?;
+    let page = CertificatePage {
+        device: Some(name.clone()),
+        now,
+        limit: SHOWN + 1,
+        ..CertificatePage::default()
+    };
+    let newest = ca.certificates(visit.proof(), page).await?;
+    let health = Health::of(&device, &living, now);
+    let shut_out = !matches!(device.state, State::New | State::Active);
+    let since = newest
+        .iter()
+        .filter_map(|(_, certificate)| revoked_since(certificate))
+        .max();
+    let plain = format!("muster device show {name}");
+    let own = DeviceName::parse(name.as_str()).is_err();
+    html(&Show {
+        frame: visit.frame(name.as_str()),
+        may_operate: visit.may(Permission::Operate) && !own,
+        date: health.date(now),
+        since: since.filter(|_| shut_out).map(When::long),
+        acts: Act::of(device.state).collect(),
+        more: newest.len() > SHOWN,
+        papers: newest
+            .iter()
+            .take(SHOWN)
+            .map(|(_, one)| paper(one, now))
+            .collect(),
+        created: When::date(device.created),
+        lines: Lines::new("device", &plain, &format!("GET /devices/{name}")),
+        health,
+        device,
+    })
+}
+
+fn paper(certificate: &Certificate, now: jiff::Timestamp) -> Paper {
+    Paper {
+        serial: certificate.serial.hex(),
+        grouped: view::grouped(&certificate.serial),
+        badge: view::status(certificate, now),
+        issued: When::relative(certificate.not_before, now),
+        until: When::relative(certificate.not_after, now),
+        how: how(&certificate.how),
+        token: certificate.enrolment_token().map(str::to_owned),
+    }
+}
+
+/// How a certificate was asked for, for people.
+fn how(word: &str) -> String {
+    match word.split_once(':') {
+        Some(("token", _)) => "enrolment token".into(),
+        Some(("step", provisioner)) => format!("step, with the provisioner {provisioner}"),
+        _ => match word {
+            "renewal" => "renewed by the device".into(),
+            "operator" => "by an operator".into(),
+            "listener" => "by Muster itself".into(),
+            other => other.to_owned(),
+        },
+    }
+}

@@ -1,0 +1,35 @@
+//! One enrolment token: how far it is used, and what can be done about it.
+
+use askama::Template;
+use axum::extract::Path;
+use axum::routing::get;
+use muster_ca::operator::Permission;
+
+use super::{Row, known};
+use crate::web::components::{Icon, Lines};
+use crate::web::frame::Frame;
+use crate::web::route::Route;
+use crate::web::visit::{Answer, Visit, html};
+
+pub(super) const SHOW: Route = Route::get("tokens/{id}", Permission::Read, || get(show));
+
+#[derive(Template)]
+#[template(path = "pages/tokens/show.html")]
+struct Show {
+    frame: Frame,
+    may_operate: bool,
+    row: Row,
+    device: Option<String>,
+    lines: Lines,
+}
+
+async fn show(visit: Visit, Path(id): Path<String>) -> Answer {
+    let token = known(&visit, &id).await?;
+    html(&Show {
+        frame: visit.frame("Enrolment token"),
+        may_operate: visit.may(Permission::Operate),
+        row: Row::of(&token, visit.now()),
+        device: token.device.map(|device| device.to_string()),
+        lines: Lines::new("token", "muster token list", "GET /tokens"),
+    })
+}

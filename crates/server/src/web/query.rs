@@ -1,0 +1,103 @@
+//! What the address of a list says: how it is filtered, which columns it has, where the page begins.
+
+use axum::extract::FromRequestParts;
+use axum::extract::rejection::QueryRejection;
+use http::request::Parts;
+
+use super::Web;
+use super::fault::Fault;
+use super::form::escape;
+
+/// The parameters of a list's address. One that the page does not know changes nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Filters(Vec<(String, String)>);
+
+/// Where a page begins is good for one filter only.
+const CURSOR: &str = "after";
+
+impl Filters {
+    /// The value of a parameter; empty is as good as none.
+    pub(crate) fn get(&self, name: &str) -> &str {
+        self.all(name).next().unwrap_or_default()
+    }
+
+    /// Every value of a parameter that may come more than once.
+    pub(crate) fn all(&self, name: &str) -> impl Iterator<Item = &str> {
+        let named = self.0.iter().filter(move |(known, _)| known == name);
+        named
+            .map(|(_, value)| value.trim())
+            .filter(|value| !value.is_empty())
+    }
+
+    /// What a number says, within bounds; `usual` if there is none.
+    pub(crate) fn number(&self, name: &str, usual: usize, most: usize) -> usize {
+        self.get(name).parse().unwrap_or(usual).clamp(1, most)
+    }
+
+    /// Every parameter but these and the cursor, for a form that adds them.
+    pub(crate) fn without(&self, names: &[&str]) -> Vec<(String, String)> {
+        let others = self
+            .0
+            .iter()
+            .filter(|(name, _)| name != CURSOR && !names.contains(&name.as_str()));
+        others.cloned().collect()
+    }
+
+    /// The query with one parameter as given; without it, if it is empty. The cursor goes, unless it is the parameter.
+    pub(crate) fn with(&self, name: &str, value: &str) -> String {
+        let mut pairs = self.without(&[name]);
+        if !value.is_empty() {
+            pairs.push((name.to_owned(), value.to_owned()));
+        }
+        let pairs: Vec<_> = pairs
+            .iter()
+            .filter(|(_, value)| !value.is_empty())
+            .map(|(name, value)| format!("{}={}", escape(name), escape(value)))
+            .collect();
+        if pairs.is_empty() {
+            return String::new();
+        }
+        format!("?{}", pairs.join("&"))
+    }
+}
+
+impl FromRequestParts<Web> for Filters {
+    type Rejection = Fault;
+
+    async fn from_request_parts(parts: &mut Parts, web: &Web) -> Result<Self, Fault> {
+        let read: Result<axum::extract::Query<_>, QueryRejection> =
+            axum::extract::Query::from_request_parts(parts, web).await;
+        read.map(|axum::extract::Query(pairs)| Self(pairs))
+            .map_err(|why| Fault::new(why.status(), &why.body_text()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_keeps_what_it_does_not_change() {
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let filters = Filters(vec![
+            pair("q", " a&b "),
+            pair("state", ""),
+            pair("show", "one"),
+            pair("show", "two"),
+            pair("after", "x"),
+            pair("limit", "9999"),
+        ]);
+        assert_eq!((filters.get("q"), filters.get("state")), ("a&b", ""));
+        assert_eq!(filters.all("show").collect::<Vec<_>>(), ["one", "two"]);
+        assert_eq!(
+            (filters.number("limit", 50, 500), filters.number("q", 50, 500)),
+            (500, 50)
+        );
+        assert_eq!(filters.with("q", ""), "?show=one&show=two&limit=9999");
+        assert_eq!(
+            filters.with("after", "z"),
+            "?q=%20a%26b%20&show=one&show=two&limit=9999&after=z"
+        );
+        assert_eq!(Filters::default().with("q", ""), "");
+    }
+}

@@ -1,0 +1,180 @@
+//! CA Settings, profiles and settings in the GUI.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail")]
+
+mod common;
+
+use common::browser::{Browser, PASSWORD, local};
+use muster_ca::operator::Role;
+use muster_pki::cert::Certificate;
+use muster_pki::pem;
+
+#[tokio::test]
+async fn what_everybody_needs_of_the_authority_is_on_one_page() {
+    let (mut browser, server) = Browser::and_server().await;
+    browser.log_in("admin", PASSWORD).await;
+    let root = Certificate::from_der(&server.root).unwrap();
+    let fingerprint: String = root
+        .fingerprint()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let page = browser.get("/ca").await.text();
+    let bootstrap =
+        format!("step ca bootstrap --ca-url https://ca.example.org:9000 --fingerprint {fingerprint}");
+    assert!(page.contains(&bootstrap), "{page}");
+    assert!(page.contains("<em>signs</em>") && page.contains("role=\"img\"") && page.contains("iot-devices"));
+    assert!(page.contains("muster ca rollover start --authority default"));
+
+    let file = browser.get("/ca/certificates/default-root.pem").await;
+    assert_eq!(pem::decode(pem::CERTIFICATE, &file.text()).unwrap(), server.root);
+    let named = "attachment; filename=\"default-root.pem\"";
+    assert_eq!(file.header("content-disposition"), Some(named));
+    let file = browser.get("/ca/certificates/default-root.crt").await;
+    assert_eq!(file.body, server.root);
+    let issuing = browser.get("/ca/certificates/default-1.crt").await;
+    assert_eq!(
+        Certificate::from_der(&issuing.body).unwrap().issuer().unwrap(),
+        root.subject().unwrap()
+    );
+    assert_eq!(browser.get("/ca/lists/default-1.crl").await.status, 200);
+    assert!(
+        browser
+            .get("/ca/lists/default-1.pem")
+            .await
+            .text()
+            .contains("BEGIN X509 CRL")
+    );
+    for path in [
+        "/ca/certificates/nobody-1.pem",
+        "/ca/certificates/default-1.key",
+        "/ca/lists/default-9.crl",
+    ] {
+        assert_eq!(browser.get(path).await.status, 404, "{path}");
+    }
+    server.finish().await;
+}
+
+#[tokio::test]
+async fn a_roll_over_goes_on_where_it_can() {
+    let (mut browser, server) = Browser::and_server().await;
+    browser.log_in("admin", PASSWORD).await;
+    for step in ["activate", "finish"] {
+        let path = format!("/ca/rollover/default/{step}");
+        assert_eq!(browser.get(&path).await.status, 409, "nothing stands by");
+        assert_eq!(browser.post(&path, "").await.status, 409);
+    }
+    assert_eq!(browser.post("/ca/rollover/default/start", "").await.status, 404);
+    server.start_rollover().await;
+    let page = browser.get("/ca").await.text();
+    assert!(page.contains("Generation 2 stands by"), "{page}");
+    let form = browser.get("/ca/rollover/default/activate").await;
+    assert_eq!(form.status, 200);
+    assert!(
+        browser.get("/ca").await.text().contains("Generation 2 stands by"),
+        "looking changes nothing"
+    );
+    let done = browser.post("/ca/rollover/default/activate", "").await;
+    assert_eq!((done.status, done.header("location")), (303, Some("/ca")));
+    assert!(
+        browser
+            .get("/ca")
+            .await
+            .text()
+            .contains("Generation 1 is retiring")
+    );
+    server.finish().await;
+}
+
+#[tokio::test]
+async fn a_provisioner_comes_with_a_password_and_goes_by_its_name() {
+    let (mut browser, server) = Browser::and_server().await;
+    browser.log_in("admin", PASSWORD).await;
+    let bad = browser
+        .post("/ca/provisioners/-/new", "name=makers&profile=nothing")
+        .await;
+    assert_eq!(bad.status, 422);
+    let bad = browser
+        .post("/ca/provisioners/-/new", "name=makers&names=Site+*")
+        .await;
+    assert_eq!(bad.status, 422);
+    assert_eq!(server.edge.ca().provisioners().len(), 2);
+    let sent = "name=makers&profile=client&names=site-*,+hub-*";
+    let made = browser.post("/ca/provisioners/-/new", sent).await;
+    assert_eq!(
+        (made.status, made.header("cache-control")),
+        (200, Some("no-store"))
+    );
+    let page = made.text();
+    let password = page
+        .split("id=\"password\" tabindex=\"0\">")
+        .nth(1)
+        .unwrap()
+        .split('<')
+        .next()
+        .unwrap();
+    assert!(password.len() >= 43, "{password}");
+    let record = server.edge.ca().provisioners().pop().unwrap();
+    assert_eq!((record.name.as_str(), record.may_replace), ("makers", false));
+    assert_eq!(
+        (record.profiles, record.names),
+        (vec!["client".to_owned()], vec!["site-*".into(), "hub-*".into()])
+    );
+    assert!(!browser.get("/ca").await.text().contains(password));
+
+    let wrong = browser
+        .post("/ca/provisioners/-/remove", "name=makers&confirm=maker")
+        .await;
+    assert!(wrong.status == 422 && wrong.text().contains("this is not makers"));
+    let done = browser
+        .post("/ca/provisioners/-/remove", "name=makers&confirm=makers")
+        .await;
+    assert_eq!(done.header("location"), Some("/ca"));
+    assert_eq!(server.edge.ca().provisioners().len(), 2);
+    assert_eq!(
+        browser.get("/ca/provisioners/-/remove?name=makers").await.status,
+        404
+    );
+    server.finish().await;
+}
+
+#[tokio::test]
+async fn an_operator_looks_at_the_authority_and_changes_nothing() {
+    let (mut browser, server) = Browser::and_server().await;
+    let ca = server.edge.ca();
+    ca.add_operator(local(), "olga", Role::Operator).await.unwrap();
+    ca.set_password(local(), "olga", PASSWORD).await.unwrap();
+    browser.log_in("olga", PASSWORD).await;
+    let page = browser.get("/ca").await.text();
+    assert!(
+        page.contains("olga") && !page.contains("provisioners/-/"),
+        "{page}"
+    );
+    let sent = browser.post("/ca/provisioners/-/new", "name=makers").await;
+    assert_eq!(sent.status, 403);
+    server.finish().await;
+}
+
+#[tokio::test]
+async fn profiles_and_settings_are_there_to_read() {
+    let (mut browser, server) = Browser::and_server().await;
+    let ca = server.edge.ca();
+    ca.add_operator(local(), "eve", Role::Viewer).await.unwrap();
+    ca.set_password(local(), "eve", PASSWORD).await.unwrap();
+    browser.log_in("eve", PASSWORD).await;
+    let profiles = browser.get("/profiles").await.text();
+    for words in [
+        "id=\"client\"",
+        "30d",
+        "5m to 366d",
+        "RSA of 2048 bits or more",
+        "[profile.broker]",
+    ] {
+        assert!(profiles.contains(words), "{words}: {profiles}");
+    }
+    assert!(profiles.contains("none until public_url is set; then the revocation list"));
+    let settings = browser.get("/settings").await.text();
+    assert!(settings.contains("http://&#60;b&#62;.example.org") && settings.contains("MUSTER_PUBLIC_URL"));
+    assert!(settings.contains("certificates carry no CRL pointer"));
+    assert!(!settings.contains("<form method=\"post\" action=\"/settings"));
+    server.finish().await;
+}
