@@ -17,13 +17,7 @@ from world import PASSWORD, muster, world
 SERVER = "mqtt.example.org"
 DESK = {"width": 1440, "height": 900}
 PHONE = {"width": 390, "height": 844}
-PICTURES = [
-    ("dashboard", "", DESK),
-    ("issue", "issue", DESK),
-    ("certificates", "certificates", DESK),
-    ("revoke", "revoke?what=site-003", DESK),
-    ("phone", "", PHONE),
-]
+PICTURES = [("dashboard", "", DESK), ("issue", "issue", DESK), ("devices", "devices", DESK), ("phone", "", PHONE)]
 
 
 def first_day(world):
@@ -104,6 +98,8 @@ def every_page(world):
         except Error:
             world.wrong.add(found_on, f"a link to {url}, whose answer breaks off")
             continue
+        if not answer.ok:
+            world.wrong.add(found_on, f"a link to {url}, which answers {answer.status}")
         if not answer.ok or "text/html" not in answer.headers.get("content-type", ""):
             continue
         page.goto(url)

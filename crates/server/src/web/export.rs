@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::HeaderValue;
 use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
+use http_body_util::BodyExt;
 use http_body_util::channel::{Channel, Sender};
 use muster_ca::Error;
 
@@ -49,7 +50,8 @@ where
         Format::Csv => ("text/csv; charset=utf-8", "csv"),
         Format::Json => ("application/json", "json"),
     };
-    Ok((file_headers(media_type, stem, extension), Body::new(body)).into_response())
+    // Compressing asks once more after the end.
+    Ok((file_headers(media_type, stem, extension), Body::new(body.fuse())).into_response())
 }
 
 /// What makes a browser save an answer under a name. `stem` is ours, so it needs no quoting.
