@@ -193,6 +193,8 @@ impl Config {
             name: &name,
             dns: &dns,
             api_port: listen.map_or(0, |address| address.port()),
+            public_port: public_listen.map_or(0, |address| address.port()),
+            public_url: public_url.as_deref(),
         };
         let flag = flags.web_listen.clone();
         let web = web::check(file.web, flag, &known, picker, &mut mistakes);

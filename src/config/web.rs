@@ -51,6 +51,8 @@ pub(super) struct Known<'a> {
     /// Names that the GUI goes by, too.
     pub(super) dns: &'a [String],
     pub(super) api_port: u16,
+    pub(super) public_port: u16,
+    pub(super) public_url: Option<&'a str>,
 }
 
 /// Checks it; `picker` has the rest of what is configured.
@@ -132,7 +134,11 @@ pub(super) fn check(
         listen,
         settings: muster_server::web::Settings {
             name: known.name.to_owned(),
-            ca_url: ca_url(known.dns, known.api_port),
+            ca_url: url("https", known.dns, known.api_port),
+            public_url: match known.public_url {
+                Some(public) => public.to_owned(),
+                None => url("http", known.dns, known.public_port),
+            },
             base_path,
             hosts: known.dns.iter().chain(&hosts).cloned().collect(),
             trusted_proxies,
@@ -145,12 +151,12 @@ pub(super) fn check(
     })
 }
 
-/// Where clients reach the CA API: under the first of its names.
-fn ca_url(dns: &[String], port: u16) -> String {
+/// A port under the first of the CA's names.
+fn url(scheme: &str, dns: &[String], port: u16) -> String {
     let host = dns.first().map_or("localhost", String::as_str);
     match host.parse::<std::net::Ipv6Addr>() {
-        Ok(address) => format!("https://[{address}]:{port}"),
-        Err(_) => format!("https://{host}:{port}"),
+        Ok(address) => format!("{scheme}://[{address}]:{port}"),
+        Err(_) => format!("{scheme}://{host}:{port}"),
     }
 }
 

@@ -24,6 +24,7 @@ async fn what_everybody_needs_of_the_authority_is_on_one_page() {
     assert!(page.contains(&bootstrap), "{page}");
     assert!(page.contains("<em>signs</em>") && page.contains("role=\"img\"") && page.contains("iot-devices"));
     assert!(page.contains("muster ca rollover start --authority default"));
+    assert!(page.contains("root_ca.crt http://ca.example.org:9080/ca/default-root.pem"));
 
     let file = browser.get("/ca/certificates/default-root.pem").await;
     assert_eq!(pem::decode(pem::CERTIFICATE, &file.text()).unwrap(), server.root);

@@ -12,6 +12,8 @@ pub struct Settings {
     pub name: String,
     /// Where clients reach the CA API, such as `https://ca.example.org:9000`.
     pub ca_url: String,
+    /// Where they reach the public listener, as far as this machine can know.
+    pub public_url: String,
     /// Where the pages lie, as the browser sees it; begins and ends with a slash.
     pub base_path: String,
     /// Names under which browsers reach it, beside this machine's own: requests for others are refused.
@@ -69,6 +71,7 @@ mod tests {
         let settings = Settings {
             name: "Test".into(),
             ca_url: String::new(),
+            public_url: String::new(),
             base_path: "/".into(),
             hosts: vec!["ca.example.org".into(), "fd00::1".into()],
             trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],

@@ -121,6 +121,7 @@ impl Server {
         let settings = muster_server::web::Settings {
             name: "Test <CA>".into(),
             ca_url: "https://ca.example.org:9000".into(),
+            public_url: "http://ca.example.org:9080".into(),
             base_path: base_path.into(),
             hosts: vec!["ca.example.org".into()],
             trusted_proxies: vec!["127.0.0.2/32".parse().unwrap()],

@@ -15,6 +15,7 @@ use crate::web::components::{Badge, Copied, Icon, Lane, Lanes, Lines, Mood, When
 use crate::web::fault::Fault;
 use crate::web::frame::Frame;
 use crate::web::route::{Entry, Page, Route};
+use crate::web::settings::Settings;
 use crate::web::visit::{Answer, Visit, html};
 
 pub(in crate::web) const PAGE: Page = Page {
@@ -126,7 +127,7 @@ async fn show(visit: Visit) -> Answer {
         ),
         by_hand: Copied::new(
             "by-hand",
-            &by_hand(&ca_url, ca.settings().public_url.as_deref()),
+            &by_hand(visit.web().settings()),
             "Copy the commands for muster",
         ),
         fingerprint: Copied::new("fingerprint", &fingerprint, "Copy the fingerprint"),
@@ -144,17 +145,12 @@ async fn show(visit: Visit) -> Answer {
 }
 
 /// Nothing is trusted that was not compared: the root comes over plain HTTP and is checked by its fingerprint.
-fn by_hand(ca_url: &str, public_url: Option<&str>) -> String {
-    let public = match public_url {
-        Some(url) => url.to_owned(),
-        None => {
-            let host = ca_url.trim_start_matches("https://");
-            let host = host.rsplit_once(':').map_or(host, |(host, _)| host);
-            format!("http://{host}:9080")
-        }
-    };
+fn by_hand(settings: &Settings) -> String {
+    let Settings {
+        ca_url, public_url, ..
+    } = settings;
     format!(
-        "curl -fsSo root_ca.crt {public}/ca/default-root.pem && muster cert inspect root_ca.crt && \
+        "curl -fsSo root_ca.crt {public_url}/ca/default-root.pem && muster cert inspect root_ca.crt && \
          export MUSTER_URL={ca_url} MUSTER_ROOT=$PWD/root_ca.crt"
     )
 }
