@@ -11,7 +11,7 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_t
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -71,10 +71,7 @@ impl Dialer {
         let tcp = TcpStream::connect(SocketAddr::from((Ipv4Addr::LOCALHOST, self.port))).await?;
         tcp.set_nodelay(true)?;
         let tls = self.tls.connect(ServerName::try_from("localhost")?, tcp).await?;
-        Ok(Connection {
-            tls,
-            buffer: Vec::with_capacity(16 * 1024),
-        })
+        Ok(Connection::over(tls))
     }
 
     /// One request on a connection of its own: status and body.
@@ -100,8 +97,8 @@ impl Dialer {
 }
 
 /// One kept-alive connection.
-pub(crate) struct Connection {
-    tls: TlsStream<TcpStream>,
+pub(crate) struct Connection<S = TlsStream<TcpStream>> {
+    stream: S,
     buffer: Vec<u8>,
 }
 
@@ -113,14 +110,22 @@ pub(crate) struct Answer {
     chunked: bool,
 }
 
-impl Connection {
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    /// Speaks over a stream.
+    pub(crate) fn over(stream: S) -> Self {
+        Self {
+            stream,
+            buffer: Vec::with_capacity(16 * 1024),
+        }
+    }
+
     /// Sends a prepared request and reads the whole answer.
     pub(crate) async fn send(&mut self, request: &[u8]) -> Result<Answer> {
-        self.tls.write_all(request).await?;
-        self.tls.flush().await?;
+        self.stream.write_all(request).await?;
+        self.stream.flush().await?;
         self.buffer.clear();
         loop {
-            if self.tls.read_buf(&mut self.buffer).await? == 0 {
+            if self.stream.read_buf(&mut self.buffer).await? == 0 {
                 return Err("the server closed the connection".into());
             }
             if let Some(answer) = complete(&self.buffer)? {

@@ -21,6 +21,7 @@ mod http;
 mod identity;
 mod issue;
 mod load;
+mod pages;
 mod process;
 mod provisioner;
 mod report;
@@ -45,6 +46,8 @@ struct Arguments {
 enum Benchmark {
     /// Certificates a second through POST /sign, against the crypto floor and step-ca
     Issue(issue::Options),
+    /// Lists, searches and figures of a fleet with 1,000,000 certificates
+    Pages(pages::Options),
 }
 
 fn main() -> ExitCode {
@@ -68,6 +71,7 @@ fn main() -> ExitCode {
 async fn run(benchmark: &Benchmark) -> Result<()> {
     match benchmark {
         Benchmark::Issue(options) => issue::run(options).await,
+        Benchmark::Pages(options) => pages::run(options).await,
     }
 }
 

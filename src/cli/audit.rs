@@ -1,49 +1,62 @@
 //! `muster audit`
 
 use clap::Subcommand;
-use muster_api::types::{AuditEntry, AuditVerdict, Page};
+use muster_api::types::{AuditEntry, AuditVerdict};
 
 use super::Common;
 use super::connect::Session;
+use super::list::{self, Paging};
 use super::report::{Exit, Failure, Voice, table};
 
 #[derive(Subcommand)]
 pub(super) enum AuditCommand {
     /// List entries, newest first
-    List {
-        /// At most so many
-        #[arg(long, default_value_t = 100)]
-        limit: usize,
-        /// Continue at entries before this number
-        #[arg(long)]
-        after: Option<u64>,
-    },
+    List(ListArgs),
     /// Walk the whole chain: was anything changed or taken out?
     Verify,
 }
 
+#[derive(clap::Args)]
+pub(super) struct ListArgs {
+    /// Only by this one
+    #[arg(long)]
+    actor: Option<String>,
+    /// Only of this action, such as device.revoked
+    #[arg(long)]
+    action: Option<String>,
+    /// Only about this device, or whatever else an act was about
+    #[arg(long)]
+    subject: Option<String>,
+    /// At that moment or later, such as 2030-06-01 or 2030-06-01T12:00:00Z
+    #[arg(long, value_name = "WHEN")]
+    from: Option<String>,
+    /// Before that moment
+    #[arg(long, value_name = "WHEN")]
+    until: Option<String>,
+    #[command(flatten)]
+    paging: Paging,
+}
+
 pub(super) async fn run(common: &Common, voice: Voice, command: AuditCommand) -> Result<Exit, Failure> {
     let session = Session::start(common).await?;
-    let exit = match command {
-        AuditCommand::List { limit, after } => {
-            let after = after
-                .map(|sequence| format!("&after={sequence}"))
-                .unwrap_or_default();
-            let page: Page<AuditEntry> = session
-                .client
-                .get(&format!("/audit?limit={limit}{after}"))
-                .await?;
-            voice.data(&rows(&page.items), &page)?;
-            Exit::Ok
+    match command {
+        AuditCommand::List(args) => {
+            let wishes = [
+                ("actor", &args.actor),
+                ("action", &args.action),
+                ("subject", &args.subject),
+                ("from", &args.from),
+                ("until", &args.until),
+            ];
+            list::run(session, voice, "audit", &wishes, &args.paging, rows).await
         }
         AuditCommand::Verify => {
             let verdict: AuditVerdict = session.client.get("/audit/verify").await?;
+            session.finish().await?;
             voice.data(&text(&verdict), &verdict)?;
-            if verdict.intact { Exit::Ok } else { Exit::Attention }
+            Ok(if verdict.intact { Exit::Ok } else { Exit::Attention })
         }
-    };
-    session.finish().await?;
-    Ok(exit)
+    }
 }
 
 fn text(verdict: &AuditVerdict) -> String {

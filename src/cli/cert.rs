@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use muster_api::client::escape;
-use muster_api::types::{ActRequest, Certificate, Device, Issued, Page, Revocation};
+use muster_api::types::{ActRequest, Certificate, Device, Issued, Revocation};
 
 use super::connect::Session;
+use super::list::Paging;
 use super::report::{Exit, Failure, Voice, table};
-use super::{Common, files, inspect, issue};
+use super::{Common, files, inspect, issue, list as pages};
 
 #[derive(Subcommand)]
 pub(super) enum CertCommand {
@@ -20,6 +21,9 @@ pub(super) enum CertCommand {
     /// Sign a certificate request
     Sign(issue::SignArgs),
     /// List certificates, newest first
+    #[command(after_help = "Examples:
+  muster cert list --expires-within 7d
+  muster cert list --status revoked --search site-04 --sort name --csv")]
     List(ListArgs),
     /// Show a certificate, by serial number
     Show {
@@ -58,21 +62,44 @@ pub(super) enum CertCommand {
 
 #[derive(clap::Args)]
 pub(super) struct ListArgs {
-    /// Only this device's
+    /// all, active, expired or revoked
     #[arg(long)]
-    device: Option<String>,
-    /// all, active, revoked or expired
-    #[arg(long, default_value = "all")]
-    status: String,
+    status: Option<String>,
     /// Only active ones that run out within this time, such as 7d
     #[arg(long, value_name = "TIME")]
     expires_within: Option<String>,
-    /// At most so many
-    #[arg(long, default_value_t = 100)]
-    limit: usize,
-    /// Continue after this place (the `next` of the page before)
+    /// Only this device's
     #[arg(long)]
-    after: Option<String>,
+    device: Option<String>,
+    /// Only those that follow this profile
+    #[arg(long)]
+    profile: Option<String>,
+    /// Only this authority's
+    #[arg(long)]
+    authority: Option<String>,
+    /// Only those asked for so: operator, renewal, listener, token, step, token:ID, step:PROVISIONER
+    #[arg(long)]
+    how: Option<String>,
+    /// Issued then or later, such as 2030-06-01 or 2030-06-01T12:00:00Z
+    #[arg(long, value_name = "WHEN")]
+    issued_from: Option<String>,
+    /// Issued before then
+    #[arg(long, value_name = "WHEN")]
+    issued_until: Option<String>,
+    /// Running out then or later
+    #[arg(long, value_name = "WHEN")]
+    expires_from: Option<String>,
+    /// Running out before then
+    #[arg(long, value_name = "WHEN")]
+    expires_until: Option<String>,
+    /// Beginning of a name, a serial number, or the beginning of a fingerprint
+    #[arg(long, value_name = "WHAT")]
+    search: Option<String>,
+    /// issued, expiry or name; with - in front the greatest comes first
+    #[arg(long, allow_hyphen_values = true)]
+    sort: Option<String>,
+    #[command(flatten)]
+    paging: Paging,
 }
 
 #[derive(clap::Args)]
@@ -113,31 +140,22 @@ pub(super) async fn run(common: &Common, voice: Voice, command: CertCommand) -> 
 }
 
 async fn list(common: &Common, voice: Voice, args: ListArgs) -> Result<Exit, Failure> {
-    let session = Session::start(common).await?;
-    let mut path = format!(
-        "/certificates?limit={}&status={}",
-        args.limit,
-        escape(&args.status)
-    );
-    let more = [
-        ("device", args.device),
-        ("expires_within", args.expires_within),
-        ("after", args.after),
+    let wishes = [
+        ("status", &args.status),
+        ("expires_within", &args.expires_within),
+        ("device", &args.device),
+        ("profile", &args.profile),
+        ("authority", &args.authority),
+        ("how", &args.how),
+        ("issued_from", &args.issued_from),
+        ("issued_until", &args.issued_until),
+        ("expires_from", &args.expires_from),
+        ("expires_until", &args.expires_until),
+        ("q", &args.search),
+        ("sort", &args.sort),
     ];
-    for (key, value) in more {
-        path.push_str(
-            &value
-                .map(|value| format!("&{key}={}", escape(&value)))
-                .unwrap_or_default(),
-        );
-    }
-    let page: Page<Certificate> = session.client.get(&path).await?;
-    session.finish().await?;
-    voice.data(&rows(&page.items), &page)?;
-    if let Some(next) = &page.next {
-        voice.say(&format!("There are more: add --after {next}"));
-    }
-    Ok(Exit::Ok)
+    let session = Session::start(common).await?;
+    pages::run(session, voice, "certificates", &wishes, &args.paging, rows).await
 }
 
 async fn show(common: &Common, voice: Voice, serial: &str) -> Result<Exit, Failure> {

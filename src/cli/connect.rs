@@ -51,12 +51,13 @@ impl Session {
         self
     }
 
-    /// Finishes what a command began: without a server, its CRLs are made here.
+    /// Finishes what a command began: without a server, its CRLs are made here, and what it recorded is made findable.
     pub(crate) async fn finish(self) -> Result<(), Failure> {
-        if let Some(open) = &self.open
-            && open.ca.revocations() > 0
-        {
-            open.ca.refresh_crls().await?;
+        if let Some(open) = &self.open {
+            if open.ca.revocations() > 0 {
+                open.ca.refresh_crls().await?;
+            }
+            open.ca.catch_up().await?;
         }
         Ok(())
     }

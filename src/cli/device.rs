@@ -2,12 +2,13 @@
 
 use clap::Subcommand;
 use muster_api::client::escape;
-use muster_api::types::{ActRequest, CreateDevice, Device, Page, Revocation};
+use muster_api::types::{ActRequest, CreateDevice, Device, Revocation};
 
 use super::cert::{confirm, rows as certificate_rows, tell_revocation};
 use super::connect::Session;
+use super::list::Paging;
 use super::report::{Exit, Failure, Voice, table};
-use super::{Common, import};
+use super::{Common, import, list as pages};
 
 #[derive(Subcommand)]
 pub(super) enum DeviceCommand {
@@ -48,28 +49,27 @@ Exit code 5: recorded and on the CRL, but not yet proved by every broker.")]
     Retire(ActArgs),
     /// Enrol many devices from a CSV file; may be run again after any interruption
     Import(import::ImportArgs),
-    /// Print every device
-    Export {
-        /// Print CSV instead of a table
-        #[arg(long)]
-        csv: bool,
-    },
 }
 
 #[derive(clap::Args)]
 pub(super) struct ListArgs {
-    /// Only those whose name begins so
-    #[arg(long, default_value = "")]
-    prefix: String,
-    /// all, new, active, suspended, revoked or retired
-    #[arg(long, default_value = "all")]
-    state: String,
-    /// At most so many
-    #[arg(long, default_value_t = 100)]
-    limit: usize,
-    /// Continue after this name
+    /// all, client, server or broker
     #[arg(long)]
-    after: Option<String>,
+    kind: Option<String>,
+    /// all, new, active, suspended, revoked or retired
+    #[arg(long)]
+    state: Option<String>,
+    /// Only those that follow this profile
+    #[arg(long)]
+    profile: Option<String>,
+    /// Beginning of a name
+    #[arg(long, value_name = "WHAT")]
+    search: Option<String>,
+    /// name or created; with - in front the greatest comes first
+    #[arg(long, allow_hyphen_values = true)]
+    sort: Option<String>,
+    #[command(flatten)]
+    paging: Paging,
 }
 
 #[derive(clap::Args)]
@@ -122,7 +122,6 @@ pub(super) async fn run(common: &Common, voice: Voice, command: DeviceCommand) -
         DeviceCommand::Revoke(args) => act(common, voice, args, "revoke", "revoked").await,
         DeviceCommand::Rearm(args) => act(common, voice, args, "rearm", "may enrol again").await,
         DeviceCommand::Retire(args) => act(common, voice, args, "retire", "retired").await,
-        DeviceCommand::Export { csv } => export(common, voice, csv).await,
     }
 }
 
@@ -144,24 +143,15 @@ async fn act(common: &Common, voice: Voice, args: ActArgs, verb: &str, word: &st
 }
 
 async fn list(common: &Common, voice: Voice, args: ListArgs) -> Result<Exit, Failure> {
+    let wishes = [
+        ("kind", &args.kind),
+        ("state", &args.state),
+        ("profile", &args.profile),
+        ("q", &args.search),
+        ("sort", &args.sort),
+    ];
     let session = Session::start(common).await?;
-    let after = args
-        .after
-        .map(|name| format!("&after={}", escape(&name)))
-        .unwrap_or_default();
-    let path = format!(
-        "/devices?limit={}&prefix={}&state={}{after}",
-        args.limit,
-        escape(&args.prefix),
-        escape(&args.state)
-    );
-    let page: Page<Device> = session.client.get(&path).await?;
-    session.finish().await?;
-    voice.data(&rows(&page.items), &page)?;
-    if let Some(next) = &page.next {
-        voice.say(&format!("There are more: add --after {next}"));
-    }
-    Ok(Exit::Ok)
+    pages::run(session, voice, "devices", &wishes, &args.paging, rows).await
 }
 
 async fn show(common: &Common, voice: Voice, name: &str) -> Result<Exit, Failure> {
@@ -181,45 +171,7 @@ async fn show(common: &Common, voice: Voice, name: &str) -> Result<Exit, Failure
     Ok(Exit::Ok)
 }
 
-/// Every device, page by page.
-async fn export(common: &Common, voice: Voice, csv: bool) -> Result<Exit, Failure> {
-    let session = Session::start(common).await?;
-    let mut all: Vec<Device> = Vec::new();
-    let mut after = String::new();
-    loop {
-        let page: Page<Device> = session.client.get(&format!("/devices?limit=1000{after}")).await?;
-        all.extend(page.items);
-        let Some(next) = page.next else { break };
-        after = format!("&after={}", escape(&next));
-    }
-    session.finish().await?;
-    let text = if csv { as_csv(&all)? } else { rows(&all) };
-    voice.data(&text, &all)?;
-    Ok(Exit::Ok)
-}
-
-fn as_csv(devices: &[Device]) -> Result<String, Failure> {
-    let failed = |why: &dyn std::fmt::Display| Failure::failed(why.to_string());
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    writer
-        .write_record(["name", "kind", "state", "profile", "created", "note"])
-        .map_err(|why| failed(&why))?;
-    for device in devices {
-        let row = [
-            &device.name,
-            &device.kind,
-            &device.state,
-            &device.profile,
-            &device.created,
-            &device.note,
-        ];
-        writer.write_record(row).map_err(|why| failed(&why))?;
-    }
-    let bytes = writer.into_inner().map_err(|why| failed(&why))?;
-    String::from_utf8(bytes).map_err(|why| failed(&why))
-}
-
-fn rows(devices: &[Device]) -> String {
+pub(super) fn rows(devices: &[Device]) -> String {
     let head = ["NAME", "KIND", "STATE", "PROFILE", "SINCE"]
         .map(str::to_owned)
         .to_vec();

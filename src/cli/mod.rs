@@ -11,8 +11,10 @@ mod import;
 mod init;
 mod inspect;
 mod issue;
+mod list;
 mod provisioner;
 pub(crate) mod report;
+mod search;
 mod serve;
 mod status;
 mod token;
@@ -94,6 +96,8 @@ enum Command {
     /// Who did what
     #[command(subcommand)]
     Audit(audit::AuditCommand),
+    /// Find devices and certificates by name, serial number or fingerprint
+    Search(search::SearchArgs),
     /// Operators and their API keys
     #[command(subcommand)]
     User(user::UserCommand),
@@ -150,6 +154,7 @@ async fn dispatch(cli: Cli, voice: Voice) -> Result<Exit, Failure> {
         Command::Token(command) => token::run(common, voice, command).await,
         Command::Ca(command) => ca::run(common, voice, command).await,
         Command::Audit(command) => audit::run(common, voice, command).await,
+        Command::Search(args) => search::run(common, voice, args).await,
         Command::User(command) => user::run(common, voice, command).await,
         Command::Completion { shell } => {
             // It cannot write to what may be closed: it does not expect to fail.

@@ -2,11 +2,12 @@
 
 use clap::Subcommand;
 use muster_api::client::escape;
-use muster_api::types::{CreateToken, NewToken, Page, Revocation, Token, Unbind};
+use muster_api::types::{CreateToken, NewToken, Revocation, Token, Unbind};
 
 use super::Common;
 use super::cert::tell_revocation;
 use super::connect::Session;
+use super::list::{self, Paging};
 use super::report::{Exit, Failure, Voice, table};
 
 #[derive(Subcommand)]
@@ -17,14 +18,7 @@ pub(super) enum TokenCommand {
   muster token create --wave spring --count 100 --csv")]
     Create(CreateArgs),
     /// List tokens, newest first
-    List {
-        /// At most so many
-        #[arg(long, default_value_t = 100)]
-        limit: usize,
-        /// Continue after the token with this id
-        #[arg(long)]
-        after: Option<String>,
-    },
+    List(ListArgs),
     /// Withdraw a token; names that it has bound stay
     Revoke {
         /// The token's id
@@ -47,6 +41,24 @@ pub(super) enum TokenCommand {
         #[arg(long)]
         dry_run: bool,
     },
+}
+
+#[derive(clap::Args)]
+pub(super) struct ListArgs {
+    /// all, open, used-up, expired or withdrawn
+    #[arg(long)]
+    status: Option<String>,
+    /// Only for devices that follow this profile
+    #[arg(long)]
+    profile: Option<String>,
+    /// Beginning of an id, of a device's name or of a wave's
+    #[arg(long, value_name = "WHAT")]
+    search: Option<String>,
+    /// created; with - in front the newest come first
+    #[arg(long, allow_hyphen_values = true)]
+    sort: Option<String>,
+    #[command(flatten)]
+    paging: Paging,
 }
 
 #[derive(clap::Args)]
@@ -75,14 +87,23 @@ pub(super) struct CreateArgs {
 
 pub(super) async fn run(common: &Common, voice: Voice, command: TokenCommand) -> Result<Exit, Failure> {
     let dry_run = match &command {
+        TokenCommand::List(_) => false,
         TokenCommand::Create(CreateArgs { dry_run, .. })
         | TokenCommand::Revoke { dry_run, .. }
         | TokenCommand::Unbind { dry_run, .. } => *dry_run,
-        TokenCommand::List { .. } => false,
     };
     let session = Session::start(common).await?.dry_run(dry_run);
     let client = &session.client;
     match command {
+        TokenCommand::List(args) => {
+            let wishes = [
+                ("status", &args.status),
+                ("profile", &args.profile),
+                ("q", &args.search),
+                ("sort", &args.sort),
+            ];
+            return list::run(session, voice, "tokens", &wishes, &args.paging, rows).await;
+        }
         TokenCommand::Create(args) => {
             let request = CreateToken {
                 device: args.name,
@@ -113,13 +134,6 @@ pub(super) async fn run(common: &Common, voice: Voice, command: TokenCommand) ->
                 whom(&made.token),
                 made.token.expires
             ));
-        }
-        TokenCommand::List { limit, after } => {
-            let after = after
-                .map(|id| format!("&after={}", escape(&id)))
-                .unwrap_or_default();
-            let page: Page<Token> = client.get(&format!("/tokens?limit={limit}{after}")).await?;
-            voice.data(&rows(&page.items), &page)?;
         }
         TokenCommand::Revoke { id, .. } => {
             let answer: serde_json::Value = client.delete(&format!("/tokens/{}", escape(&id))).await?;

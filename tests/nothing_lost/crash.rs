@@ -21,7 +21,7 @@ const CLIENTS: usize = 16;
 /// The kill comes within so many milliseconds of the load's start.
 const LONGEST_LOAD: u64 = 1_000;
 /// Rows that are asked for at once.
-const PAGE: usize = 1_000;
+const PAGE: usize = 500;
 
 /// One request: its subject, its token, and the certificate if an answer came.
 struct Asked {
@@ -179,7 +179,7 @@ fn each_subject_has_one_certificate(muster: &Muster, expected: &BTreeMap<String,
             assert_eq!(before, None, "{device} has two certificates");
         }
         let Some(next) = page["next"].as_str() else { break };
-        after = format!("&after={next}");
+        after = format!("&cursor={next}");
     }
     assert!(
         stored.keys().eq(expected.keys()),

@@ -389,7 +389,7 @@ fn a_graceful_stop_answers_what_is_in_flight() {
             .collect()
     });
     assert!(issued.len() > 10);
-    let stored = muster.json(&["cert", "list", "--limit", "1000"]).to_string();
+    let stored = muster.json(&["cert", "list", "--limit", "500"]).to_string();
     assert!(issued.iter().all(|serial| stored.contains(serial)));
 }
 

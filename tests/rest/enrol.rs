@@ -122,7 +122,7 @@ fn many_of_a_wave_at_once_bind_exactly_as_many() {
         "{statuses:?}"
     );
     assert_eq!(door.state_of(&token)["used"], 5);
-    let issued = door.muster.json(&["cert", "list", "--limit", "1000"]);
+    let issued = door.muster.json(&["cert", "list", "--limit", "500"]);
     let ours = issued["items"]
         .as_array()
         .unwrap()

@@ -65,7 +65,7 @@ fn interrupted(muster: &Muster) {
 }
 
 fn check(muster: &Muster) {
-    let issued = muster.json(&["cert", "list", "--limit", "1000"]);
+    let issued = muster.json(&["cert", "list", "--limit", "500"]);
     let mut per_device: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for row in issued["items"].as_array().unwrap() {
         let device = row["device"].as_str().unwrap();

@@ -13,6 +13,7 @@ mod enrol;
 mod fleet;
 mod import;
 mod life;
+mod lists;
 mod profiles;
 mod provisioners;
 mod rehearse;

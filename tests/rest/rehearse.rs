@@ -26,7 +26,7 @@ const READING: [&str; 25] = [
     "cert verify",
     "device list",
     "device show",
-    "device export",
+    "search",
     "token list",
     "ca show",
     "ca root",

@@ -50,6 +50,10 @@ fn routes(name: &str, device: &str, serial: &str) -> Vec<Route> {
     use Needs::{Administer, Operate, Read, ReadAudit};
     let mut all = vec![
         route("GET", "/status", Read, Value::Null),
+        route("GET", "/expiries", Read, Value::Null),
+        route("GET", "/search?q=site", Read, Value::Null),
+        route("GET", "/certificates?format=csv", Read, Value::Null),
+        route("GET", "/audit?format=jsonl", ReadAudit, Value::Null),
         route("GET", "/certificates", Read, Value::Null),
         route("GET", format!("/certificates/{serial}"), Read, Value::Null),
         route("POST", "/certificates", Operate, json!({ "csr": csr(name) })),

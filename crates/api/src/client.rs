@@ -101,6 +101,13 @@ pub enum Error {
     Usage(String),
 }
 
+fn refusal(status: http::StatusCode, body: &[u8]) -> Error {
+    Error::Refused(serde_json::from_slice(body).unwrap_or_else(|_| Problem {
+        status: status.as_u16(),
+        message: format!("the server answers {status} and does not say why"),
+    }))
+}
+
 impl Client {
     /// A client; with an API key for a remote server, without for the local socket.
     pub fn new(connector: Connector, key: Option<Zeroizing<String>>) -> Self {
@@ -141,6 +148,39 @@ impl Client {
         self.call("DELETE", path, None).await
     }
 
+    /// `GET` of an answer of any length, handed over piece by piece.
+    pub async fn download(
+        &self,
+        path: &str,
+        mut take: impl FnMut(&[u8]) -> std::io::Result<()>,
+    ) -> Result<(), Error> {
+        let silent = |_| self.unreachable("it does not answer within a minute");
+        let mut sender = self.connect().await?;
+        let asked = sender.send_request(self.request("GET", path, Bytes::new())?);
+        let response = tokio::time::timeout(ANSWER, asked)
+            .await
+            .map_err(silent)?
+            .map_err(|why| self.unreachable(&why.to_string()))?;
+        let status = response.status();
+        let mut body = response.into_body();
+        if !status.is_success() {
+            let read = tokio::time::timeout(ANSWER, Limited::new(body, MAX_ANSWER).collect());
+            let text = read.await.map_err(silent)?;
+            return Err(refusal(
+                status,
+                &text.map(|text| text.to_bytes()).unwrap_or_default(),
+            ));
+        }
+        while let Some(frame) = tokio::time::timeout(ANSWER, body.frame()).await.map_err(silent)? {
+            let broken = |why: String| Error::Answer(self.connector.what.clone(), why);
+            let frame = frame.map_err(|why| broken(format!("it broke off: {why}")))?;
+            if let Ok(piece) = frame.into_data() {
+                take(&piece).map_err(|why| Error::Usage(why.to_string()))?;
+            }
+        }
+        Ok(())
+    }
+
     async fn call<T: DeserializeOwned>(
         &self,
         method: &str,
@@ -155,11 +195,7 @@ impl Client {
         if status.is_success() {
             return serde_json::from_slice(&body).map_err(unreadable);
         }
-        let problem = serde_json::from_slice(&body).unwrap_or_else(|_| Problem {
-            status: status.as_u16(),
-            message: format!("the server answers {status} and does not say why"),
-        });
-        Err(Error::Refused(problem))
+        Err(refusal(status, &body))
     }
 
     async fn exchange(

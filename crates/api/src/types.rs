@@ -19,9 +19,47 @@ pub struct Problem {
 pub struct Page<T> {
     /// The rows.
     pub items: Vec<T>,
-    /// What to pass as `after` for the next page; absent on the last.
+    /// What to pass as `cursor` for the next page; absent on the last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
+    /// What to pass as `cursor` for the page before; absent on the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<String>,
+    /// Whether the page ended before it was full, since what fits is rare here and it looked at as many rows as it may:
+    /// `next` looks on.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cut_short: bool,
+}
+
+/// The answer of `GET /search`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Found {
+    /// Devices whose name begins so.
+    pub devices: Vec<Device>,
+    /// Certificates of such devices, or with this serial number or fingerprint.
+    pub certificates: Vec<Certificate>,
+}
+
+/// A day of the answer of `GET /expiries`: how many certificates run out on it, but for those that are revoked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExpiryDay {
+    /// The day, UTC.
+    pub day: String,
+    /// Those that are renewed without anybody's doing.
+    pub by_itself: u64,
+    /// The others.
+    pub needs_you: u64,
+}
+
+/// How many devices of one kind are in one state.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceCount {
+    /// `client`, `server` or `broker`.
+    pub kind: String,
+    /// `new`, `active`, `suspended`, `revoked` or `retired`.
+    pub state: String,
+    /// How many.
+    pub count: u64,
 }
 
 /// `POST /certificates`: what an operator asks for.
@@ -461,6 +499,8 @@ pub struct Status {
     pub certificates: Counts,
     /// Devices of any state.
     pub devices: u64,
+    /// The same by kind and state.
+    pub devices_by: Vec<DeviceCount>,
     /// The authorities.
     pub authorities: Vec<Authority>,
     /// The CRLs, without their text.

@@ -64,6 +64,14 @@ impl Serial {
         Self::from_bytes(&number)
     }
 
+    /// What the serial numbers that the authority draws at this moment begin with: 8 octets of time, so that they are in the
+    /// order of issue.
+    pub fn time_octets(at: Timestamp) -> [u8; 8] {
+        let micros = u64::try_from(at.as_microsecond()).unwrap_or(0);
+        // 53 bits hold microseconds until 2255; the shift keeps the first octet from being zero.
+        (micros << 11).to_be_bytes()
+    }
+
     /// The number's octets, without leading zeros.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
@@ -160,6 +168,11 @@ impl Certificate {
     /// When it is due for renewal: at two thirds of its life.
     pub fn renewal_due(&self) -> Timestamp {
         renewal_due(self.not_before, self.not_after)
+    }
+
+    /// How it was asked for, without which token or provisioner it was.
+    pub fn way(&self) -> &str {
+        self.how.split(':').next().unwrap_or_default()
     }
 
     /// Not revoked, and within its validity.

@@ -7,7 +7,7 @@ use crate::error::Refusal;
 /// The longest device name, in bytes; the limit of a common name (RFC 5280, appendix A).
 const MAX_NAME: usize = 64;
 /// This name and those that begin so belong to Muster: its own certificates, agents, canaries and tombstones.
-pub(crate) const RESERVED: &str = "muster";
+const RESERVED: &str = "muster";
 const RESERVED_PREFIXES: [&str; 2] = ["muster-", "muster."];
 
 /// A device's name: the certificate's common name, the MQTT username and the MQTT client id.
@@ -71,7 +71,7 @@ impl std::fmt::Display for DeviceName {
     }
 }
 
-fn is_reserved(text: &str) -> bool {
+pub(crate) fn is_reserved(text: &str) -> bool {
     text == RESERVED || RESERVED_PREFIXES.iter().any(|prefix| text.starts_with(prefix))
 }
 
@@ -91,7 +91,8 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [(Self, &'static str); 3] = [
+    /// Each with its word.
+    pub const ALL: [(Self, &'static str); 3] = [
         (Self::Client, "client"),
         (Self::Server, "server"),
         (Self::Broker, "broker"),
@@ -130,7 +131,8 @@ pub enum State {
 }
 
 impl State {
-    const ALL: [(Self, &'static str); 5] = [
+    /// Each with its word.
+    pub const ALL: [(Self, &'static str); 5] = [
         (Self::New, "new"),
         (Self::Active, "active"),
         (Self::Suspended, "suspended"),

@@ -122,6 +122,7 @@ impl From<StoreError> for Error {
             StoreError::Changed(what) => Self::Conflict(format!(
                 "{what} was changed by somebody else meanwhile; ask again"
             )),
+            StoreError::Cursor => crate::list::foreign_cursor(),
             StoreError::Exists(what) => Self::Conflict(format!("{what} exists already")),
             other @ (StoreError::Full | StoreError::Unavailable(_)) => Self::Store(other),
             StoreError::Damaged(why) => Self::Internal(why),

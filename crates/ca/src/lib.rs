@@ -17,6 +17,7 @@ pub mod device;
 pub mod enrol;
 mod error;
 pub mod first_login;
+pub mod list;
 pub mod many;
 pub mod operator;
 mod operators;

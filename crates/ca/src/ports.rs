@@ -8,7 +8,8 @@ use zeroize::Zeroizing;
 use crate::audit::{Act, Entry};
 use crate::authority::{Authority, Generation};
 use crate::certificate::{Certificate, Serial, Status};
-use crate::device::{Device, DeviceName, RESERVED};
+use crate::device::{Device, DeviceName, Kind, State};
+use crate::list::{AuditList, CertificateList, DeviceList, Page, TokenList};
 use crate::operator::{Login, Operator, Role};
 use crate::provisioner::Provisioner;
 use crate::token::EnrolmentToken;
@@ -92,8 +93,8 @@ pub trait Store: Send + Sync {
 
     /// A device by name.
     async fn device(&self, name: &DeviceName) -> Result<Option<Device>, StoreError>;
-    /// Devices by name, in name order.
-    async fn devices(&self, page: DevicePage) -> Result<Vec<Device>, StoreError>;
+    /// A page of devices.
+    async fn devices(&self, list: DeviceList) -> Result<Page<Device>, StoreError>;
     /// The names of every server and broker, in any order. They are few beside the clients.
     async fn servers(&self) -> Result<Vec<DeviceName>, StoreError>;
     /// Every certificate of a device that runs out after `since`, newest first: what shuts a device out must not miss one.
@@ -104,8 +105,8 @@ pub trait Store: Send + Sync {
     ) -> Result<Vec<Certificate>, StoreError>;
     /// A certificate by serial number.
     async fn certificate(&self, serial: &Serial) -> Result<Option<Certificate>, StoreError>;
-    /// Certificates, newest first.
-    async fn certificates(&self, page: CertificatePage) -> Result<Vec<(u64, Certificate)>, StoreError>;
+    /// A page of certificates.
+    async fn certificates(&self, list: CertificateList) -> Result<Page<Certificate>, StoreError>;
     /// What this issuer has revoked and must still list: every entry whose certificate runs out after `since`.
     async fn revoked(
         &self,
@@ -122,17 +123,17 @@ pub trait Store: Send + Sync {
         now: Timestamp,
         but: &DeviceName,
     ) -> Result<Option<Timestamp>, StoreError>;
-    /// How many there are, by status and state; no walk over the fleet.
+    /// How many there are; no walk over the fleet.
     async fn counts(&self, now: Timestamp) -> Result<Counts, StoreError>;
+    /// How many certificates that are not revoked run out on each of so many days (of UTC), beginning with the one that
+    /// `from` is in. Days without any are left out, and so are Muster's own. No walk over the fleet.
+    async fn expiries(&self, from: Timestamp, days: u16) -> Result<Vec<Expiries>, StoreError>;
     /// Of the certificates that are active and unexpired, the validity of the one that runs out first; Muster's
     /// own do not count.
     async fn first_to_expire(&self, now: Timestamp) -> Result<Option<(Timestamp, Timestamp)>, StoreError>;
     /// Of the certificates that are active and unexpired, those that run out first and whose device has none that lasts
     /// longer; the authority's own do not count. At most `limit`, found among the first few thousand to run out.
     async fn unrenewed(&self, now: Timestamp, limit: usize) -> Result<Vec<Unrenewed>, StoreError>;
-    /// How many certificates that are not revoked run out on each of so many days (UTC), today's first; the authority's
-    /// own do not count.
-    async fn expiring_by_day(&self, now: Timestamp, days: u16) -> Result<Vec<u64>, StoreError>;
 
     /// Every authority.
     async fn authorities(&self) -> Result<Vec<Authority>, StoreError>;
@@ -142,16 +143,22 @@ pub trait Store: Send + Sync {
     async fn operators(&self) -> Result<Vec<Operator>, StoreError>;
     /// An enrolment token by the hash of its secret.
     async fn token(&self, hash: &[u8; 32]) -> Result<Option<EnrolmentToken>, StoreError>;
-    /// Enrolment tokens, newest first; at most `limit`, older than the one with this id.
-    async fn tokens(&self, before: Option<&str>, limit: usize) -> Result<Vec<EnrolmentToken>, StoreError>;
+    /// A page of enrolment tokens.
+    async fn tokens(&self, list: TokenList) -> Result<Page<EnrolmentToken>, StoreError>;
     /// Whether a one-time token was spent; `expires` as it was when it was spent.
     async fn is_spent(&self, token: &[u8; 32], expires: Timestamp) -> Result<bool, StoreError>;
     /// What this token has been bound to: the name that holds this key, if any.
     async fn binding(&self, token: &str, key: &[u8; 32]) -> Result<Option<Binding>, StoreError>;
     /// The newest CRL of an issuer.
     async fn crl(&self, authority: &str, generation: u32) -> Result<Option<Crl>, StoreError>;
-    /// Audit entries; see [`AuditPage`].
-    async fn audit(&self, page: AuditPage) -> Result<Vec<Entry>, StoreError>;
+    /// A page of audit entries.
+    async fn audit(&self, list: AuditList) -> Result<Page<Entry>, StoreError>;
+    /// The audit entries after this number, in order: the chain as it is walked, and the outbox. At most `limit`, 1 to
+    /// 1,000.
+    async fn entries(&self, after: u64, limit: usize) -> Result<Vec<Entry>, StoreError>;
+    /// Makes what was recorded since the last time findable: certificates by fingerprint, audit entries by who, what and to
+    /// what. Such values come in no order, and to index them while certificates are issued would cost too much.
+    async fn catch_up(&self) -> Result<(), StoreError>;
     /// What the drawer holds under a key, unless it has run out.
     async fn kept(&self, key: &str, now: Timestamp) -> Result<Option<Kept>, StoreError>;
     /// What the drawer holds under keys that begin with this word and a slash and has not run out, in key order; at most
@@ -181,6 +188,9 @@ pub enum StoreError {
     /// A thing of this name exists.
     #[error("{0} exists")]
     Exists(String),
+    /// No page of this list in this order gave this cursor.
+    #[error("the cursor is of another list")]
+    Cursor,
     /// The disk is full.
     #[error("the disk is full")]
     Full,
@@ -374,76 +384,6 @@ pub struct Crl {
     pub der: Vec<u8>,
 }
 
-/// A page of devices. Muster's own are in it only if the prefix asks for them.
-#[derive(Debug, Clone, Default)]
-pub struct DevicePage {
-    /// Only those after this name.
-    pub after: Option<DeviceName>,
-    /// Only those whose name begins so.
-    pub prefix: String,
-    /// Only those in this state.
-    pub state: Option<crate::device::State>,
-    /// At most so many; 1 to 1,000.
-    pub limit: usize,
-}
-
-impl DevicePage {
-    /// Whether the prefix is one that only Muster's own names have.
-    pub fn asks_for_own(&self) -> bool {
-        self.prefix.starts_with(RESERVED)
-    }
-}
-
-/// Which certificates of a page.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum CertificateFilter {
-    /// All.
-    #[default]
-    All,
-    /// Not revoked and not expired.
-    Active,
-    /// Revoked or on hold.
-    Revoked,
-    /// Past their last moment.
-    Expired,
-}
-
-/// A page of certificates, newest first. Muster's own are in it only if `device` names one.
-#[derive(Debug, Clone, Default)]
-pub struct CertificatePage {
-    /// Only those older than the one with this id (the number beside each certificate of a page).
-    pub before: Option<u64>,
-    /// Only this device's.
-    pub device: Option<DeviceName>,
-    /// Only those of this status.
-    pub filter: CertificateFilter,
-    /// Only active ones that run out before this moment.
-    pub expires_before: Option<Timestamp>,
-    /// What `filter` compares with.
-    pub now: Timestamp,
-    /// At most so many; 1 to 1,000.
-    pub limit: usize,
-}
-
-/// A page of audit entries.
-#[derive(Debug, Clone)]
-pub enum AuditPage {
-    /// The newest, newest first; `before` continues at older ones.
-    Newest {
-        /// Only entries with a smaller sequence number.
-        before: Option<u64>,
-        /// At most so many.
-        limit: usize,
-    },
-    /// In order, for walking the chain.
-    From {
-        /// Only entries with a greater sequence number.
-        after: u64,
-        /// At most so many.
-        limit: usize,
-    },
-}
-
 /// A device whose last certificate runs out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unrenewed {
@@ -454,7 +394,7 @@ pub struct Unrenewed {
 }
 
 /// How many there are, Muster's own not counted.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Certificates that are neither revoked nor expired.
     pub active: u64,
@@ -464,6 +404,37 @@ pub struct Counts {
     pub expired: u64,
     /// Certificates that are revoked or on hold, expired or not.
     pub revoked: u64,
-    /// Devices of any state.
-    pub devices: u64,
+    /// Devices, each combination that there is.
+    pub devices: Vec<DeviceCount>,
+}
+
+impl Counts {
+    /// Devices of any kind and state.
+    pub fn all_devices(&self) -> u64 {
+        self.devices.iter().map(|devices| devices.count).sum()
+    }
+}
+
+/// How many devices are the same in these.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DeviceCount {
+    /// What they may be.
+    pub kind: Kind,
+    /// Where they are in their life.
+    pub state: State,
+    /// How many.
+    pub count: u64,
+}
+
+/// How many certificates run out on one day and are the same in these.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expiries {
+    /// Days since 1970, UTC.
+    pub day: i64,
+    /// The profile they follow.
+    pub profile: String,
+    /// How they were asked for, without what follows the colon.
+    pub how: String,
+    /// How many.
+    pub count: u64,
 }

@@ -12,8 +12,9 @@ use crate::enrol::draft::Draft;
 use crate::enrol::who::Proof;
 use crate::enrol::{Issued, may};
 use crate::error::Error;
+use crate::list::{AuditList, CertificateList, DeviceList, Page, Paging, Search, TokenList};
 use crate::operator::{Operator, Permission};
-use crate::ports::{AuditPage, CertificatePage, Change, Counts, DevicePage};
+use crate::ports::{Change, Counts};
 use crate::profile::Profile;
 use crate::provisioner::Provisioner;
 use crate::setup::own_act;
@@ -40,6 +41,26 @@ pub struct Readiness {
     pub problems: Vec<String>,
 }
 
+/// What a search found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// Devices.
+    pub devices: Vec<Device>,
+    /// Certificates.
+    pub certificates: Vec<Certificate>,
+}
+
+/// How many certificates run out on a day.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ExpiryDay {
+    /// Days since 1970, UTC.
+    pub day: i64,
+    /// Those that are renewed without anybody's doing.
+    pub by_itself: u64,
+    /// The others.
+    pub needs_you: u64,
+}
+
 impl Ca {
     /// A device.
     pub async fn device(&self, proof: Proof, name: &DeviceName) -> Result<Device, Error> {
@@ -48,9 +69,9 @@ impl Ca {
     }
 
     /// A page of devices.
-    pub async fn devices(&self, proof: Proof, page: DevicePage) -> Result<Vec<Device>, Error> {
+    pub async fn devices(&self, proof: Proof, list: DeviceList) -> Result<Page<Device>, Error> {
         self.operator(proof, Permission::Read).await?;
-        Ok(self.store.devices(page).await?)
+        Ok(self.store.devices(list).await?)
     }
 
     /// A certificate with its chain.
@@ -78,21 +99,16 @@ impl Ca {
     pub async fn certificates(
         &self,
         proof: Proof,
-        page: CertificatePage,
-    ) -> Result<Vec<(u64, Certificate)>, Error> {
+        list: CertificateList,
+    ) -> Result<Page<Certificate>, Error> {
         self.operator(proof, Permission::Read).await?;
-        Ok(self.store.certificates(page).await?)
+        Ok(self.store.certificates(list).await?)
     }
 
     /// A page of enrolment tokens.
-    pub async fn tokens(
-        &self,
-        proof: Proof,
-        before: Option<&str>,
-        limit: usize,
-    ) -> Result<Vec<EnrolmentToken>, Error> {
+    pub async fn tokens(&self, proof: Proof, list: TokenList) -> Result<Page<EnrolmentToken>, Error> {
         self.operator(proof, Permission::Read).await?;
-        Ok(self.store.tokens(before, limit).await?)
+        Ok(self.store.tokens(list).await?)
     }
 
     /// Every operator.
@@ -101,15 +117,79 @@ impl Ca {
         Ok(self.store.operators().await?)
     }
 
+    /// Devices and certificates that fit what somebody typed, at most so many of each. Devices come by name, certificates
+    /// newest first.
+    pub async fn search(&self, proof: Proof, search: Search, limit: usize) -> Result<Found, Error> {
+        self.operator(proof, Permission::Read).await?;
+        let paging = Paging { cursor: None, limit };
+        let devices = DeviceList {
+            prefix: search.prefix.clone(),
+            paging: paging.clone(),
+            ..DeviceList::default()
+        };
+        let certificates = CertificateList {
+            search: Some(search),
+            descending: true,
+            now: self.clock.now(),
+            paging,
+            ..CertificateList::default()
+        };
+        Ok(Found {
+            devices: self.store.devices(devices).await?.items,
+            certificates: self.store.certificates(certificates).await?.items,
+        })
+    }
+
+    /// When certificates run out, a day at a time from today on (of UTC; today's holds those that ran out since midnight),
+    /// and whether they need somebody for it.
+    pub async fn expiries(&self, proof: Proof, days: u16) -> Result<Vec<ExpiryDay>, Error> {
+        self.operator(proof, Permission::Read).await?;
+        let now = self.clock.now();
+        let mut all: Vec<_> = (0..i64::from(days))
+            .map(|ahead| ExpiryDay {
+                day: now.as_second().div_euclid(86_400) + ahead,
+                by_itself: 0,
+                needs_you: 0,
+            })
+            .collect();
+        for found in self.store.expiries(now, days).await? {
+            let Some(day) = all.iter_mut().find(|day| day.day == found.day) else {
+                continue;
+            };
+            if self.renews_by_itself(&found.profile, &found.how) {
+                day.by_itself += found.count;
+            } else {
+                day.needs_you += found.count;
+            }
+        }
+        Ok(all)
+    }
+
+    /// Whether what holds a certificate renews it: it has done so before, it enrolled with a token of ours, which agents
+    /// do, or it is Muster itself. What an operator issued, and what `step` asked for once, nobody has promised to renew.
+    fn renews_by_itself(&self, profile: &str, way: &str) -> bool {
+        let renewable = self
+            .settings
+            .profiles
+            .get(profile)
+            .is_ok_and(|profile| profile.renewable());
+        renewable && matches!(way, "renewal" | "token" | "listener")
+    }
+
+    /// Makes what was recorded since the last time findable; see [`Store::catch_up`](crate::ports::Store::catch_up).
+    pub async fn catch_up(&self) -> Result<(), Error> {
+        Ok(self.store.catch_up().await?)
+    }
+
     /// How many there are.
     pub async fn counts(&self) -> Result<Counts, Error> {
         Ok(self.store.counts(self.clock.now()).await?)
     }
 
     /// A page of audit entries.
-    pub async fn audit(&self, proof: Proof, page: AuditPage) -> Result<Vec<Entry>, Error> {
+    pub async fn audit(&self, proof: Proof, list: AuditList) -> Result<Page<Entry>, Error> {
         self.operator(proof, Permission::ReadAudit).await?;
-        Ok(self.store.audit(page).await?)
+        Ok(self.store.audit(list).await?)
     }
 
     /// Walks the whole audit chain.
@@ -121,11 +201,7 @@ impl Ca {
             head: [0; 32],
         };
         loop {
-            let page = AuditPage::From {
-                after: verdict.entries,
-                limit: 1000,
-            };
-            let entries = self.store.audit(page).await?;
+            let entries = self.store.entries(verdict.entries, 1000).await?;
             if entries.is_empty() {
                 return Ok(verdict);
             }

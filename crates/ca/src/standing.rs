@@ -188,12 +188,6 @@ impl Ca {
         }
         Ok(())
     }
-
-    /// How many certificates that are not revoked run out on each of the days from today (UTC) on.
-    pub async fn expiring_by_day(&self, proof: Proof, days: u16) -> Result<Vec<u64>, Error> {
-        self.operator(proof, Permission::Read).await?;
-        Ok(self.store.expiring_by_day(self.clock.now(), days).await?)
-    }
 }
 
 fn day(at: Timestamp) -> String {

@@ -137,9 +137,7 @@ impl Ca {
     /// A new serial number: 8 octets of time that rise with every call, so that they stay together in an index, then 10
     /// that nobody can guess (RFC 5280 section 4.1.2.2 allows 20).
     pub(crate) fn serial(&self, now: Timestamp) -> Result<Serial, Error> {
-        let micros = u64::try_from(now.as_microsecond()).unwrap_or(0);
-        // 53 bits hold microseconds until 2255; the shift keeps the first octet from being zero.
-        let time = micros << 11;
+        let time = u64::from_be_bytes(Serial::time_octets(now));
         let step = |last: u64| Some(time.max(last + 1));
         let before = self
             .last_serial

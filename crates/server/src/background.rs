@@ -13,6 +13,8 @@ use crate::tls::Tls;
 const LOOK: Duration = Duration::from_secs(60);
 /// How often changed authorities and the listener's own certificate are looked at.
 const TLS_LOOK: Duration = Duration::from_secs(5);
+/// How often what is new is made findable.
+const FIND: Duration = Duration::from_secs(1);
 /// How often the store is tidied.
 const TIDY: Duration = Duration::from_secs(3600);
 /// The first and the longest wait after a failure.
@@ -110,5 +112,23 @@ pub(crate) async fn keep_tidy(ca: Arc<Ca>, mut stop: Stop) {
         if let Err(error) = ca.tidy().await {
             tracing::warn!(%error, "the store could not be tidied");
         }
+    }
+}
+
+/// Makes what is new findable, about once a second, so that it costs little where certificates are issued.
+pub(crate) async fn keep_findable(ca: Arc<Ca>, mut stop: Stop) {
+    let mut wait = FIND;
+    loop {
+        tokio::select! {
+            () = sleep(wait) => {}
+            () = stopped(&mut stop) => return,
+        }
+        wait = match ca.catch_up().await {
+            Ok(()) => FIND,
+            Err(error) => {
+                tracing::warn!(%error, "searches miss what is new");
+                (wait * 2).min(BACK_OFF.1)
+            }
+        };
     }
 }

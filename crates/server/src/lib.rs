@@ -13,6 +13,7 @@ mod edge;
 mod gate;
 mod health;
 pub mod listen;
+mod lists;
 mod metrics;
 pub mod peer;
 pub mod protocols;

@@ -300,7 +300,7 @@ fn register_counts(registry: &mut Registry, counts: &muster_ca::ports::Counts) {
     let help = "Certificates by status; those expiring within a week are active, too";
     registry.register("muster_certificates", help, certificates);
     let devices = Gauge::<i64>::default();
-    devices.set(gauge(counts.devices));
+    devices.set(gauge(counts.all_devices()));
     registry.register("muster_devices", "Devices of any state", devices);
 }
 

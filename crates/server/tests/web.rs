@@ -481,13 +481,10 @@ async fn a_proxy_is_believed_if_it_is_declared() {
     let done = send([127, 0, 0, 2]).await;
     assert_eq!(done.status, 303, "{}", done.text());
     assert!(done.headers("set-cookie")[0].starts_with("__Host-muster_session="));
-    let page = muster_ca::ports::AuditPage::Newest {
-        before: None,
-        limit: 1,
-    };
+    let page = muster_ca::list::AuditList::default();
     let entries = server.edge.ca().audit(local(), page).await.unwrap();
     assert_eq!(
-        (entries[0].action.as_str(), entries[0].source.as_str()),
+        (entries.items[0].action.as_str(), entries.items[0].source.as_str()),
         ("operator.logged_in", "198.51.100.9")
     );
     server.finish().await;

@@ -7,6 +7,7 @@ use common::browser::{Browser, PASSWORD, local};
 use common::{Answer, Server, csr, post};
 use muster_backends::signer::generate;
 use muster_ca::device::{DeviceName, State};
+use muster_ca::list::{AuditList, Paging, TokenList};
 use muster_ca::operator::Role;
 use muster_ca::token::EnrolmentToken;
 use muster_pki::key::KeyKind;
@@ -30,7 +31,14 @@ async fn state(server: &Server, name: &str) -> State {
 }
 
 async fn tokens(server: &Server) -> Vec<EnrolmentToken> {
-    server.edge.ca().tokens(local(), None, 100).await.unwrap()
+    let all = TokenList {
+        paging: Paging {
+            cursor: None,
+            limit: 100,
+        },
+        ..TokenList::default()
+    };
+    server.edge.ca().tokens(local(), all).await.unwrap().items
 }
 
 /// Enrols with a token as a device does, with a new key.
@@ -69,7 +77,7 @@ async fn the_list_is_searched_filtered_paged_and_saved() {
 
     let found = browser.get("/devices?q=HUB").await.text();
     assert!(found.contains("hub-south") && !found.contains("site-001"));
-    assert!(found.contains("muster device list --prefix hub"));
+    assert!(found.contains("muster device list --search hub"));
     let none = browser.get("/devices?state=revoked").await.text();
     assert!(none.contains("No device is like that"));
     assert_eq!(browser.get("/devices?state=tired").await.status, 400);
@@ -370,13 +378,20 @@ async fn a_wave_and_a_list_of_names() {
     assert_eq!(tokens(&server).await.len(), 3);
     let entries = server.edge.ca().audit(
         local(),
-        muster_ca::ports::AuditPage::Newest {
-            before: None,
-            limit: 10,
+        AuditList {
+            paging: Paging {
+                cursor: None,
+                limit: 10,
+            },
+            ..AuditList::default()
         },
     );
     let entries = entries.await.unwrap();
-    let act = entries.iter().find(|entry| entry.subject == "autumn").unwrap();
+    let act = entries
+        .items
+        .iter()
+        .find(|entry| entry.subject == "autumn")
+        .unwrap();
     let detail: Value = serde_json::from_str(&act.detail).unwrap();
     assert_eq!(detail["tokens"].as_array().unwrap().len(), 2);
     assert!(!act.detail.contains("mt_"));

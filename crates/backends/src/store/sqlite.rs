@@ -9,6 +9,8 @@ mod apply;
 mod checkpoint;
 mod fault;
 mod insert;
+mod lists;
+mod look;
 mod open;
 mod pages;
 mod read;
@@ -27,14 +29,15 @@ use muster_ca::audit::Entry;
 use muster_ca::authority::Authority;
 use muster_ca::certificate::{Certificate, Serial};
 use muster_ca::device::{Device, DeviceName};
+use muster_ca::list::{AuditList, CertificateList, DeviceList, Page, TokenList};
 use muster_ca::operator::Operator;
 use muster_ca::ports::{
-    AuditPage, Binding, CertificatePage, Change, Counts, Crl, DevicePage, Kept, RevokedEntry, Store,
-    StoreError, Unrenewed,
+    Binding, Change, Counts, Crl, Expiries, Kept, RevokedEntry, Store, StoreError, Unrenewed,
 };
 use muster_ca::provisioner::Provisioner;
 use muster_ca::token::EnrolmentToken;
 
+use lists::{audit, certificates, devices, find, tokens};
 pub use open::OpenError;
 use readers::Readers;
 use writer::{Job, Queue};
@@ -82,8 +85,8 @@ impl Store for SqliteStore {
         self.readers.look_up(|conn| read::device(conn, name.as_str()))
     }
 
-    async fn devices(&self, page: DevicePage) -> Result<Vec<Device>, StoreError> {
-        self.readers.walk(move |conn| pages::devices(conn, &page)).await
+    async fn devices(&self, list: DeviceList) -> Result<Page<Device>, StoreError> {
+        self.readers.walk(move |conn| devices::devices(conn, &list)).await
     }
 
     async fn servers(&self) -> Result<Vec<DeviceName>, StoreError> {
@@ -103,9 +106,9 @@ impl Store for SqliteStore {
         self.readers.look_up(|conn| read::certificate(conn, serial))
     }
 
-    async fn certificates(&self, page: CertificatePage) -> Result<Vec<(u64, Certificate)>, StoreError> {
+    async fn certificates(&self, list: CertificateList) -> Result<Page<Certificate>, StoreError> {
         self.readers
-            .walk(move |conn| pages::certificates(conn, &page))
+            .walk(move |conn| certificates::certificates(conn, &list))
             .await
     }
 
@@ -138,6 +141,12 @@ impl Store for SqliteStore {
         self.readers.walk(move |conn| pages::counts(conn, now)).await
     }
 
+    async fn expiries(&self, from: Timestamp, days: u16) -> Result<Vec<Expiries>, StoreError> {
+        self.readers
+            .walk(move |conn| pages::expiries(conn, from, days))
+            .await
+    }
+
     async fn first_to_expire(&self, now: Timestamp) -> Result<Option<(Timestamp, Timestamp)>, StoreError> {
         self.readers.look_up(|conn| read::first_to_expire(conn, now))
     }
@@ -146,11 +155,6 @@ impl Store for SqliteStore {
         self.readers
             .walk(move |conn| pages::unrenewed(conn, now, limit))
             .await
-    }
-
-    async fn expiring_by_day(&self, now: Timestamp, days: u16) -> Result<Vec<u64>, StoreError> {
-        self.readers
-            .look_up(|conn| pages::expiring_by_day(conn, now, days))
     }
 
     async fn authorities(&self) -> Result<Vec<Authority>, StoreError> {
@@ -169,8 +173,8 @@ impl Store for SqliteStore {
         self.readers.look_up(|conn| read::token(conn, hash))
     }
 
-    async fn tokens(&self, before: Option<&str>, limit: usize) -> Result<Vec<EnrolmentToken>, StoreError> {
-        self.readers.look_up(|conn| read::tokens(conn, before, limit))
+    async fn tokens(&self, list: TokenList) -> Result<Page<EnrolmentToken>, StoreError> {
+        self.readers.walk(move |conn| tokens::tokens(conn, &list)).await
     }
 
     async fn is_spent(&self, token: &[u8; 32], expires: Timestamp) -> Result<bool, StoreError> {
@@ -186,8 +190,23 @@ impl Store for SqliteStore {
             .look_up(|conn| read::crl(conn, authority, generation))
     }
 
-    async fn audit(&self, page: AuditPage) -> Result<Vec<Entry>, StoreError> {
-        self.readers.walk(move |conn| pages::audit(conn, &page)).await
+    async fn audit(&self, list: AuditList) -> Result<Page<Entry>, StoreError> {
+        self.readers.walk(move |conn| audit::audit(conn, &list)).await
+    }
+
+    async fn entries(&self, after: u64, limit: usize) -> Result<Vec<Entry>, StoreError> {
+        self.readers
+            .walk(move |conn| pages::entries(conn, after, limit))
+            .await
+    }
+
+    async fn catch_up(&self) -> Result<(), StoreError> {
+        loop {
+            let news = self.readers.walk(find::news).await?;
+            if news.is_empty() || !self.queue.ask(Job::Find(news)).await? {
+                return Ok(());
+            }
+        }
     }
 
     async fn kept(&self, key: &str, now: Timestamp) -> Result<Option<Kept>, StoreError> {

@@ -10,6 +10,7 @@ use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use http_body_util::BodyExt;
 use http_body_util::channel::{Channel, Sender};
 use muster_ca::Error;
+use muster_ca::list::Cursor;
 
 use super::fault::Fault;
 
@@ -28,7 +29,7 @@ pub(crate) enum Format {
 /// Some rows, and where the next begin.
 pub(crate) struct Chunk {
     pub(crate) rows: Vec<Vec<String>>,
-    pub(crate) next: Option<String>,
+    pub(crate) next: Option<Cursor>,
 }
 
 /// Sends every row that `read` gives, from the beginning on. What goes wrong in the first rows is an answer; what goes wrong
@@ -41,7 +42,7 @@ pub(crate) async fn send<F, R>(
 ) -> Result<Response, Fault>
 where
     F: Future<Output = Result<Chunk, Error>> + Send + 'static,
-    R: Fn(Option<String>) -> F + Send + 'static,
+    R: Fn(Option<Cursor>) -> F + Send + 'static,
 {
     let first = read(None).await?;
     let (sender, body) = Channel::new(2);
@@ -74,7 +75,7 @@ pub(crate) fn file_headers(
 async fn feed<F, R>(mut sender: Sender<Bytes, Error>, format: Format, head: &[&str], first: Chunk, read: R)
 where
     F: Future<Output = Result<Chunk, Error>> + Send,
-    R: Fn(Option<String>) -> F + Send,
+    R: Fn(Option<Cursor>) -> F + Send,
 {
     let mut chunk = first;
     let mut begun = false;

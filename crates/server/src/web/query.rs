@@ -13,7 +13,7 @@ use super::form::escape;
 pub(crate) struct Filters(Vec<(String, String)>);
 
 /// Where a page begins is good for one filter only.
-const CURSOR: &str = "after";
+const CURSOR: &str = "cursor";
 
 impl Filters {
     /// The value of a parameter; empty is as good as none.
@@ -84,7 +84,7 @@ mod tests {
             pair("state", ""),
             pair("show", "one"),
             pair("show", "two"),
-            pair("after", "x"),
+            pair("cursor", "x"),
             pair("limit", "9999"),
         ]);
         assert_eq!((filters.get("q"), filters.get("state")), ("a&b", ""));

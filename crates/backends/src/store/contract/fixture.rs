@@ -1,10 +1,11 @@
 //! Records to store, as short as they can be written.
 
 use jiff::{SignedDuration, Timestamp};
-use muster_ca::audit::Act;
+use muster_ca::audit::{Act, Entry};
 use muster_ca::certificate::{Certificate, Serial, Status};
 use muster_ca::device::{Device, DeviceName, Kind, State};
-use muster_ca::ports::{Change, Write};
+use muster_ca::list::{AuditList, Paging};
+use muster_ca::ports::{Change, Store, Write};
 use muster_ca::token::EnrolmentToken;
 
 /// Noon of 1 June 2030, UTC.
@@ -88,6 +89,16 @@ pub(in crate::store) fn change(action: &'static str, subject: &str, writes: Vec<
         writes,
         act: act(action, subject),
     }
+}
+
+/// The newest audit entries, newest first.
+pub(in crate::store) async fn newest(store: &dyn Store, limit: usize) -> Vec<Entry> {
+    let paging = Paging { cursor: None, limit };
+    let list = AuditList {
+        paging,
+        ..AuditList::default()
+    };
+    store.audit(list).await.unwrap().items
 }
 
 /// Runs all of them at once, so that a store may commit them together; the outcomes are in the order of the futures.

@@ -2,16 +2,16 @@
 
 use jiff::{SignedDuration, Timestamp};
 use muster_ca::authority::{Generation, Stage};
-use muster_ca::certificate::{Certificate, Serial, Status};
-use muster_ca::device::{Kind, State};
+use muster_ca::certificate::{Certificate, Status};
+use muster_ca::device::Device;
+use muster_ca::list::{CertificateList, CertificateStatus, DeviceList};
 use muster_ca::operator::{Login, Operator, Role};
-use muster_ca::ports::{
-    CertificateFilter, CertificatePage, Crl, DevicePage, Kept, Store, StoreError, Unrenewed, Write,
-};
+use muster_ca::ports::{Crl, Kept, Store, StoreError, Unrenewed, Write};
 use muster_ca::provisioner::Provisioner;
 use muster_pki::crl::Reason;
 
 use super::fixture::{certificate, change, device, enrolment, name, noon, serial};
+use super::pages;
 
 async fn commit(store: &dyn Store, writes: Vec<Write>) -> Result<(), StoreError> {
     store.commit(change("test.written", "lists", writes)).await
@@ -124,14 +124,6 @@ pub(super) async fn small_things_come_back(store: &dyn Store) {
     for id in ["token-2", "token-3", "token-4"] {
         commit(store, vec![Write::Token(enrolment(id, 1))]).await.unwrap();
     }
-    let ids = |tokens: Vec<muster_ca::token::EnrolmentToken>| {
-        tokens.into_iter().map(|one| one.id).collect::<Vec<_>>()
-    };
-    assert_eq!(ids(store.tokens(None, 2).await.unwrap()), ["token-4", "token-3"]);
-    assert_eq!(
-        ids(store.tokens(Some("token-3"), 5).await.unwrap()),
-        ["token-2", "token-1"]
-    );
 }
 
 /// A certificate that a younger one of its device outlives needs nobody.
@@ -160,9 +152,6 @@ pub(super) async fn what_nobody_renewed_is_found(store: &dyn Store) {
         not_after: at(days),
     });
     assert_eq!(found, wanted);
-    let days = store.expiring_by_day(at(4001), 30).await.unwrap();
-    assert_eq!((days.len(), &days[..4]), (30, &[1, 1, 1, 0][..]));
-    assert_eq!((days[19], days[29]), (1, 0), "what is revoked does not run out");
 }
 
 /// What is in the drawer is there until it is dropped or runs out, and comes back in no other way.
@@ -219,124 +208,6 @@ pub(super) async fn crls_only_get_newer(store: &dyn Store) {
     ));
     assert_eq!(store.crl("default", 1).await.unwrap(), Some(crl(7)));
     assert_eq!(store.crl("default", 2).await.unwrap(), None);
-}
-
-pub(super) async fn pages_follow_each_other(store: &dyn Store) {
-    for n in 0..25u64 {
-        let text = format!("page-{n:02}");
-        let mut device = device(&text, None);
-        device.kind = if n < 3 { Kind::Broker } else { Kind::Client };
-        device.state = if n % 5 == 0 { State::Revoked } else { State::Active };
-        let certificate = certificate(3_000 + n, "paged", i64::try_from(n).unwrap() - 10);
-        let write = vec![
-            Write::Device {
-                device,
-                expected: None,
-            },
-            Write::Certificate(certificate),
-        ];
-        commit(store, write).await.unwrap();
-    }
-    let mut names = Vec::new();
-    let mut page = DevicePage {
-        prefix: "page-".into(),
-        limit: 10,
-        ..DevicePage::default()
-    };
-    loop {
-        let found = store.devices(page.clone()).await.unwrap();
-        let Some(last) = found.last() else { break };
-        page.after = Some(last.name.clone());
-        names.extend(found.into_iter().map(|device| device.name.to_string()));
-    }
-    assert_eq!(names, (0..25).map(|n| format!("page-{n:02}")).collect::<Vec<_>>());
-    let state = |state| DevicePage {
-        prefix: "page-".into(),
-        state: Some(state),
-        limit: 100,
-        ..DevicePage::default()
-    };
-    let mut servers = store.servers().await.unwrap();
-    servers.sort();
-    servers.retain(|server| server.as_str().starts_with("page-"));
-    assert_eq!(servers, ["page-00", "page-01", "page-02"].map(name));
-    assert_eq!(store.devices(state(State::Revoked)).await.unwrap().len(), 5);
-    assert_eq!(store.devices(state(State::Active)).await.unwrap().len(), 20);
-    assert_eq!(
-        store.devices(DevicePage::default()).await.unwrap().len(),
-        1,
-        "a page has at least one"
-    );
-    certificates_follow_each_other(store).await;
-}
-
-async fn certificates_follow_each_other(store: &dyn Store) {
-    let revoke = Write::Status {
-        serial: serial(3_000),
-        from: Status::Active,
-        to: Status::Revoked {
-            at: noon(),
-            reason: Reason::Superseded,
-        },
-    };
-    commit(store, vec![revoke]).await.unwrap();
-    let numbers = async |page: CertificatePage| -> Vec<Serial> {
-        let (mut page, mut found) = (
-            CertificatePage {
-                limit: 4,
-                now: noon(),
-                ..page
-            },
-            Vec::new(),
-        );
-        loop {
-            let part = store.certificates(page.clone()).await.unwrap();
-            let Some((last, _)) = part.last() else {
-                return found;
-            };
-            page.before = Some(*last);
-            found.extend(part.into_iter().map(|(_, certificate)| certificate.serial));
-        }
-    };
-    let range = |from: u64, to: u64| (from..=to).rev().map(serial).collect::<Vec<_>>();
-    let mine = || CertificatePage {
-        device: Some(name("paged")),
-        ..CertificatePage::default()
-    };
-    assert_eq!(numbers(mine()).await, range(3_000, 3_024));
-    for (filter, wanted) in [
-        (CertificateFilter::Active, range(3_010, 3_024)),
-        (CertificateFilter::Expired, range(3_001, 3_009)),
-        (CertificateFilter::Revoked, range(3_000, 3_000)),
-    ] {
-        assert_eq!(
-            numbers(CertificatePage { filter, ..mine() }).await,
-            wanted,
-            "{filter:?}"
-        );
-        // Whatever the way through the store, the same certificates of this device come.
-        let all = numbers(CertificatePage {
-            filter,
-            ..CertificatePage::default()
-        })
-        .await;
-        let of_mine: Vec<_> = all.into_iter().filter(|one| wanted.contains(one)).collect();
-        assert_eq!(of_mine, wanted, "{filter:?}");
-    }
-    let soon = noon() + SignedDuration::from_hours(24 * 2);
-    let page = CertificatePage {
-        expires_before: Some(soon),
-        ..CertificatePage::default()
-    };
-    assert_eq!(numbers(page.clone()).await, range(3_010, 3_011));
-    assert_eq!(
-        numbers(CertificatePage {
-            device: Some(name("paged")),
-            ..page
-        })
-        .await,
-        range(3_010, 3_011)
-    );
 }
 
 pub(super) async fn counts_are_exact(store: &dyn Store) {
@@ -417,24 +288,22 @@ pub(super) async fn counts_are_exact(store: &dyn Store) {
 
 async fn own_ones_are_listed_by_name_alone(store: &dyn Store) {
     let devices = async |prefix: &str| {
-        let page = DevicePage {
+        let list = DeviceList {
             prefix: prefix.into(),
-            limit: 1_000,
-            ..DevicePage::default()
+            ..DeviceList::default()
         };
-        let found = store.devices(page).await.unwrap();
+        let found = pages::devices(store, &list, 500).await;
         found.iter().filter(|device| device.name.is_own()).count()
     };
-    let certificates = async |device: Option<&str>, filter| {
-        let page = CertificatePage {
+    let certificates = async |device: Option<&str>, status| {
+        let list = CertificateList {
             device: device.map(name),
-            filter,
-            limit: 1_000,
+            status,
             now: noon(),
-            ..CertificatePage::default()
+            ..CertificateList::default()
         };
-        let found = store.certificates(page).await.unwrap();
-        found.iter().filter(|(_, one)| one.device.is_own()).count()
+        let found = pages::certificates(store, &list, 500).await;
+        found.iter().filter(|one| one.device.is_own()).count()
     };
     assert_eq!((devices("").await, devices("m").await), (0, 0));
     assert_eq!((devices("muster").await, devices("muster-a").await), (1, 1));
@@ -443,9 +312,9 @@ async fn own_ones_are_listed_by_name_alone(store: &dyn Store) {
         at: noon(),
         reason: Reason::Superseded,
     };
-    for (from, to, filter) in [
-        (active, revoked, CertificateFilter::Revoked),
-        (revoked, active, CertificateFilter::Active),
+    for (from, to, shown) in [
+        (active, revoked, CertificateStatus::Revoked),
+        (revoked, active, CertificateStatus::Active),
     ] {
         let before = store.counts(noon()).await.unwrap();
         let serial = serial(4_100);
@@ -453,32 +322,19 @@ async fn own_ones_are_listed_by_name_alone(store: &dyn Store) {
             .await
             .unwrap();
         assert_eq!(store.counts(noon()).await.unwrap(), before);
-        assert_eq!(certificates(None, filter).await, 0, "{filter:?}");
-        assert_eq!(certificates(Some("muster-agent"), filter).await, 1, "{filter:?}");
+        assert_eq!(certificates(None, Some(shown)).await, 0, "{shown:?}");
+        assert_eq!(
+            certificates(Some("muster-agent"), Some(shown)).await,
+            1,
+            "{shown:?}"
+        );
     }
-    assert_eq!(certificates(None, CertificateFilter::All).await, 0);
+    assert_eq!(certificates(None, None).await, 0);
 }
 
 async fn compare_with_a_walk(store: &dyn Store, moments: impl Iterator<Item = Timestamp>) {
-    let mut everything: Vec<Certificate> = Vec::new();
-    let mut page = CertificatePage {
-        limit: 1_000,
-        ..CertificatePage::default()
-    };
-    loop {
-        let part = store.certificates(page.clone()).await.unwrap();
-        let Some((last, _)) = part.last() else { break };
-        page.before = Some(*last);
-        everything.extend(part.into_iter().map(|(_, certificate)| certificate));
-    }
-    let devices = store
-        .devices(DevicePage {
-            limit: 1_000,
-            ..DevicePage::default()
-        })
-        .await
-        .unwrap()
-        .len();
+    let everything = pages::certificates(store, &CertificateList::default(), 500).await;
+    let devices = pages::devices(store, &DeviceList::default(), 500).await;
     for now in moments {
         let counts = store.counts(now).await.unwrap();
         let soon = now + SignedDuration::from_hours(24 * 7);
@@ -497,8 +353,36 @@ async fn compare_with_a_walk(store: &dyn Store, moments: impl Iterator<Item = Ti
             "expired at {now}"
         );
         assert_eq!(counts.revoked, count(&|one| !unrevoked(one)), "revoked at {now}");
-        assert_eq!(counts.devices, devices as u64);
+        for found in &counts.devices {
+            let same = |one: &&Device| (one.kind, one.state) == (found.kind, found.state);
+            assert_eq!(
+                found.count,
+                devices.iter().filter(same).count() as u64,
+                "{found:?}"
+            );
+        }
+        assert_eq!(counts.all_devices(), devices.len() as u64);
+        compare_expiries(store, now, &everything).await;
     }
+}
+
+async fn compare_expiries(store: &dyn Store, from: Timestamp, everything: &[Certificate]) {
+    let day = |at: Timestamp| at.as_second().div_euclid(86_400);
+    let mut wanted = std::collections::BTreeMap::new();
+    let within = |one: &&Certificate| (day(from)..day(from) + 5).contains(&day(one.not_after));
+    for one in everything
+        .iter()
+        .filter(|one| one.status == Status::Active)
+        .filter(within)
+    {
+        let key = (day(one.not_after), one.profile.clone(), one.way().to_owned());
+        *wanted.entry(key).or_insert(0) += 1;
+    }
+    let found = store.expiries(from, 5).await.unwrap().into_iter();
+    let found: Vec<_> = found
+        .map(|one| ((one.day, one.profile, one.how), one.count))
+        .collect();
+    assert_eq!(found, wanted.into_iter().collect::<Vec<_>>(), "{from}");
 }
 
 pub(super) async fn what_is_revoked_is_listed(store: &dyn Store) {

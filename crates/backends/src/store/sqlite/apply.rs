@@ -128,15 +128,16 @@ impl<'c> Batch<'c> {
                 device,
                 expected: None,
             } => {
-                insert::device(conn, insert::INSERT_DEVICE, device)?;
-                if !device.name.is_own() {
-                    self.tally.device_added();
-                }
+                insert::device(conn, device)?;
+                self.tally.device(device, None);
             }
             Write::Device {
                 device,
                 expected: Some(_),
-            } => insert::device(conn, insert::UPDATE_DEVICE, device)?,
+            } => {
+                let before = insert::changed_device(conn, device)?;
+                self.tally.device(device, Some(before));
+            }
             Write::Certificate(certificate) => {
                 insert::certificate(conn, certificate)?;
                 self.tally.added(certificate);

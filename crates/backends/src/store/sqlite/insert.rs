@@ -2,7 +2,7 @@
 
 use muster_ca::authority::Generation;
 use muster_ca::certificate::{Certificate, Serial, Status};
-use muster_ca::device::Device;
+use muster_ca::device::{Device, Kind, State};
 use muster_ca::operator::{Login, Operator};
 use muster_ca::ports::{Binding, Crl, Kept};
 use muster_ca::provisioner::Provisioner;
@@ -13,21 +13,20 @@ use super::fault::Fault;
 use super::rows::{first, millis, run, status_columns, whole};
 use super::tally::Place;
 
-pub(super) const INSERT_DEVICE: &str =
-    "INSERT INTO devices (name, kind, state, profile, note, created, version, own)
+const INSERT_DEVICE: &str = "INSERT INTO devices (name, kind, state, profile, note, created, version, own)
      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
-pub(super) const UPDATE_DEVICE: &str = "UPDATE devices
-     SET kind = ?2, state = ?3, profile = ?4, note = ?5, created = ?6, version = ?7, own = ?8 WHERE name = ?1";
+/// Of one that is there already. When it was created stays, and so its place in the index of that.
+const UPDATE_DEVICE: &str = "UPDATE devices
+     SET kind = ?2, state = ?3, profile = ?4, note = ?5, version = ?6 WHERE name = ?1";
 
-pub(super) fn device(conn: &Connection, sql: &str, device: &Device) -> Result<(), Fault> {
-    let (kind, state) = (device.kind.as_str(), device.state.as_str());
+pub(super) fn device(conn: &Connection, device: &Device) -> Result<(), Fault> {
     run(
         conn,
-        sql,
+        INSERT_DEVICE,
         params![
             device.name.as_str(),
-            kind,
-            state,
+            device.kind.as_str(),
+            device.state.as_str(),
             device.profile,
             device.note,
             millis(device.created),
@@ -36,6 +35,25 @@ pub(super) fn device(conn: &Connection, sql: &str, device: &Device) -> Result<()
         ],
     )?;
     Ok(())
+}
+
+/// Returns what it was before.
+pub(super) fn changed_device(conn: &Connection, device: &Device) -> Result<(Kind, State), Fault> {
+    let before = super::read::device(conn, device.name.as_str())?;
+    let before = before.ok_or_else(|| Fault::damaged("device"))?;
+    run(
+        conn,
+        UPDATE_DEVICE,
+        params![
+            device.name.as_str(),
+            device.kind.as_str(),
+            device.state.as_str(),
+            device.profile,
+            device.note,
+            whole(device.version)
+        ],
+    )?;
+    Ok((before.kind, before.state))
 }
 
 pub(super) fn certificate(conn: &Connection, certificate: &Certificate) -> Result<(), Fault> {
@@ -68,10 +86,13 @@ pub(super) fn certificate(conn: &Connection, certificate: &Certificate) -> Resul
 pub(super) fn status(conn: &Connection, serial: &Serial, to: &Status) -> Result<Place, Fault> {
     let (revoked_at, reason) = status_columns(to);
     let sql = "UPDATE certificates SET revoked_at = ?2, reason = ?3 WHERE serial = ?1
-         RETURNING own, authority, generation, not_after";
-    let place = first(conn, sql, params![serial.as_bytes(), revoked_at, reason], |row| {
-        Ok(Place::new(row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
-    })?;
+         RETURNING own, authority, generation, not_after, profile, how";
+    let place = first(
+        conn,
+        sql,
+        params![serial.as_bytes(), revoked_at, reason],
+        Place::read,
+    )?;
     place.ok_or_else(|| Fault::damaged("certificate"))
 }
 

@@ -1,107 +1,24 @@
-//! Pages, lists and counts. Every page goes on behind a key, so the last one costs what the first one does.
+//! Counts, and what is read whole or in order.
 
 use jiff::{SignedDuration, Timestamp};
 use muster_ca::audit::Entry;
-use muster_ca::certificate::Certificate;
-use muster_ca::device::{Device, DeviceName};
-use muster_ca::ports::{
-    AuditPage, CertificateFilter, CertificatePage, Counts, DevicePage, RevokedEntry, Unrenewed,
-};
-use rusqlite::{Connection, ToSql, named_params, params};
+use muster_ca::device::DeviceName;
+use muster_ca::ports::{Counts, Expiries, RevokedEntry, Unrenewed};
+use rusqlite::{Connection, params};
 
 use super::fault::Fault;
 use super::read::limit;
-use super::rows::{self, CERTIFICATE, DEVICE, ENTRY, all, first, millis, whole};
+use super::rows::{self, ENTRY, all, first, millis, whole};
 use super::tally::DAY;
 
 type Read<T> = Result<T, Fault>;
 
 /// Certificates that run out within this are about to.
 const SOON: SignedDuration = SignedDuration::from_hours(7 * 24);
-/// Sorts behind every name with the same beginning.
-const LAST_CHARACTER: char = char::MAX;
-
-pub(super) fn devices(conn: &Connection, page: &DevicePage) -> Read<Vec<Device>> {
-    let after = page.after.as_ref().map_or("", |name| name.as_str());
-    let end = format!("{}{LAST_CHARACTER}", page.prefix);
-    let (limit, state) = (limit(page.limit), page.state.map(|state| state.as_str()));
-    // The index of devices that are out is used only if its own condition is repeated.
-    let own = if page.asks_for_own() { "" } else { "AND own = 0" };
-    let condition = match state {
-        None => "",
-        Some("new" | "active") => "AND state = :state",
-        Some(_) => "AND state = :state AND state NOT IN ('new', 'active')",
-    };
-    let sql = format!(
-        "SELECT {DEVICE} FROM devices WHERE name > :after AND name >= :prefix AND name < :end {own} {condition}
-         ORDER BY name LIMIT :limit"
-    );
-    let mut params: Vec<(&str, &dyn ToSql)> = vec![
-        (":after", &after),
-        (":prefix", &page.prefix),
-        (":end", &end),
-        (":limit", &limit),
-    ];
-    params.extend(state.as_ref().map(|state| (":state", state as &dyn ToSql)));
-    all(conn, &sql, params.as_slice(), rows::device)
-}
 
 pub(super) fn servers(conn: &Connection) -> Read<Vec<DeviceName>> {
     let name = |row: &rusqlite::Row<'_>| Ok(DeviceName::restored(row.get(0)?));
     all(conn, "SELECT name FROM devices WHERE kind <> 'client'", [], name)
-}
-
-/// The ids are found in an index first, since sorting certificates by id would carry their bytes about.
-pub(super) fn certificates(conn: &Connection, page: &CertificatePage) -> Read<Vec<(u64, Certificate)>> {
-    let before = page.before.map_or(i64::MAX, whole);
-    let (limit, now, soon) = (
-        limit(page.limit),
-        millis(page.now),
-        page.expires_before.map(millis),
-    );
-    let device = page.device.as_ref().map(|name| name.as_str());
-    let mut sql = format!(
-        "SELECT {CERTIFICATE} FROM certificates WHERE id IN (SELECT id FROM certificates {} WHERE id < :before",
-        index_for(page)
-    );
-    let mut params: Vec<(&str, &dyn ToSql)> = vec![(":before", &before), (":limit", &limit)];
-    if let Some(device) = &device {
-        sql.push_str(" AND device = :device");
-        params.push((":device", device));
-    } else {
-        sql.push_str(" AND own = 0");
-    }
-    sql.push_str(match page.filter {
-        CertificateFilter::All => "",
-        CertificateFilter::Active => " AND revoked_at IS NULL AND not_after >= :now",
-        CertificateFilter::Revoked => " AND revoked_at IS NOT NULL",
-        CertificateFilter::Expired => " AND revoked_at IS NULL AND not_after < :now",
-    });
-    if let Some(soon) = &soon {
-        sql.push_str(" AND revoked_at IS NULL AND not_after >= :now AND not_after < :soon");
-        params.push((":soon", soon));
-    }
-    if sql.contains(":now") {
-        params.push((":now", &now));
-    }
-    sql.push_str(" ORDER BY id DESC LIMIT :limit) ORDER BY id DESC");
-    all(conn, &sql, params.as_slice(), rows::certificate)
-}
-
-/// The index is named because SQLite, which keeps no statistics here, would guess.
-fn index_for(page: &CertificatePage) -> &'static str {
-    if page.device.is_some() {
-        return "INDEXED BY certificates_by_device";
-    }
-    if page.expires_before.is_some() {
-        return "INDEXED BY certificates_by_expiry";
-    }
-    match page.filter {
-        // The newest are nearly always among them, so walking back from the newest finds them at once.
-        CertificateFilter::All | CertificateFilter::Active => "NOT INDEXED",
-        CertificateFilter::Revoked => "INDEXED BY certificates_revoked",
-        CertificateFilter::Expired => "INDEXED BY certificates_by_expiry",
-    }
 }
 
 pub(super) fn revoked(
@@ -136,7 +53,7 @@ pub(super) fn last_end(
     let revoked = first(conn, sql, params![authority, generation, now], |row| {
         rows::moment(row, 0)
     })?;
-    let sql = "SELECT day FROM tally WHERE revoked = 0 AND own IN (0, 1) AND day >= ?3 AND authority = ?1 AND generation = ?2 AND n > 0
+    let sql = "SELECT DISTINCT day FROM tally WHERE revoked = 0 AND own IN (0, 1) AND day >= ?3 AND authority = ?1 AND generation = ?2 AND n > 0
          ORDER BY day DESC";
     let days = all(
         conn,
@@ -172,7 +89,12 @@ pub(super) fn counts(conn: &Connection, now: Timestamp) -> Read<Counts> {
         expiring: living.saturating_sub(valid_from(&snapshot, millis(soon) + 1)?),
         expired: unrevoked.saturating_sub(living),
         revoked: total("SELECT coalesce(sum(n), 0) FROM tally WHERE revoked = 1 AND own = 0")?,
-        devices: total("SELECT n FROM totals WHERE name = 'devices'")?,
+        devices: all(
+            &snapshot,
+            "SELECT kind, state, n FROM device_tally WHERE n > 0",
+            [],
+            rows::device_count,
+        )?,
     })
 }
 
@@ -208,40 +130,26 @@ pub(super) fn unrenewed(conn: &Connection, now: Timestamp, asked: usize) -> Read
     all(conn, sql, params![millis(now), LOOKED_AT, limit(asked)], read)
 }
 
-pub(super) fn expiring_by_day(conn: &Connection, now: Timestamp, days: u16) -> Read<Vec<u64>> {
-    let today = millis(now).div_euclid(DAY);
-    let sql = "SELECT day - ?1, sum(n) FROM tally WHERE revoked = 0 AND own = 0 AND day >= ?1 AND day < ?1 + ?2 GROUP BY day";
-    let read = |row: &rusqlite::Row<'_>| Ok((rows::natural(row, 0)?, rows::natural(row, 1)?));
-    let mut counts = vec![0; usize::from(days)];
-    for (day, count) in all(conn, sql, params![today, days], read)? {
-        if let Some(place) = usize::try_from(day).ok().and_then(|day| counts.get_mut(day)) {
-            *place = count;
-        }
-    }
-    Ok(counts)
+/// The audit entries after this number.
+pub(super) fn entries(conn: &Connection, after: u64, asked: usize) -> Read<Vec<Entry>> {
+    let sql = format!(
+        "SELECT {ENTRY} FROM audit JOIN writers ON writers.id = audit.writer
+         WHERE sequence > ?1 ORDER BY sequence LIMIT ?2"
+    );
+    all(conn, &sql, params![whole(after), limit(asked)], rows::entry)
 }
 
-pub(super) fn audit(conn: &Connection, page: &AuditPage) -> Read<Vec<Entry>> {
-    let select = format!("SELECT {ENTRY} FROM audit JOIN writers ON writers.id = audit.writer");
-    match page {
-        AuditPage::Newest { before, limit: asked } => {
-            let sql = format!("{select} WHERE sequence < :before ORDER BY sequence DESC LIMIT :limit");
-            let before = before.map_or(i64::MAX, whole);
-            all(
-                conn,
-                &sql,
-                named_params! { ":before": before, ":limit": limit(*asked) },
-                rows::entry,
-            )
-        }
-        AuditPage::From { after, limit: asked } => {
-            let sql = format!("{select} WHERE sequence > :after ORDER BY sequence LIMIT :limit");
-            all(
-                conn,
-                &sql,
-                named_params! { ":after": whole(*after), ":limit": limit(*asked) },
-                rows::entry,
-            )
-        }
-    }
+pub(super) fn expiries(conn: &Connection, from: Timestamp, days: u16) -> Read<Vec<Expiries>> {
+    let first_day = millis(from).div_euclid(DAY);
+    let sql = "SELECT day, profile, how, sum(n) FROM tally
+         WHERE revoked = 0 AND own = 0 AND day >= ?1 AND day < ?2
+         GROUP BY day, profile, how HAVING sum(n) > 0 ORDER BY day, profile, how";
+    all(conn, sql, [first_day, first_day + i64::from(days)], |row| {
+        Ok(Expiries {
+            day: row.get(0)?,
+            profile: row.get(1)?,
+            how: row.get(2)?,
+            count: rows::natural(row, 3)?,
+        })
+    })
 }

@@ -15,12 +15,12 @@ use super::rows::{self, CERTIFICATE, DEVICE, TOKEN, all, first, millis};
 
 type Read<T> = Result<T, Fault>;
 
-/// The longest page.
-const MAX_PAGE: usize = 1_000;
+/// The most rows that are read at once.
+const MOST: usize = 1_000;
 
 /// A limit that is neither nothing nor everything.
 pub(super) fn limit(asked: usize) -> i64 {
-    i64::try_from(asked.clamp(1, MAX_PAGE)).unwrap_or(1)
+    i64::try_from(asked.clamp(1, MOST)).unwrap_or(1)
 }
 
 pub(super) fn device(conn: &Connection, name: &str) -> Read<Option<Device>> {
@@ -34,18 +34,14 @@ pub(super) fn device(conn: &Connection, name: &str) -> Read<Option<Device>> {
 
 pub(super) fn certificate(conn: &Connection, serial: &Serial) -> Read<Option<Certificate>> {
     let sql = format!("SELECT {CERTIFICATE} FROM certificates WHERE serial = ?1");
-    first(conn, &sql, [serial.as_bytes()], |row| {
-        Ok(rows::certificate(row)?.1)
-    })
+    first(conn, &sql, [serial.as_bytes()], rows::certificate)
 }
 
 pub(super) fn certificates_of(conn: &Connection, name: &str, since: Timestamp) -> Read<Vec<Certificate>> {
     let sql = format!(
         "SELECT {CERTIFICATE} FROM certificates WHERE device = ?1 AND not_after > ?2 ORDER BY id DESC"
     );
-    all(conn, &sql, params![name, millis(since)], |row| {
-        Ok(rows::certificate(row)?.1)
-    })
+    all(conn, &sql, params![name, millis(since)], rows::certificate)
 }
 
 pub(super) fn first_to_expire(conn: &Connection, now: Timestamp) -> Read<Option<(Timestamp, Timestamp)>> {
@@ -93,11 +89,6 @@ pub(super) fn token(conn: &Connection, hash: &[u8; 32]) -> Read<Option<Enrolment
         [hash],
         rows::token,
     )
-}
-
-pub(super) fn tokens(conn: &Connection, before: Option<&str>, asked: usize) -> Read<Vec<EnrolmentToken>> {
-    let sql = format!("SELECT {TOKEN} FROM tokens WHERE ?1 IS NULL OR id < ?1 ORDER BY id DESC LIMIT ?2");
-    all(conn, &sql, params![before, limit(asked)], rows::token)
 }
 
 pub(super) fn is_spent(conn: &Connection, token: &[u8; 32], expires: Timestamp) -> Read<bool> {

@@ -6,7 +6,7 @@ use muster_ca::authority::{Generation, Stage};
 use muster_ca::certificate::{Certificate, Serial, Status};
 use muster_ca::device::{Device, DeviceName, Kind, State};
 use muster_ca::operator::{Login, Operator, Role};
-use muster_ca::ports::{Binding, Crl, Kept, RevokedEntry};
+use muster_ca::ports::{Binding, Crl, DeviceCount, Kept, RevokedEntry};
 use muster_ca::provisioner::Provisioner;
 use muster_ca::token::EnrolmentToken;
 use muster_pki::crl::Reason;
@@ -15,7 +15,7 @@ use rusqlite::{Connection, Params, Row};
 use super::fault::Fault;
 
 /// The columns that [`certificate`] reads.
-pub(super) const CERTIFICATE: &str = "id, serial, authority, generation, device, profile, not_before, not_after, \
+pub(super) const CERTIFICATE: &str = "serial, authority, generation, device, profile, not_before, not_after, \
      revoked_at, reason, key, how, der";
 /// The columns that [`device`] reads.
 pub(super) const DEVICE: &str = "name, kind, state, profile, note, created, version";
@@ -79,21 +79,20 @@ pub(super) fn status_columns(status: &Status) -> (Option<i64>, Option<u8>) {
     }
 }
 
-pub(super) fn certificate(row: &Row<'_>) -> Read<(u64, Certificate)> {
-    let found = Certificate {
-        serial: serial(row, 1)?,
-        authority: row.get(2)?,
-        generation: row.get(3)?,
-        device: DeviceName::restored(row.get(4)?),
-        profile: row.get(5)?,
-        not_before: moment(row, 6)?,
-        not_after: moment(row, 7)?,
-        status: status(row, 8)?,
-        key: row.get(10)?,
-        how: row.get(11)?,
-        der: row.get(12)?,
-    };
-    Ok((natural(row, 0)?, found))
+pub(super) fn certificate(row: &Row<'_>) -> Read<Certificate> {
+    Ok(Certificate {
+        serial: serial(row, 0)?,
+        authority: row.get(1)?,
+        generation: row.get(2)?,
+        device: DeviceName::restored(row.get(3)?),
+        profile: row.get(4)?,
+        not_before: moment(row, 5)?,
+        not_after: moment(row, 6)?,
+        status: status(row, 7)?,
+        key: row.get(9)?,
+        how: row.get(10)?,
+        der: row.get(11)?,
+    })
 }
 
 /// The two columns from `at` on.
@@ -112,6 +111,14 @@ pub(super) fn revoked(row: &Row<'_>) -> Read<RevokedEntry> {
         serial: serial(row, 0)?,
         at: moment(row, 1)?,
         reason: reason(row, 2)?,
+    })
+}
+
+pub(super) fn device_count(row: &Row<'_>) -> Read<DeviceCount> {
+    Ok(DeviceCount {
+        kind: word(row, 0, "device kind", Kind::parse)?,
+        state: word(row, 1, "device state", State::parse)?,
+        count: natural(row, 2)?,
     })
 }
 

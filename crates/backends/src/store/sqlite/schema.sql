@@ -10,7 +10,7 @@ CREATE TABLE writers (
 -- not of the fleet.
 CREATE TABLE certificates (
     id         INTEGER PRIMARY KEY,
-    serial     BLOB NOT NULL UNIQUE,
+    serial     BLOB NOT NULL,
     authority  TEXT NOT NULL,
     generation INTEGER NOT NULL,
     device     TEXT NOT NULL,
@@ -25,29 +25,58 @@ CREATE TABLE certificates (
     der        BLOB NOT NULL,
     CHECK ((revoked_at IS NULL) = (reason IS NULL))
 ) STRICT;
+CREATE UNIQUE INDEX certificates_by_serial ON certificates (serial);
 CREATE INDEX certificates_by_device ON certificates (device, not_after);
-CREATE INDEX certificates_by_expiry ON certificates (own, not_after) WHERE revoked_at IS NULL;
+-- Tells by itself whether a certificate is active, expired or revoked.
+CREATE INDEX certificates_by_expiry ON certificates (own, not_after, id, revoked_at);
+-- The few that are looked for by profile.
+CREATE INDEX certificates_by_profile ON certificates (profile) WHERE profile <> 'client';
 -- Holds all that a CRL lists, so that making one reads no certificate.
 CREATE INDEX certificates_revoked ON certificates (authority, generation, not_after, serial, revoked_at, reason, own)
     WHERE revoked_at IS NOT NULL;
 
--- How many certificates, Muster's own or the fleet's, of which issuer run out on which day (since 1970, UTC), so that
--- counting needs no walk.
+-- How many certificates, Muster's own or the fleet's, of which issuer and profile and asked for in which way (without what
+-- follows the colon) run out on which day (since 1970, UTC), so that counting needs no walk.
 CREATE TABLE tally (
     revoked    INTEGER NOT NULL,
     own        INTEGER NOT NULL,
     day        INTEGER NOT NULL,
     authority  TEXT NOT NULL,
     generation INTEGER NOT NULL,
+    profile    TEXT NOT NULL,
+    how        TEXT NOT NULL,
     n          INTEGER NOT NULL,
-    PRIMARY KEY (revoked, own, day, authority, generation)
+    PRIMARY KEY (revoked, own, day, authority, generation, profile, how)
 ) STRICT, WITHOUT ROWID;
 
-CREATE TABLE totals (
-    name TEXT PRIMARY KEY,
-    n    INTEGER NOT NULL
+-- How many devices there are; Muster's own are not counted.
+CREATE TABLE device_tally (
+    kind  TEXT NOT NULL,
+    state TEXT NOT NULL,
+    n     INTEGER NOT NULL,
+    PRIMARY KEY (kind, state)
 ) STRICT, WITHOUT ROWID;
-INSERT INTO totals VALUES ('devices', 0);
+
+-- Beginnings of hashes and the rows that have them, added off the commit path, a segment of rows after the other: of
+-- certificates and their keys, and of who, what and to what of audit entries.
+CREATE TABLE fingerprints (
+    segment     INTEGER NOT NULL,
+    hash        BLOB NOT NULL,
+    certificate INTEGER NOT NULL,
+    PRIMARY KEY (segment, hash, certificate)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE words (
+    segment INTEGER NOT NULL,
+    hash    BLOB NOT NULL,
+    entry   INTEGER NOT NULL,
+    PRIMARY KEY (segment, hash, entry)
+) STRICT, WITHOUT ROWID;
+-- The last that were added.
+CREATE TABLE findable (
+    certificate INTEGER NOT NULL,
+    entry       INTEGER NOT NULL
+) STRICT;
+INSERT INTO findable VALUES (0, 0);
 
 CREATE TABLE devices (
     name    TEXT PRIMARY KEY,
@@ -59,6 +88,8 @@ CREATE TABLE devices (
     created INTEGER NOT NULL,
     version INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+-- Grows at its right-hand edge.
+CREATE INDEX devices_by_creation ON devices (own, created, name);
 -- The few that operators look for; an index of all would cost every first enrolment a page.
 CREATE INDEX devices_serving ON devices (name) WHERE kind <> 'client';
 CREATE INDEX devices_out ON devices (state, name) WHERE state NOT IN ('new', 'active');

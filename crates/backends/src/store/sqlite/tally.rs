@@ -1,7 +1,8 @@
 //! Counting while writing, so that nobody has to walk the fleet to count it.
 
 use muster_ca::certificate::{Certificate, Status};
-use rusqlite::{Connection, params};
+use muster_ca::device::{Device, Kind, State};
+use rusqlite::{Connection, Row, params};
 
 use super::fault::Fault;
 use super::rows::{millis, run};
@@ -14,7 +15,7 @@ pub(super) const DAY: i64 = 86_400_000;
 #[derive(Debug, Clone, Default)]
 pub(super) struct Tally {
     certificates: Vec<Count>,
-    devices: i64,
+    devices: Vec<((Kind, State), i64)>,
 }
 
 #[derive(Debug, Clone)]
@@ -31,46 +32,70 @@ pub(super) struct Place {
     authority: String,
     generation: u32,
     day: i64,
+    profile: String,
+    how: String,
 }
 
 impl Place {
-    /// `not_after` is in milliseconds.
-    pub(super) fn new(own: bool, authority: String, generation: u32, not_after: i64) -> Self {
+    /// Reads own, authority, generation, last moment, profile and how it was asked for.
+    pub(super) fn read(row: &Row<'_>) -> Result<Self, Fault> {
+        let how: String = row.get(5)?;
+        Ok(Self {
+            own: row.get(0)?,
+            authority: row.get(1)?,
+            generation: row.get(2)?,
+            day: row.get::<_, i64>(3)?.div_euclid(DAY),
+            profile: row.get(4)?,
+            how: how.split(':').next().unwrap_or_default().to_owned(),
+        })
+    }
+
+    fn of(certificate: &Certificate) -> Self {
         Self {
-            own,
-            authority,
-            generation,
-            day: not_after.div_euclid(DAY),
+            own: certificate.device.is_own(),
+            authority: certificate.authority.clone(),
+            generation: certificate.generation,
+            day: millis(certificate.not_after).div_euclid(DAY),
+            profile: certificate.profile.clone(),
+            how: certificate.way().to_owned(),
         }
+    }
+
+    /// Whether it is where a certificate is counted; needs no copy of its words.
+    fn holds(&self, certificate: &Certificate) -> bool {
+        self.day == millis(certificate.not_after).div_euclid(DAY)
+            && self.own == certificate.device.is_own()
+            && self.generation == certificate.generation
+            && self.authority == certificate.authority
+            && self.profile == certificate.profile
+            && self.how == certificate.way()
     }
 }
 
 impl Tally {
-    pub(super) fn device_added(&mut self) {
-        self.devices += 1;
+    /// `before` is what a device was that was there already.
+    pub(super) fn device(&mut self, device: &Device, before: Option<(Kind, State)>) {
+        let after = (device.kind, device.state);
+        if device.name.is_own() || before == Some(after) {
+            return;
+        }
+        let differences = before.map(|before| (before, -1)).into_iter().chain([(after, 1)]);
+        for (place, difference) in differences {
+            match self.devices.iter_mut().find(|(there, _)| *there == place) {
+                Some((_, sum)) => *sum += difference,
+                None => self.devices.push((place, difference)),
+            }
+        }
     }
 
     pub(super) fn added(&mut self, certificate: &Certificate) {
         let revoked = is_revoked(&certificate.status);
-        let day = millis(certificate.not_after).div_euclid(DAY);
-        let own = certificate.device.is_own();
-        // Nearly always there is one to add to, which needs no copy of the name.
-        let there = self.certificates.iter_mut().find(|count| {
-            count.revoked == revoked
-                && count.place.day == day
-                && count.place.own == own
-                && count.place.generation == certificate.generation
-                && count.place.authority == certificate.authority
-        });
-        match there {
+        let mut counts = self.certificates.iter_mut();
+        // Nearly always there is one to add to.
+        match counts.find(|count| count.revoked == revoked && count.place.holds(certificate)) {
             Some(count) => count.difference += 1,
             None => self.certificates.push(Count {
-                place: Place {
-                    own,
-                    authority: certificate.authority.clone(),
-                    generation: certificate.generation,
-                    day,
-                },
+                place: Place::of(certificate),
                 revoked,
                 difference: 1,
             }),
@@ -98,23 +123,27 @@ impl Tally {
         for count in self.certificates.iter().filter(|count| count.difference != 0) {
             run(
                 conn,
-                "INSERT INTO tally (revoked, own, day, authority, generation, n) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-                 ON CONFLICT (revoked, own, day, authority, generation) DO UPDATE SET n = n + excluded.n",
+                "INSERT INTO tally (revoked, own, day, authority, generation, profile, how, n)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+                 ON CONFLICT (revoked, own, day, authority, generation, profile, how) DO UPDATE SET n = n + excluded.n",
                 params![
                     count.revoked,
                     count.place.own,
                     count.place.day,
                     count.place.authority,
                     count.place.generation,
+                    count.place.profile,
+                    count.place.how,
                     count.difference
                 ],
             )?;
         }
-        if self.devices != 0 {
+        for ((kind, state), difference) in self.devices.iter().filter(|(_, difference)| *difference != 0) {
             run(
                 conn,
-                "UPDATE totals SET n = n + ?1 WHERE name = 'devices'",
-                [self.devices],
+                "INSERT INTO device_tally (kind, state, n) VALUES (?1, ?2, ?3)
+                 ON CONFLICT (kind, state) DO UPDATE SET n = n + excluded.n",
+                params![kind.as_str(), state.as_str(), difference],
             )?;
         }
         Ok(())

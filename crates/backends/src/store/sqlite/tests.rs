@@ -7,13 +7,14 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use muster_ca::audit::Entry;
-use muster_ca::ports::{AuditPage, Store, StoreError, Write};
+use muster_ca::list::{CertificateList, Paging};
+use muster_ca::ports::{Store, StoreError, Write};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
 use super::writer::Job;
 use super::{OpenError, SqliteStore};
-use crate::store::contract::{certificate, change, device, name, noon, serial, store_contract};
+use crate::store::contract::{certificate, change, device, name, newest, noon, serial, store_contract};
 
 const SEED: [u8; 16] = [0xab; 16];
 
@@ -56,13 +57,7 @@ async fn it_keeps_the_contract() {
     let (_dir, path) = place();
     let store = SqliteStore::create(&path, SEED).unwrap();
     store_contract(&store).await;
-    let newest = store
-        .audit(AuditPage::Newest {
-            before: None,
-            limit: 1,
-        })
-        .await
-        .unwrap();
+    let newest = newest(&store, 1).await;
     assert_eq!(newest[0].writer, "ab".repeat(16));
 }
 
@@ -85,10 +80,7 @@ async fn what_was_committed_is_there_after_a_stop() {
     let store = SqliteStore::open(&path).unwrap();
     assert!(store.device(&name("site-1")).await.unwrap().is_some());
     issue(&store, 2).await.unwrap();
-    let chain = store
-        .audit(AuditPage::From { after: 0, limit: 10 })
-        .await
-        .unwrap();
+    let chain = store.entries(0, 10).await.unwrap();
     assert!(
         chain[0].follows([0; 32]) && chain[1].follows(chain[0].hash),
         "the chain goes on where it stopped"
@@ -111,10 +103,7 @@ async fn what_was_committed_is_there_after_a_crash() {
             copy.certificate(&serial(number)).await.unwrap().is_some(),
             "{number}"
         );
-        let chain = copy
-            .audit(AuditPage::From { after: 0, limit: 100 })
-            .await
-            .unwrap();
+        let chain = copy.entries(0, 100).await.unwrap();
         assert_eq!(chain.len() as u64, number);
         assert!(holds(&chain));
         assert_eq!(copy.counts(noon()).await.unwrap().active, number);
@@ -137,6 +126,35 @@ fn holds(chain: &[Entry]) -> bool {
 }
 
 #[tokio::test]
+async fn a_page_looks_at_so_many_rows_and_no_more() {
+    let (_dir, path) = place();
+    let store = SqliteStore::create(&path, SEED).unwrap();
+    for number in 0..200 {
+        issue(&store, number).await.unwrap();
+    }
+    let mut list = CertificateList {
+        authority: Some("nobody".into()),
+        paging: Paging {
+            cursor: None,
+            limit: 10,
+        },
+        ..CertificateList::default()
+    };
+    let mut pages = 0;
+    loop {
+        let page = store.certificates(list.clone()).await.unwrap();
+        pages += 1;
+        assert_eq!(page.items, []);
+        assert_eq!(page.cut_short, page.next.is_some());
+        match page.next {
+            Some(next) => list.paging.cursor = Some(next),
+            None => break,
+        }
+    }
+    assert_eq!(pages, 4, "60 rows a page in tests");
+}
+
+#[tokio::test]
 async fn audit_entries_cannot_be_changed_or_deleted() {
     let (_dir, path) = place();
     let store = SqliteStore::create(&path, SEED).unwrap();
@@ -151,12 +169,7 @@ async fn audit_entries_cannot_be_changed_or_deleted() {
             .unwrap();
         assert!(refused.contains("audit entries are never"), "{refused}");
     }
-    assert!(holds(
-        &store
-            .audit(AuditPage::From { after: 0, limit: 10 })
-            .await
-            .unwrap()
-    ));
+    assert!(holds(&store.entries(0, 10).await.unwrap()));
 }
 
 #[tokio::test]
@@ -203,13 +216,7 @@ async fn a_full_disk_is_said_and_gets_over() {
     limit(1_000_000).await.unwrap();
     issue(&store, 500).await.unwrap();
     store.probe(noon()).await.unwrap();
-    let chain = store
-        .audit(AuditPage::From {
-            after: 0,
-            limit: 1_000,
-        })
-        .await
-        .unwrap();
+    let chain = store.entries(0, 1_000).await.unwrap();
     assert!(holds(&chain));
     assert_eq!(chain.len() as u64, now_recorded + 1);
 }

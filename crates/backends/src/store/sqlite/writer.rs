@@ -13,6 +13,7 @@ use tracing::{error, warn};
 use super::apply::{Batch, Chain};
 use super::checkpoint::Checkpoints;
 use super::fault::{Fault, explain};
+use super::lists::find::{self, News};
 use super::open::OpenError;
 use super::rows::{millis, run};
 
@@ -36,6 +37,8 @@ pub(super) enum Job {
     Probe(Timestamp),
     Tidy(Timestamp),
     Extend(String, Timestamp),
+    /// Adds what makes rows findable.
+    Find(News),
     /// Lets a test reach the connection.
     #[cfg(test)]
     Run(Box<dyn FnOnce(&Connection) + Send>),
@@ -199,6 +202,7 @@ fn perform(conn: &Connection, batch: &mut Batch<'_>, job: Job) -> Result<bool, F
             let sql = "UPDATE drawer SET expires = ?2 WHERE key = ?1";
             run(conn, sql, params![key, millis(expires)]).map(|_| false)
         }
+        Job::Find(news) => find::add(conn, &news).map(|()| news.more),
         #[cfg(test)]
         Job::Run(act) => {
             act(conn);

@@ -2,21 +2,22 @@
 
 use axum::Json;
 use axum::extract::{Path, State};
+use axum::http::HeaderMap;
+use axum::response::Response;
 use muster_api::types as api;
 use muster_ca::certificate::Serial;
-use muster_ca::device::DeviceName;
 use muster_ca::enrol::who::Evidence;
-use muster_ca::ports::{CertificateFilter, CertificatePage};
+use muster_ca::list::CertificateList;
 use muster_ca::{Ask, Proof, Target, Wish};
 use muster_pki::crl::Reason;
 use muster_pki::csr::Csr;
 use muster_pki::name::San;
 use muster_pki::time::parse_duration;
-use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use super::{Answer, Api, Body, Failure, Query, views};
+use super::{Answer, Api, Body, Failure, Query, export, views};
 use crate::gate::{self, DryRun, Sender};
+use crate::lists::CertificateQuery;
 
 pub(super) async fn issue(
     State(api): State<Api>,
@@ -73,52 +74,23 @@ pub(super) async fn confirm(
     Ok(Json(views::certificate(&certificate, api.ca.now())))
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct ListQuery {
-    after: Option<u64>,
-    device: Option<String>,
-    status: Option<String>,
-    expires_within: Option<String>,
-    limit: Option<usize>,
-}
-
 pub(super) async fn list(
     State(api): State<Api>,
     Sender(proof): Sender,
-    Query(query): Query<ListQuery>,
-) -> Answer<api::Page<api::Certificate>> {
+    Query(query): Query<CertificateQuery>,
+    headers: HeaderMap,
+) -> Result<Response, Failure> {
     let now = api.ca.now();
-    let filter = match query.status.as_deref() {
-        None | Some("all") => CertificateFilter::All,
-        Some("active") => CertificateFilter::Active,
-        Some("revoked") => CertificateFilter::Revoked,
-        Some("expired") => CertificateFilter::Expired,
-        Some(other) => {
-            return Err(Failure::bad(format!(
-                "{other:?} is no status: all, active, revoked or expired"
-            )));
+    let list = query.list(now)?;
+    let first = list.paging.clone();
+    let page = move |paging| {
+        let (ca, proof, list) = (api.ca.clone(), proof.clone(), list.clone());
+        async move {
+            let found = ca.certificates(proof, CertificateList { paging, ..list }).await?;
+            Ok(found.map(|record| views::certificate(&record, now)))
         }
     };
-    let within = query.expires_within.as_deref().map(parse_duration).transpose()?;
-    let limit = query.limit.unwrap_or(100).clamp(1, 1000);
-    let page = CertificatePage {
-        before: query.after,
-        device: query.device.map(DeviceName::restored),
-        filter,
-        expires_before: within.and_then(|within| now.checked_add(within).ok()),
-        now,
-        limit,
-    };
-    let rows = api.ca.certificates(proof, page).await?;
-    let next = (rows.len() == limit)
-        .then(|| rows.last().map(|(id, _)| id.to_string()))
-        .flatten();
-    let items = rows
-        .iter()
-        .map(|(_, record)| views::certificate(record, now))
-        .collect();
-    Ok(Json(api::Page { items, next }))
+    export::answer(query.format.as_deref(), &headers, "certificates", first, page).await
 }
 
 pub(super) async fn show(

@@ -2,17 +2,19 @@
 
 use axum::Json;
 use axum::extract::{Path, State};
+use axum::http::HeaderMap;
+use axum::response::Response;
 use jiff::Timestamp;
 use muster_api::types as api;
 use muster_ca::Target;
-use muster_ca::device::{DeviceName, State as DeviceState};
-use muster_ca::ports::DevicePage;
+use muster_ca::device::DeviceName;
+use muster_ca::list::DeviceList;
 use muster_pki::crl::Reason;
-use serde::Deserialize;
 
 use super::certificates::revocation;
-use super::{Answer, Api, Body, Failure, Query, views};
+use super::{Answer, Api, Body, Failure, Query, export, views};
 use crate::gate::Sender;
+use crate::lists::DeviceQuery;
 
 pub(super) async fn create(
     State(api): State<Api>,
@@ -27,44 +29,22 @@ pub(super) async fn create(
     Ok(Json(views::device(&device, Vec::new())))
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct ListQuery {
-    after: Option<String>,
-    prefix: Option<String>,
-    state: Option<String>,
-    limit: Option<usize>,
-}
-
 pub(super) async fn list(
     State(api): State<Api>,
     Sender(proof): Sender,
-    Query(query): Query<ListQuery>,
-) -> Answer<api::Page<api::Device>> {
-    let state = match query.state.as_deref() {
-        None | Some("all") => None,
-        Some(word) => Some(DeviceState::parse(word).ok_or_else(|| {
-            Failure::bad(format!(
-                "{word:?} is no state: all, new, active, suspended, revoked or retired"
-            ))
-        })?),
+    Query(query): Query<DeviceQuery>,
+    headers: HeaderMap,
+) -> Result<Response, Failure> {
+    let list = query.list()?;
+    let first = list.paging.clone();
+    let page = move |paging| {
+        let (ca, proof, list) = (api.ca.clone(), proof.clone(), list.clone());
+        async move {
+            let found = ca.devices(proof, DeviceList { paging, ..list }).await?;
+            Ok(found.map(|record| views::device(&record, Vec::new())))
+        }
     };
-    let limit = query.limit.unwrap_or(100).clamp(1, 1000);
-    let page = DevicePage {
-        after: query.after.map(DeviceName::restored),
-        prefix: query.prefix.unwrap_or_default(),
-        state,
-        limit,
-    };
-    let devices = api.ca.devices(proof, page).await?;
-    let next = (devices.len() == limit)
-        .then(|| devices.last().map(|device| device.name.to_string()))
-        .flatten();
-    let items = devices
-        .iter()
-        .map(|device| views::device(device, Vec::new()))
-        .collect();
-    Ok(Json(api::Page { items, next }))
+    export::answer(query.format.as_deref(), &headers, "devices", first, page).await
 }
 
 pub(super) async fn show(

@@ -1,8 +1,11 @@
 //! `/api/v1`: Muster's own API, for the command line, the GUI and the agents.
 
+mod audit;
 mod certificates;
 mod devices;
+mod export;
 mod operators;
+mod search;
 mod settings;
 mod status;
 mod tokens;
@@ -34,6 +37,8 @@ pub struct Api {
 pub fn router(edge: &Edge) -> Router {
     Router::new()
         .route("/status", get(status::status))
+        .route("/expiries", get(search::expiries))
+        .route("/search", get(search::search))
         .route("/certificates", get(certificates::list).post(certificates::issue))
         .route("/certificates/{serial}", get(certificates::show))
         .route("/certificates/{serial}/revoke", post(certificates::revoke))
@@ -63,8 +68,8 @@ pub fn router(edge: &Edge) -> Router {
         )
         .route("/operators/{name}/password", post(operators::set_password))
         .route("/operators/{name}/role", post(operators::change_role))
-        .route("/audit", get(settings::audit))
-        .route("/audit/verify", get(settings::verify_audit))
+        .route("/audit", get(audit::list))
+        .route("/audit/verify", get(audit::verify))
         .with_state(Api {
             ca: edge.ca().clone(),
             edge: edge.clone(),

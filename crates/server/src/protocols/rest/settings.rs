@@ -1,11 +1,10 @@
-//! `/api/v1/authorities`, `…/profiles`, `…/provisioners` and `…/audit`
+//! `/api/v1/authorities`, `…/profiles` and `…/provisioners`
 
 use axum::Json;
 use axum::extract::{Path, State};
 use muster_api::types as api;
 use muster_ca::Proof;
 use muster_ca::operator::Permission;
-use muster_ca::ports::AuditPage;
 use muster_ca::provisioner::Provisioner;
 use muster_ca::registry::ProvisionerWish;
 use serde::Deserialize;
@@ -105,60 +104,6 @@ pub(super) async fn remove_provisioner(
 ) -> Answer<serde_json::Value> {
     api.ca.remove_provisioner(proof, &name).await?;
     Ok(Json(json!({ "name": name, "status": "removed" })))
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct AuditQuery {
-    after: Option<u64>,
-    limit: Option<usize>,
-}
-
-pub(super) async fn audit(
-    State(api): State<Api>,
-    Sender(proof): Sender,
-    Query(query): Query<AuditQuery>,
-) -> Answer<api::Page<api::AuditEntry>> {
-    let limit = query.limit.unwrap_or(100).clamp(1, 1000);
-    let entries = api
-        .ca
-        .audit(
-            proof,
-            AuditPage::Newest {
-                before: query.after,
-                limit,
-            },
-        )
-        .await?;
-    let next = (entries.len() == limit)
-        .then(|| entries.last().map(|entry| entry.sequence.to_string()))
-        .flatten();
-    let items = entries
-        .into_iter()
-        .map(|entry| api::AuditEntry {
-            sequence: entry.sequence,
-            at: entry.at.to_string(),
-            actor: entry.actor,
-            via: entry.via,
-            source: entry.source,
-            action: entry.action,
-            subject: entry.subject,
-            detail: entry.detail,
-            writer: entry.writer,
-            hash: views::hex(&entry.hash),
-        })
-        .collect();
-    Ok(Json(api::Page { items, next }))
-}
-
-pub(super) async fn verify_audit(State(api): State<Api>, Sender(proof): Sender) -> Answer<api::AuditVerdict> {
-    let verdict = api.ca.verify_audit(proof).await?;
-    Ok(Json(api::AuditVerdict {
-        intact: verdict.broken_at.is_none(),
-        entries: verdict.entries,
-        broken_at: verdict.broken_at,
-        head: views::hex(&verdict.head),
-    }))
 }
 
 /// What is public by nature is still told to operators only: a list is a map for an attacker.

@@ -34,7 +34,8 @@ pub(super) async fn status(State(api): State<Api>, Sender(proof): Sender) -> Ans
             expired: counts.expired,
             revoked: counts.revoked,
         },
-        devices: counts.devices,
+        devices: counts.all_devices(),
+        devices_by: counts.devices.iter().map(views::device_count).collect(),
         authorities: api
             .ca
             .authorities()

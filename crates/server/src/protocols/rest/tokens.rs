@@ -2,16 +2,19 @@
 
 use axum::Json;
 use axum::extract::{Path, State};
+use axum::http::HeaderMap;
+use axum::response::Response;
 use muster_api::types as api;
 use muster_ca::device::DeviceName;
+use muster_ca::list::TokenList;
 use muster_ca::registry::TokenWish;
 use muster_pki::time::parse_duration;
-use serde::Deserialize;
 use serde_json::json;
 
 use super::certificates::revocation;
-use super::{Answer, Api, Body, Query, views};
+use super::{Answer, Api, Body, Failure, Query, export, views};
 use crate::gate::Sender;
+use crate::lists::TokenQuery;
 
 pub(super) async fn create(
     State(api): State<Api>,
@@ -38,28 +41,23 @@ pub(super) async fn create(
     }))
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct ListQuery {
-    after: Option<String>,
-    limit: Option<usize>,
-}
-
 pub(super) async fn list(
     State(api): State<Api>,
     Sender(proof): Sender,
-    Query(query): Query<ListQuery>,
-) -> Answer<api::Page<api::Token>> {
-    let limit = query.limit.unwrap_or(100).clamp(1, 1000);
-    let tokens = api.ca.tokens(proof, query.after.as_deref(), limit).await?;
-    let next = (tokens.len() == limit)
-        .then(|| tokens.last().map(|token| token.id.clone()))
-        .flatten();
+    Query(query): Query<TokenQuery>,
+    headers: HeaderMap,
+) -> Result<Response, Failure> {
     let now = api.ca.now();
-    Ok(Json(api::Page {
-        items: tokens.iter().map(|token| views::token(token, now)).collect(),
-        next,
-    }))
+    let list = query.list(now)?;
+    let first = list.paging.clone();
+    let page = move |paging| {
+        let (ca, proof, list) = (api.ca.clone(), proof.clone(), list.clone());
+        async move {
+            let found = ca.tokens(proof, TokenList { paging, ..list }).await?;
+            Ok(found.map(|record| views::token(&record, now)))
+        }
+    };
+    export::answer(query.format.as_deref(), &headers, "tokens", first, page).await
 }
 
 pub(super) async fn withdraw(

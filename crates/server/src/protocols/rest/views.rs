@@ -2,11 +2,13 @@
 
 use jiff::Timestamp;
 use muster_api::types as api;
+use muster_ca::audit::Entry;
 use muster_ca::authority::{Authority, Generation};
 use muster_ca::certificate::{Certificate, Status};
 use muster_ca::device::Device;
-use muster_ca::ports::Crl;
+use muster_ca::ports::{Crl, DeviceCount};
 use muster_ca::profile::Profile;
+use muster_ca::queries::ExpiryDay;
 use muster_ca::token::EnrolmentToken;
 use muster_pki::crl::Reason;
 use muster_pki::time::format_duration;
@@ -85,6 +87,38 @@ pub(super) fn device(record: &Device, certificates: Vec<api::Certificate>) -> ap
         note: record.note.clone(),
         created: time(record.created),
         certificates,
+    }
+}
+
+pub(super) fn entry(record: Entry) -> api::AuditEntry {
+    api::AuditEntry {
+        sequence: record.sequence,
+        at: record.at.to_string(),
+        actor: record.actor,
+        via: record.via,
+        source: record.source,
+        action: record.action,
+        subject: record.subject,
+        detail: record.detail,
+        writer: record.writer,
+        hash: hex(&record.hash),
+    }
+}
+
+pub(super) fn device_count(record: &DeviceCount) -> api::DeviceCount {
+    api::DeviceCount {
+        kind: record.kind.as_str().into(),
+        state: record.state.as_str().into(),
+        count: record.count,
+    }
+}
+
+pub(super) fn expiry_day(record: &ExpiryDay) -> api::ExpiryDay {
+    let midnight = Timestamp::from_second(record.day.saturating_mul(86_400)).unwrap_or(Timestamp::MAX);
+    api::ExpiryDay {
+        day: midnight.strftime("%F").to_string(),
+        by_itself: record.by_itself,
+        needs_you: record.needs_you,
     }
 }
 

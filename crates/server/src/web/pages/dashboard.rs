@@ -7,8 +7,9 @@ use axum::routing::get;
 use jiff::Timestamp;
 use muster_ca::audit::Entry;
 use muster_ca::authority::{Authority, DEFAULT, Generation, INTERNAL, ROOT, Stage};
+use muster_ca::list::{AuditList, Paging};
 use muster_ca::operator::Permission;
-use muster_ca::ports::{AuditPage, Counts, Crl};
+use muster_ca::ports::{Counts, Crl};
 use muster_ca::standing::{About, End, Todo};
 
 use crate::web::components::{Badge, Days, Icon, Lane, Lanes, Lines, Mood, When};
@@ -99,7 +100,8 @@ async fn show(visit: Visit) -> Answer {
     todos.truncate(TODOS);
     let soon = standing.first_end.as_ref().is_some_and(|end| is_soon(end, now));
     let authorities = visit.ca().authorities();
-    let days = visit.ca().expiring_by_day(visit.proof(), AHEAD).await?;
+    let days = visit.ca().expiries(visit.proof(), AHEAD).await?;
+    let days: Vec<_> = days.iter().map(|day| day.by_itself + day.needs_you).collect();
     html(&Dashboard {
         frame: visit.frame("Dashboard"),
         mood: match (problems.is_empty(), soon || todos.iter().any(|todo| todo.urgent)) {
@@ -188,7 +190,7 @@ fn counts(counts: Counts) -> Vec<Count> {
             link: linked("certificates", "certificates?status=revoked"),
         },
         Count {
-            number: counts.devices,
+            number: counts.all_devices(),
             what: "Devices",
             note: String::new(),
             link: linked("devices", "devices"),
@@ -268,12 +270,15 @@ async fn acts(visit: &Visit, now: Timestamp) -> Result<Option<Vec<Act>>, Fault> 
     if !visit.may(Permission::ReadAudit) {
         return Ok(None);
     }
-    let newest = AuditPage::Newest {
-        before: None,
-        limit: ACTS,
+    let newest = AuditList {
+        paging: Paging {
+            cursor: None,
+            limit: ACTS,
+        },
+        ..AuditList::default()
     };
     let entries = visit.ca().audit(visit.proof(), newest).await?;
-    Ok(Some(entries.iter().map(|entry| act(entry, now)).collect()))
+    Ok(Some(entries.items.iter().map(|entry| act(entry, now)).collect()))
 }
 
 fn act(entry: &Entry, now: Timestamp) -> Act {

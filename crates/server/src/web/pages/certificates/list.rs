@@ -2,14 +2,13 @@
 
 use askama::Template;
 use axum::extract::Query;
-use jiff::SignedDuration;
 use muster_ca::certificate::Certificate;
-use muster_ca::device::DeviceName;
+use muster_ca::list::Cursor;
 use muster_ca::operator::Permission;
-use muster_ca::ports::{CertificateFilter, CertificatePage};
 use serde::Deserialize;
 
 use super::view;
+use crate::lists::CertificateQuery;
 use crate::web::components::{Badge, Icon, Lines, When};
 use crate::web::form::escape;
 use crate::web::frame::Frame;
@@ -19,7 +18,7 @@ use crate::web::visit::{Answer, Visit, html};
 const ROWS: [usize; 4] = [10, 50, 100, 500];
 /// The filter for those that run out soon, and how soon that is; the dashboard counts them.
 const EXPIRING: &str = "expiring";
-const SOON: SignedDuration = SignedDuration::from_hours(7 * 24);
+const SOON: &str = "7d";
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
@@ -27,7 +26,7 @@ pub(super) struct Filter {
     q: String,
     status: String,
     rows: String,
-    after: String,
+    cursor: String,
 }
 
 #[derive(Template)]
@@ -38,7 +37,9 @@ struct ListPage {
     chips: Vec<Chip>,
     rows: Vec<Row>,
     next: Option<String>,
-    first: Option<String>,
+    previous: Option<String>,
+    /// Whether there may be more that fit, though this page is not full.
+    cut_short: bool,
     operates: bool,
     lines: Lines,
 }
@@ -66,28 +67,24 @@ pub(super) async fn show(visit: Visit, Query(filter): Query<Filter>) -> Answer {
         .into_iter()
         .find(|rows| rows.to_string() == filter.rows)
         .unwrap_or(50);
-    let page = CertificatePage {
-        before: filter.after.parse().ok(),
-        device: (!filter.q.trim().is_empty()).then(|| DeviceName::restored(filter.q.trim().to_owned())),
-        filter: match filter.status.as_str() {
-            "active" => CertificateFilter::Active,
-            "revoked" => CertificateFilter::Revoked,
-            "expired" => CertificateFilter::Expired,
-            _ => CertificateFilter::All,
-        },
-        expires_before: (filter.status == EXPIRING).then(|| now + SOON),
-        now,
-        limit,
+    let expiring = filter.status == EXPIRING;
+    let query = CertificateQuery {
+        status: (!expiring).then(|| filter.status.clone()),
+        expires_within: expiring.then(|| SOON.to_owned()),
+        q: Some(filter.q.clone()),
+        limit: Some(limit),
+        cursor: Some(filter.cursor.clone()),
+        ..CertificateQuery::default()
     };
-    let found = visit.ca().certificates(visit.proof(), page).await?;
-    let next = (found.len() == limit).then(|| found.last()).flatten();
+    let found = visit.ca().certificates(visit.proof(), query.list(now)?).await?;
     html(&ListPage {
         frame: visit.frame("View Certificates"),
         q: filter.q.clone(),
         chips: chips(&filter),
-        next: next.map(|(id, _)| filter.link(&id.to_string())),
-        first: (!filter.after.is_empty()).then(|| filter.link("")),
-        rows: found.iter().map(|(_, one)| row(&visit, one)).collect(),
+        next: found.next.as_ref().map(|next| filter.link(next)),
+        previous: found.previous.as_ref().map(|previous| filter.link(previous)),
+        cut_short: found.cut_short,
+        rows: found.items.iter().map(|one| row(&visit, one)).collect(),
         operates: visit.may(Permission::Operate),
         lines: lines(&filter),
     })
@@ -124,12 +121,9 @@ fn chips(filter: &Filter) -> Vec<Chip> {
 }
 
 impl Filter {
-    fn link(&self, after: &str) -> String {
-        let (q, rows, after) = (escape(&self.q), escape(&self.rows), escape(after));
-        format!(
-            "certificates?status={}&q={q}&rows={rows}&after={after}",
-            escape(&self.status)
-        )
+    fn link(&self, cursor: &Cursor) -> String {
+        let (q, rows, status) = (escape(&self.q), escape(&self.rows), escape(&self.status));
+        format!("certificates?status={status}&q={q}&rows={rows}&cursor={cursor}")
     }
 }
 
@@ -138,15 +132,14 @@ fn lines(filter: &Filter) -> Lines {
     let mut api = "GET /certificates?limit=50".to_owned();
     let mut status = filter.status.as_str();
     if status == EXPIRING {
-        cli.push_str(" --expires-within 7d");
-        api.push_str("&expires_within=7d");
+        cli.push_str(&format!(" --expires-within {SOON}"));
+        api.push_str(&format!("&expires_within={SOON}"));
         status = "";
     }
-    for (key, value) in [("status", status), ("device", filter.q.trim())] {
-        if !value.is_empty() {
-            cli.push_str(&format!(" --{key} {}", escape(value)));
-            api.push_str(&format!("&{key}={}", escape(value)));
-        }
+    let given = [("status", "status", status), ("search", "q", filter.q.trim())];
+    for (flag, key, value) in given.into_iter().filter(|(.., value)| !value.is_empty()) {
+        cli.push_str(&format!(" --{flag} {}", escape(value)));
+        api.push_str(&format!("&{key}={}", escape(value)));
     }
     Lines::new("list", &cli, &api)
 }

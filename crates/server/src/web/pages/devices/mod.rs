@@ -12,9 +12,12 @@ use axum::response::Response;
 use axum::routing::get;
 use muster_ca::Ca;
 use muster_ca::device::{Device, DeviceName, State};
+use muster_ca::list::{
+    CertificateList, CertificateSort, CertificateStatus, Cursor, DeviceList, Paging, Span,
+};
 use muster_ca::operator::Permission;
-use muster_ca::ports::{CertificateFilter, CertificatePage, DevicePage};
 
+use crate::lists::DeviceQuery;
 use crate::web::components::{Badge, Icon, Lines, When, quoted};
 use crate::web::export::{self, Chunk, Format};
 use crate::web::fault::Fault;
@@ -107,8 +110,10 @@ struct List {
     rows: Vec<Row>,
     filtered: bool,
     sizes: Vec<Choice>,
-    first: Option<String>,
+    previous: Option<String>,
     next: Option<String>,
+    /// Whether there may be more that fit, though this page is not full.
+    cut_short: bool,
     query: String,
     lines: Lines,
 }
@@ -123,22 +128,15 @@ impl List {
 
 async fn list(visit: Visit, filters: Filters) -> Answer {
     let limit = filters.number("limit", USUAL, 500);
-    let mut page = wish(&filters)?;
-    // One more than is shown tells whether there is another page.
-    page.limit = limit + 1;
-    let mut devices = visit.ca().devices(visit.proof(), page).await?;
-    let more = devices.len() > limit;
-    devices.truncate(limit);
-    let next = devices
-        .last()
-        .filter(|_| more)
-        .map(|last| filters.with("after", last.name.as_str()));
+    let found = visit.ca().devices(visit.proof(), wish(&filters, limit)?).await?;
+    let link = |cursor: &Cursor| filters.with("cursor", &cursor.to_string());
+    let (next, previous) = (found.next.as_ref().map(link), found.previous.as_ref().map(link));
     let mut rows = Vec::new();
-    for device in devices {
+    for device in found.items {
         rows.push(row(&visit, device).await?);
     }
     let filtered = !filters.get("q").is_empty() || !filters.get("state").is_empty();
-    let begins = filters.get("after").is_empty();
+    let begins = filters.get("cursor").is_empty();
     let troubles = if filtered || !begins {
         Vec::new()
     } else {
@@ -163,30 +161,25 @@ async fn list(visit: Visit, filters: Filters) -> Answer {
                 ..choice(&filters, "limit", &size.to_string(), &size.to_string())
             })
             .into(),
-        first: (!begins).then(|| filters.with("after", "")),
+        previous,
         next,
-        query: filters.with("after", ""),
+        cut_short: found.cut_short,
+        query: filters.with("cursor", ""),
         lines: lines(&filters, limit),
     })
 }
 
-/// What the address asks for; a state that there is not is told.
-fn wish(filters: &Filters) -> Result<DevicePage, Fault> {
-    let state = filters.get("state");
-    let known = State::parse(state);
-    if known.is_none() && !state.is_empty() {
-        return Err(Fault::new(
-            http::StatusCode::BAD_REQUEST,
-            "there is no such state: new, active, suspended, revoked or retired",
-        ));
-    }
-    let after = filters.get("after");
-    Ok(DevicePage {
-        after: (!after.is_empty()).then(|| DeviceName::restored(after.to_owned())),
-        prefix: filters.get("q").to_lowercase(),
-        state: known,
-        limit: USUAL,
-    })
+/// What the address asks for.
+fn wish(filters: &Filters, limit: usize) -> Result<DeviceList, Fault> {
+    let given = |name| Some(filters.get(name).to_owned());
+    let query = DeviceQuery {
+        state: given("state"),
+        q: given("q"),
+        cursor: given("cursor"),
+        limit: Some(limit),
+        ..DeviceQuery::default()
+    };
+    Ok(query.list()?)
 }
 
 async fn row(visit: &Visit, device: Device) -> Result<Row, Fault> {
@@ -211,25 +204,27 @@ async fn row(visit: &Visit, device: Device) -> Result<Row, Fault> {
 /// looked at, however many there are.
 async fn troubles(visit: &Visit) -> Result<Vec<Trouble>, Fault> {
     let (ca, now) = (visit.ca(), visit.now());
-    let ending = CertificatePage {
-        filter: CertificateFilter::Active,
-        expires_before: Some(now + SOON),
+    let paging = |limit| Paging { cursor: None, limit };
+    let ending = CertificateList {
+        status: Some(CertificateStatus::Active),
+        expires: Span {
+            from: None,
+            until: Some(now + SOON),
+        },
+        sort: CertificateSort::Expiry,
         now,
-        limit: LOOKED_AT,
-        ..CertificatePage::default()
+        paging: paging(LOOKED_AT),
+        ..CertificateList::default()
     };
-    let ending = ca.certificates(visit.proof(), ending).await?;
-    let mut names: Vec<_> = ending
-        .into_iter()
-        .map(|(_, certificate)| certificate.device)
-        .collect();
-    let suspended = DevicePage {
+    let ending = ca.certificates(visit.proof(), ending).await?.items.into_iter();
+    let mut names: Vec<_> = ending.map(|certificate| certificate.device).collect();
+    let suspended = DeviceList {
         state: Some(State::Suspended),
-        limit: TROUBLES,
-        ..DevicePage::default()
+        paging: paging(TROUBLES),
+        ..DeviceList::default()
     };
-    let suspended = ca.devices(visit.proof(), suspended).await?;
-    names.extend(suspended.into_iter().map(|device| device.name));
+    let suspended = ca.devices(visit.proof(), suspended).await?.items.into_iter();
+    names.extend(suspended.map(|device| device.name));
     names.retain(|name| DeviceName::parse(name.as_str()).is_ok());
     names.sort();
     names.dedup();
@@ -271,8 +266,8 @@ fn lines(filters: &Filters, limit: usize) -> Lines {
     let mut cli = String::from("muster device list");
     let mut api = format!("GET /devices?limit={limit}");
     if !prefix.is_empty() {
-        cli.push_str(&format!(" --prefix {}", quoted(&prefix)));
-        api.push_str(&format!("&prefix={}", crate::web::form::escape(&prefix)));
+        cli.push_str(&format!(" --search {}", quoted(&prefix)));
+        api.push_str(&format!("&q={}", crate::web::form::escape(&prefix)));
     }
     if !state.is_empty() {
         cli.push_str(&format!(" --state {state}"));
@@ -292,18 +287,16 @@ async fn json(visit: Visit, filters: Filters) -> Result<Response, Fault> {
 }
 
 async fn send(visit: &Visit, filters: &Filters, format: Format) -> Result<Response, Fault> {
-    let page = DevicePage {
-        limit: export::STEP,
-        after: None,
-        ..wish(filters)?
-    };
-    let (ca, proof) = (visit.ca().clone(), visit.proof());
-    let read = move |after: Option<String>| {
-        let page = DevicePage {
-            after: after.map(DeviceName::restored),
-            ..page.clone()
+    let (ca, proof, list) = (visit.ca().clone(), visit.proof(), wish(filters, export::STEP)?);
+    let read = move |cursor: Option<Cursor>| {
+        let list = DeviceList {
+            paging: Paging {
+                cursor,
+                limit: export::STEP,
+            },
+            ..list.clone()
         };
-        chunk(ca.clone(), proof.clone(), page)
+        chunk(ca.clone(), proof.clone(), list)
     };
     export::send(format, "devices", HEAD, read).await
 }
@@ -311,14 +304,12 @@ async fn send(visit: &Visit, filters: &Filters, format: Format) -> Result<Respon
 async fn chunk(
     ca: std::sync::Arc<Ca>,
     proof: muster_ca::Proof,
-    page: DevicePage,
+    list: DeviceList,
 ) -> Result<Chunk, muster_ca::Error> {
-    let devices = ca.devices(proof, page).await?;
-    let full = devices.len() == export::STEP;
-    let last = devices.last().filter(|_| full);
+    let found = ca.devices(proof, list).await?;
     Ok(Chunk {
-        next: last.map(|device| device.name.to_string()),
-        rows: devices.iter().map(cells).collect(),
+        next: found.next,
+        rows: found.items.iter().map(cells).collect(),
     })
 }
 

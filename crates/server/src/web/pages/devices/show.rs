@@ -5,8 +5,8 @@ use axum::extract::Path;
 use axum::routing::get;
 use muster_ca::certificate::Certificate;
 use muster_ca::device::{Device, DeviceName, State};
+use muster_ca::list::{CertificateList, Paging};
 use muster_ca::operator::Permission;
-use muster_ca::ports::CertificatePage;
 
 use super::act::Act;
 use crate::web::components::{Badge, Icon, Lines, When};
@@ -53,19 +53,20 @@ async fn show(visit: Visit, Path(name): Path<String>) -> Answer {
     let (ca, now) = (visit.ca(), visit.now());
     let device = ca.device(visit.proof(), &name).await?;
     let living = ca.certificates_of(visit.proof(), &name, now).await?;
-    let page = CertificatePage {
+    let list = CertificateList {
         device: Some(name.clone()),
+        descending: true,
         now,
-        limit: SHOWN + 1,
-        ..CertificatePage::default()
+        paging: Paging {
+            cursor: None,
+            limit: SHOWN,
+        },
+        ..CertificateList::default()
     };
-    let newest = ca.certificates(visit.proof(), page).await?;
+    let newest = ca.certificates(visit.proof(), list).await?;
     let health = Health::of(&device, &living, now);
     let shut_out = !matches!(device.state, State::New | State::Active);
-    let since = newest
-        .iter()
-        .filter_map(|(_, certificate)| revoked_since(certificate))
-        .max();
+    let since = newest.items.iter().filter_map(revoked_since).max();
     let plain = format!("muster device show {name}");
     let own = DeviceName::parse(name.as_str()).is_err();
     html(&Show {
@@ -74,12 +75,8 @@ async fn show(visit: Visit, Path(name): Path<String>) -> Answer {
         date: health.date(now),
         since: since.filter(|_| shut_out).map(When::long),
         acts: Act::of(device.state).collect(),
-        more: newest.len() > SHOWN,
-        papers: newest
-            .iter()
-            .take(SHOWN)
-            .map(|(_, one)| paper(one, now))
-            .collect(),
+        more: newest.next.is_some(),
+        papers: newest.items.iter().map(|one| paper(one, now)).collect(),
         created: When::date(device.created),
         lines: Lines::new("device", &plain, &format!("GET /devices/{name}")),
         health,

@@ -8,9 +8,11 @@ mod show;
 use askama::Template;
 use axum::routing::get;
 use jiff::Timestamp;
+use muster_ca::list::{Cursor, TokenList};
 use muster_ca::operator::Permission;
 use muster_ca::token::EnrolmentToken;
 
+use crate::lists::TokenQuery;
 use crate::web::components::{Badge, Icon, Lines, Mood, When};
 use crate::web::fault::Fault;
 use crate::web::frame::Frame;
@@ -91,12 +93,18 @@ fn whom(token: &EnrolmentToken) -> String {
     }
 }
 
-/// A token by its id: ids are hexadecimal, so the newest before the id with a letter behind it is the one itself.
+/// A token by its id.
 async fn known(visit: &Visit, id: &str) -> Result<EnrolmentToken, Fault> {
-    let before = format!("{id}~");
-    let found = visit.ca().tokens(visit.proof(), Some(&before), 1).await?;
-    let found = found.into_iter().find(|token| token.id == id);
-    found.ok_or_else(|| Fault::missing("there is no enrolment token with this id"))
+    let list = TokenList {
+        id: Some(id.to_owned()),
+        ..TokenList::default()
+    };
+    let found = visit.ca().tokens(visit.proof(), list).await?;
+    found
+        .items
+        .into_iter()
+        .next()
+        .ok_or_else(|| Fault::missing("there is no enrolment token with this id"))
 }
 
 #[derive(Template)]
@@ -108,31 +116,29 @@ struct List {
     /// Whether the numbers may change while somebody looks.
     live: bool,
     here: String,
-    first: Option<String>,
+    previous: Option<String>,
     next: Option<String>,
     lines: Lines,
 }
 
 async fn list(visit: Visit, filters: Filters) -> Answer {
     let limit = filters.number("limit", USUAL, 500);
-    let after = filters.get("after");
-    let before = (!after.is_empty()).then_some(after);
-    let mut tokens = visit.ca().tokens(visit.proof(), before, limit + 1).await?;
-    let more = tokens.len() > limit;
-    tokens.truncate(limit);
-    let next = tokens
-        .last()
-        .filter(|_| more)
-        .map(|last| filters.with("after", &last.id));
-    let now = visit.now();
-    let rows: Vec<_> = tokens.iter().map(|token| Row::of(token, now)).collect();
+    let (cursor, now) = (filters.get("cursor"), visit.now());
+    let query = TokenQuery {
+        limit: Some(limit),
+        cursor: Some(cursor.to_owned()),
+        ..TokenQuery::default()
+    };
+    let found = visit.ca().tokens(visit.proof(), query.list(now)?).await?;
+    let link = |cursor: &Cursor| filters.with("cursor", &cursor.to_string());
+    let rows: Vec<_> = found.items.iter().map(|token| Row::of(token, now)).collect();
     html(&List {
         frame: visit.frame("Enrolment tokens"),
         may_operate: visit.may(Permission::Operate),
         live: rows.iter().any(|row| row.open),
-        here: filters.with("after", after),
-        first: before.map(|_| filters.with("after", "")),
-        next,
+        here: filters.with("cursor", cursor),
+        previous: found.previous.as_ref().map(link),
+        next: found.next.as_ref().map(link),
         lines: Lines::new("list", "muster token list", &format!("GET /tokens?limit={limit}")),
         rows,
     })
