@@ -150,7 +150,7 @@ async fn a_preview_says_what_would_be_and_changes_nothing() {
     );
     let list = browser.get("/certificates").await.text();
     assert!(
-        list.contains("No certificate fits") && !list.contains("site-001"),
+        list.contains("Certificates stand here") && !list.contains("site-001"),
         "{list}"
     );
     server.finish().await;
@@ -220,7 +220,7 @@ async fn refusals_stand_beside_the_field() {
             .get("/certificates")
             .await
             .text()
-            .contains("No certificate fits")
+            .contains("Certificates stand here")
     );
     server.finish().await;
 }
@@ -471,6 +471,89 @@ async fn many_at_once_need_their_count_and_a_second_operator() {
             .await
             .text()
             .contains("Nothing waits")
+    );
+    server.finish().await;
+}
+
+#[tokio::test]
+async fn the_list_is_searched_sorted_paged_and_saved() {
+    let (mut browser, server) = Browser::and_server().await;
+    browser.log_in("admin", PASSWORD).await;
+    for name in ["site-003", "site-001", "site-002", "mqtt-1"] {
+        issue_many(&mut browser, &[name]).await;
+    }
+    let order = |page: &str| -> Vec<String> {
+        let cells = page.split("<td class=\"key\">").skip(1);
+        let name = |cell: &str| {
+            cell.split("\">")
+                .nth(1)
+                .unwrap()
+                .split('<')
+                .next()
+                .unwrap()
+                .to_owned()
+        };
+        cells.map(name).collect()
+    };
+    let page = browser.get("/certificates").await.text();
+    assert_eq!(order(&page), ["mqtt-1", "site-002", "site-001", "site-003"]);
+    let page = browser
+        .get("/certificates?sort=name&q=site-&limit=2")
+        .await
+        .text();
+    assert_eq!(order(&page), ["site-001", "site-002"]);
+    assert!(
+        page.contains("muster cert list --limit 2 --search site- --sort name"),
+        "{page}"
+    );
+    let link = |page: &str, rel: &str| {
+        let (before, _) = page.split_once(&format!("\" rel=\"{rel}\"")).unwrap();
+        before.rsplit('"').next().unwrap().replace("&#38;", "&")
+    };
+    let second = browser.get(&link(&page, "next")).await.text();
+    assert_eq!(order(&second), ["site-003"]);
+    let back = browser.get(&link(&second, "prev")).await.text();
+    assert_eq!(order(&back), ["site-001", "site-002"]);
+    assert_eq!(browser.get("/certificates?cursor=nonsense").await.status, 400);
+    assert_eq!(browser.get("/certificates?status=nonsense").await.status, 400);
+    // Fewer columns, and a search that nothing fits.
+    let page = browser.get("/certificates?show=profile").await.text();
+    assert!(
+        page.contains("data-label=\"Profile\"") && !page.contains("data-label=\"Serial\""),
+        "{page}"
+    );
+    let script = "%3Cscript%3Ealert(1)%3C/script%3E";
+    let page = browser
+        .get(&format!("/certificates?q={script}&profile={script}"))
+        .await
+        .text();
+    assert!(
+        page.contains("No certificate fits") && !page.contains("<script>alert"),
+        "{page}"
+    );
+    // What is shown is what is saved.
+    let csv = browser
+        .get("/certificates/-/certificates.csv?q=site-&sort=name&limit=1")
+        .await;
+    assert!(
+        csv.header("content-disposition")
+            .unwrap()
+            .contains("certificates.csv")
+    );
+    // In chunks, as they come.
+    let csv = csv.text();
+    let rows = csv.lines().filter(|line| line.contains(','));
+    let names: Vec<_> = rows.map(|row| row.split(',').next().unwrap()).collect();
+    assert_eq!(names, ["device", "site-001", "site-002", "site-003"]);
+    let json = browser
+        .get("/certificates/-/certificates.json?q=mqtt-1")
+        .await
+        .text();
+    let json = &json[json.find('[').unwrap()..=json.rfind(']').unwrap()];
+    let json: serde_json::Value = serde_json::from_str(json).unwrap();
+    assert_eq!(
+        (json[0]["device"].as_str(), json.as_array().unwrap().len()),
+        (Some("mqtt-1"), 1)
     );
     server.finish().await;
 }

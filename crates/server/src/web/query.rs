@@ -45,7 +45,12 @@ impl Filters {
 
     /// The query with one parameter as given; without it, if it is empty. The cursor goes, unless it is the parameter.
     pub(crate) fn with(&self, name: &str, value: &str) -> String {
-        let mut pairs = self.without(&[name]);
+        self.with_instead(name, value, "")
+    }
+
+    /// The same, and another parameter goes.
+    pub(crate) fn with_instead(&self, name: &str, value: &str, gone: &str) -> String {
+        let mut pairs = self.without(&[name, gone]);
         if !value.is_empty() {
             pairs.push((name.to_owned(), value.to_owned()));
         }
@@ -99,5 +104,6 @@ mod tests {
             "?q=%20a%26b%20&show=one&show=two&limit=9999&after=z"
         );
         assert_eq!(Filters::default().with("q", ""), "");
+        assert_eq!(filters.with_instead("q", "b", "show"), "?limit=9999&q=b");
     }
 }

@@ -181,7 +181,7 @@ fn counts(counts: Counts) -> Vec<Count> {
             number: counts.expiring,
             what: "Run out within 7 days",
             note: "most renew by themselves".into(),
-            link: linked("certificates", "certificates?status=expiring"),
+            link: linked("certificates", "certificates?expires_within=7d"),
         },
         Count {
             number: counts.revoked,

@@ -17,6 +17,12 @@ pub(in crate::web) const PAGE: Page = Page {
     }),
     routes: &[
         Route::get("certificates", Permission::Read, || get(list::show)),
+        Route::get("certificates/-/certificates.csv", Permission::Read, || {
+            get(list::csv)
+        }),
+        Route::get("certificates/-/certificates.json", Permission::Read, || {
+            get(list::json)
+        }),
         Route::get("certificates/{serial}", Permission::Read, || get(show::show)),
         Route::get("certificates/{serial}/{form}", Permission::Read, || {
             get(show::download)

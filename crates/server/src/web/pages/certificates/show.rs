@@ -3,7 +3,9 @@
 use askama::Template;
 use axum::extract::{Path, Query};
 use muster_ca::Issued;
+use muster_ca::audit::Entry;
 use muster_ca::certificate::{Certificate, Status};
+use muster_ca::list::{AuditList, Paging};
 use muster_ca::operator::Permission;
 use muster_pki::bundle::Bundle;
 use muster_pki::crl::Reason;
@@ -13,6 +15,7 @@ use super::view::{self, Broker, Configuration};
 use crate::web::components::{Badge, Icon, Lines, When};
 use crate::web::fault::Fault;
 use crate::web::frame::Frame;
+use crate::web::needs_of;
 use crate::web::visit::{Answer, Visit, html};
 
 #[derive(Template)]
@@ -36,10 +39,25 @@ struct CertificatePage {
     revoked: Option<(When, String)>,
     revocable: bool,
     issuable: bool,
+    /// What happened to it, newest first; `None` for those who may not read the audit log.
+    history: Option<Vec<Act>>,
+    /// Whether there is a page with the whole log.
+    audit: bool,
     configuration: Configuration,
     action: String,
     lines: Lines,
 }
+
+/// An entry of the audit log.
+struct Act {
+    what: String,
+    who: String,
+    when: When,
+}
+
+/// So many entries about the device are looked at, and so many of them are shown.
+const LOOKED_AT: usize = 50;
+const SHOWN: usize = 8;
 
 pub(super) async fn show(visit: Visit, Path(serial): Path<String>, Query(broker): Query<Broker>) -> Answer {
     let number = view::serial(&serial)?;
@@ -68,6 +86,8 @@ pub(super) async fn show(visit: Visit, Path(serial): Path<String>, Query(broker)
         revoked: revoked(certificate),
         revocable: view::may_be_revoked(certificate) && visit.may(Permission::Operate),
         issuable: visit.may(Permission::Operate),
+        history: history(&visit, certificate).await?,
+        audit: needs_of("audit").is_some(),
         configuration: broker.configuration(&bundle),
         lines: Lines::new(
             "certificate",
@@ -91,6 +111,32 @@ pub(super) async fn download(
     let file = view::file(&bundle, &form, visit.now())?;
     let file = file.ok_or_else(|| Fault::missing("there is no such file of a certificate"))?;
     Ok(view::attachment(&file))
+}
+
+/// What is about this certificate, or about its device as a whole.
+async fn history(visit: &Visit, certificate: &Certificate) -> Result<Option<Vec<Act>>, Fault> {
+    if !visit.may(Permission::ReadAudit) {
+        return Ok(None);
+    }
+    let device = certificate.device.to_string();
+    let list = AuditList {
+        subject: Some(device.clone()),
+        paging: Paging {
+            cursor: None,
+            limit: LOOKED_AT,
+        },
+        ..AuditList::default()
+    };
+    let serial = certificate.serial.hex();
+    let mut entries = visit.ca().audit(visit.proof(), list).await?.items;
+    entries
+        .retain(|one| one.subject == device || one.subject.contains(&serial) || one.detail.contains(&serial));
+    let act = |one: &Entry| Act {
+        what: one.action.replace(['.', '_'], " "),
+        who: format!("{} by {}", one.actor, one.via),
+        when: When::relative(one.at, visit.now()),
+    };
+    Ok(Some(entries.iter().take(SHOWN).map(act).collect()))
 }
 
 fn facts(visit: &Visit, der: &[u8]) -> Result<CertificateFacts, Fault> {

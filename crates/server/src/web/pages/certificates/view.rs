@@ -35,10 +35,15 @@ pub(in crate::web) fn may_by_profile(visit: &Visit, profile: &str) -> &'static s
     profile.map_or("", |profile| may(profile.kind()))
 }
 
-/// The status in a word, in the words of `/api/v1`. One that cannot be read any more is an error.
+/// The status at a glance.
 pub(in crate::web) fn status(certificate: &Certificate, now: Timestamp) -> Badge {
-    let word = match certificate.status {
-        _ if cert::Certificate::from_der(&certificate.der).is_err() => return Badge::status("Error"),
+    Badge::status(status_word(certificate, now))
+}
+
+/// The status in a word, in the words of `/api/v1`. One that cannot be read any more is an error.
+pub(in crate::web) fn status_word(certificate: &Certificate, now: Timestamp) -> &'static str {
+    match certificate.status {
+        _ if cert::Certificate::from_der(&certificate.der).is_err() => "Error",
         Status::Revoked {
             reason: Reason::CertificateHold,
             ..
@@ -46,8 +51,7 @@ pub(in crate::web) fn status(certificate: &Certificate, now: Timestamp) -> Badge
         Status::Revoked { .. } => "revoked",
         Status::Active if now > certificate.not_after => "expired",
         Status::Active => "active",
-    };
-    Badge::status(word)
+    }
 }
 
 /// What is on hold can be revoked for good.
