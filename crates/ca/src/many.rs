@@ -5,7 +5,7 @@ use muster_pki::crl::Reason;
 use serde::{Deserialize, Serialize};
 
 use crate::Ca;
-use crate::certificate::Serial;
+use crate::certificate::{Serial, Status};
 use crate::enrol::who::Proof;
 use crate::error::{Error, Refusal};
 use crate::operator::Permission;
@@ -76,11 +76,19 @@ impl Ca {
             let target = Target::Certificate(serial.clone());
             match self.revoke(proof.clone(), target, reason, note).await {
                 Ok(done) => many.revoked.extend(done.serials),
-                Err(Error::Conflict(_)) => many.before += 1,
+                Err(Error::Conflict(_)) if self.is_revoked_for_good(serial).await? => many.before += 1,
                 Err(other) => return Err(other),
             }
         }
         Ok(many)
+    }
+
+    /// Looked at, not concluded from a refusal: a device that changes all the time is one, too, and still lives.
+    async fn is_revoked_for_good(&self, serial: &Serial) -> Result<bool, Error> {
+        let certificate = self.store.certificate(serial).await?;
+        Ok(certificate.is_some_and(|certificate| {
+            matches!(certificate.status, Status::Revoked { reason, .. } if reason != Reason::CertificateHold)
+        }))
     }
 
     /// Keeps a revocation of many until a second operator agrees.

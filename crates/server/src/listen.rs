@@ -19,7 +19,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::background::{Stop, first_crls, keep_crls, keep_findable, keep_tidy, keep_tls, stopped};
 use crate::peer::Peer;
@@ -120,18 +120,19 @@ pub async fn serve(
     stop.await;
     tracing::info!("stopping: no new connections; finishing what is in flight");
     let _ = signal.send(true);
+    let end = Instant::now() + GRACE;
     // Ends at once, and closes the listening sockets.
     while doors.join_next().await.is_some() {}
     for room in &rooms {
         room.ask_all_to_leave();
     }
     for room in &rooms {
-        if timeout(GRACE, room.emptied()).await.is_err() {
+        if timeout_at(end, room.emptied()).await.is_err() {
             tracing::warn!("connections that did not finish in time were cut");
         }
         room.cut_all();
     }
-    let _ = timeout(GRACE, async { while chores.join_next().await.is_some() {} }).await;
+    let _ = timeout_at(end, async { while chores.join_next().await.is_some() {} }).await;
     Ok(())
 }
 

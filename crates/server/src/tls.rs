@@ -36,6 +36,7 @@ struct Current {
     config: Arc<ServerConfig>,
     web: Arc<ServerConfig>,
     made_for: Vec<Authority>,
+    made_at: Timestamp,
     renew_at: Timestamp,
 }
 
@@ -58,7 +59,10 @@ impl Tls {
     /// Makes it anew if it is time. What was there stays if that fails.
     pub(crate) async fn refresh(&self) -> Result<(), TlsError> {
         let current = self.current.load();
-        if self.ca.now() < current.renew_at && self.ca.authorities() == current.made_for {
+        let now = self.ca.now();
+        // A clock that was set back would leave a certificate that begins in the future.
+        let current_still = current.made_at <= now && now < current.renew_at;
+        if current_still && self.ca.authorities() == current.made_for {
             return Ok(());
         }
         self.current.store(Arc::new(make(&self.ca).await?));
@@ -94,12 +98,14 @@ async fn make(ca: &Ca) -> Result<Current, TlsError> {
         .map_err(setup)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     web.alpn_protocols.clone_from(&config.alpn_protocols);
-    let left = leaf.not_after.duration_since(ca.now());
+    let now = ca.now();
+    let left = leaf.not_after.duration_since(now);
     Ok(Current {
         config: Arc::new(config),
         web: Arc::new(web),
         made_for,
-        renew_at: ca.now() + (left / 2).max(SHORTEST),
+        made_at: now,
+        renew_at: now + (left / 2).max(SHORTEST),
     })
 }
 
