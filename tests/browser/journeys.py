@@ -207,6 +207,10 @@ def without_javascript(world):
     assert page.get_by_role("link", name="Download crl.pem").is_visible()
     menu(page, "All certificates")
     assert page.get_by_role("row", name="site-001").get_by_text("Revoked").is_visible()
+    # On a phone the menu is behind a button.
+    page.set_viewport_size(PHONE)
+    page.get_by_role("button", name="Open the menu").click()
+    menu(page, "Devices")
 
 
 def main():
