@@ -36,6 +36,7 @@ pub mod setup;
 pub mod standing;
 mod state;
 pub mod token;
+pub mod verify;
 
 pub use enrol::who::{Caller, Proof};
 pub use enrol::{Ask, Issued, Wish};

@@ -23,17 +23,6 @@ use crate::token::EnrolmentToken;
 /// The name of the authority's own HTTPS listener.
 pub(crate) const LISTENER: &str = "muster-ca";
 
-/// How the audit log stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AuditVerdict {
-    /// How many entries were walked.
-    pub entries: u64,
-    /// The first entry that is not what was written, or does not follow the one before.
-    pub broken_at: Option<u64>,
-    /// The hash of the last entry: write it down elsewhere, and a cut-off end will show.
-    pub head: [u8; 32],
-}
-
 /// Whether the authority can do its work now.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Readiness {
@@ -190,32 +179,6 @@ impl Ca {
     pub async fn audit(&self, proof: Proof, list: AuditList) -> Result<Page<Entry>, Error> {
         self.operator(proof, Permission::ReadAudit).await?;
         Ok(self.store.audit(list).await?)
-    }
-
-    /// Walks the whole audit chain.
-    pub async fn verify_audit(&self, proof: Proof) -> Result<AuditVerdict, Error> {
-        self.operator(proof, Permission::ReadAudit).await?;
-        let mut verdict = AuditVerdict {
-            entries: 0,
-            broken_at: None,
-            head: [0; 32],
-        };
-        loop {
-            let entries = self.store.entries(verdict.entries, 1000).await?;
-            if entries.is_empty() {
-                return Ok(verdict);
-            }
-            for entry in entries {
-                if entry.sequence != verdict.entries + 1 || !entry.follows(verdict.head) {
-                    return Ok(AuditVerdict {
-                        broken_at: Some(verdict.entries + 1),
-                        ..verdict
-                    });
-                }
-                verdict.entries = entry.sequence;
-                verdict.head = entry.hash;
-            }
-        }
     }
 
     /// Every authority. Public: certificates are.

@@ -18,6 +18,7 @@ use crate::error::Error;
 use crate::ports::{Clock, Crl, Entropy, Signer, Store};
 use crate::profile::Profiles;
 use crate::provisioner::Provisioner;
+use crate::verify::Watch;
 
 /// What the operator decided, checked.
 #[derive(Debug, Clone)]
@@ -46,6 +47,7 @@ pub struct Ca {
     pub(crate) revocations: AtomicU64,
     pub(crate) revoked: Event,
     pub(crate) clamps: ClampAlarms,
+    pub(crate) audit_watch: Watch,
 }
 
 /// What is read at start and after each change by an administrator.
@@ -98,6 +100,7 @@ impl Ca {
             revocations: AtomicU64::new(0),
             revoked: Event::new(),
             clamps: ClampAlarms::default(),
+            audit_watch: Watch::default(),
         };
         ca.load_crls().await?;
         Ok(ca)

@@ -17,6 +17,8 @@ const TLS_LOOK: Duration = Duration::from_secs(5);
 const FIND: Duration = Duration::from_secs(1);
 /// How often the store is tidied.
 const TIDY: Duration = Duration::from_secs(3600);
+/// How long after the start the audit log is walked, and how often from then on.
+const VERIFY: (Duration, Duration) = (Duration::from_secs(600), Duration::from_secs(86_400));
 /// The first and the longest wait after a failure.
 const BACK_OFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 /// The longest pause between two lists while revocations pour in.
@@ -130,5 +132,28 @@ pub(crate) async fn keep_findable(ca: Arc<Ca>, mut stop: Stop) {
                 (wait * 2).min(BACK_OFF.1)
             }
         };
+    }
+}
+
+/// Walks the audit log once a day: whoever changed it shall not wait for somebody to ask.
+pub(crate) async fn keep_verified(ca: Arc<Ca>, mut stop: Stop) {
+    let mut wait = VERIFY.0;
+    loop {
+        tokio::select! {
+            () = sleep(wait) => {}
+            () = stopped(&mut stop) => return,
+        }
+        wait = VERIFY.1;
+        match ca.walk_audit().await {
+            Ok(verdict) => {
+                if let Some(entry) = verdict.broken_at {
+                    tracing::error!(
+                        entry,
+                        "the audit log is not what was written: its chain is broken"
+                    );
+                }
+            }
+            Err(error) => tracing::warn!(%error, "the audit log could not be verified"),
+        }
     }
 }

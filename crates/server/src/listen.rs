@@ -21,7 +21,9 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::background::{Stop, first_crls, keep_crls, keep_findable, keep_tidy, keep_tls, stopped};
+use crate::background::{
+    Stop, first_crls, keep_crls, keep_findable, keep_tidy, keep_tls, keep_verified, stopped,
+};
 use crate::peer::Peer;
 use crate::protocols::{api_service, local_service, public_service};
 use crate::tls::Tls;
@@ -185,6 +187,10 @@ fn start_chores(
     let (ca, stop) = (edge.ca().clone(), stopping.clone());
     chores.spawn(again_after_panic(stopping.clone(), move || {
         keep_findable(ca.clone(), stop.clone())
+    }));
+    let (ca, stop) = (edge.ca().clone(), stopping.clone());
+    chores.spawn(again_after_panic(stopping.clone(), move || {
+        keep_verified(ca.clone(), stop.clone())
     }));
     let (ca, stop) = (edge.ca().clone(), stopping.clone());
     // A long list takes a tenth of a second of work without a pause, so it gets a thread of its own.

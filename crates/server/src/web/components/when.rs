@@ -40,6 +40,16 @@ impl When {
         }
     }
 
+    /// `in 3 days`, to stand in a sentence that is text alone.
+    pub(crate) fn words(at: Timestamp, now: Timestamp) -> String {
+        Self::relative(at, now).words
+    }
+
+    /// `14 Mar 2029, 23:40`, of UTC.
+    pub(crate) fn minute(at: Timestamp) -> Self {
+        Self::as_words(at, "%-d %b %Y, %H:%M")
+    }
+
     /// `14 Mar 2029`.
     pub(crate) fn date(at: Timestamp) -> Self {
         Self::as_words(at, "%-d %b %Y")
@@ -86,7 +96,7 @@ mod tests {
     #[test]
     fn words_are_short_and_the_moment_is_exact() {
         let now: Timestamp = "2030-06-01T12:00:00Z".parse().unwrap();
-        let words = |text: &str| When::relative(text.parse().unwrap(), now).words;
+        let words = |text: &str| When::words(text.parse().unwrap(), now);
         assert_eq!(words("2030-06-01T12:00:30Z"), "now");
         assert_eq!(words("2030-06-01T13:00:00Z"), "in 1 hour");
         assert_eq!(words("2030-05-29T12:00:00Z"), "3 days ago");

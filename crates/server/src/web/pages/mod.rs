@@ -1,6 +1,7 @@
 //! The pages. Each file has one, with its template beside it; `web::PAGES` lists them.
 
 pub(super) mod account;
+pub(super) mod audit;
 pub(super) mod authority;
 pub(super) mod certificates;
 pub(super) mod dashboard;
@@ -9,6 +10,7 @@ pub(super) mod issue;
 pub(super) mod login;
 pub(super) mod profiles;
 pub(super) mod revoke;
+pub(super) mod search;
 pub(super) mod settings;
 pub(super) mod setup;
 pub(super) mod theme;
