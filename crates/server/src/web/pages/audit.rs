@@ -8,6 +8,7 @@ use muster_ca::audit::Entry as AuditEntry;
 use muster_ca::list::{AuditList, Page as Rows, Paging};
 use muster_ca::operator::Permission;
 use muster_ca::verify::AuditWatch;
+use serde_json::Value;
 
 use crate::lists::AuditQuery;
 use crate::web::components::{Badge, Lines, Mood, When};
@@ -106,8 +107,20 @@ fn row(entry: AuditEntry) -> Row {
         source: entry.source,
         action: entry.action,
         subject: entry.subject,
-        detail: entry.detail,
+        detail: plain(&entry.detail),
     }
+}
+
+/// `role: viewer, uses: 3`; what is no JSON object as it is.
+fn plain(detail: &str) -> String {
+    let Ok(fields) = serde_json::from_str::<serde_json::Map<String, Value>>(detail) else {
+        return detail.to_owned();
+    };
+    let words = fields.iter().map(|(name, value)| match value.as_str() {
+        Some(text) => format!("{name}: {text}"),
+        None => format!("{name}: {value}"),
+    });
+    words.collect::<Vec<_>>().join(", ")
 }
 
 /// How the chain stands, at a glance and in words.
@@ -124,7 +137,7 @@ fn standing(watch: &AuditWatch, visit: &Visit) -> (Badge, String) {
     match verdict.broken_at {
         None => (
             Badge::new(Mood::Good, "Chain verified"),
-            format!("Up to entry {}, {when}.", verdict.entries),
+            format!("Whole up to entry {}; verified {when}.", verdict.entries),
         ),
         Some(entry) => (
             Badge::new(Mood::Bad, "Chain broken"),
