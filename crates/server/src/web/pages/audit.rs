@@ -215,13 +215,9 @@ async fn json(visit: Visit, Query(query): Query<AuditQuery>) -> Answer {
 /// Everything that fits, from the newest on.
 async fn file(visit: &Visit, query: &AuditQuery, format: Format) -> Answer {
     let (ca, proof, list) = (visit.ca().clone(), visit.proof(), query.list()?);
-    let read = move |cursor: Option<String>| {
+    let read = move |cursor| {
         let (ca, proof, list) = (ca.clone(), proof.clone(), list.clone());
         async move {
-            let cursor = cursor
-                .as_deref()
-                .map(muster_ca::list::Cursor::parse)
-                .transpose()?;
             let paging = Paging {
                 cursor,
                 limit: export::STEP,
@@ -249,7 +245,7 @@ fn chunk(found: Rows<AuditEntry>) -> Chunk {
         ]
     };
     Chunk {
-        next: found.next.map(|cursor| cursor.to_string()),
+        next: found.next,
         rows: found.items.into_iter().map(cells).collect(),
     }
 }

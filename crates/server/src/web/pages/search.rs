@@ -86,7 +86,10 @@ async fn show(visit: Visit, Query(asked): Query<Asked>) -> Answer {
 
 fn certificate(visit: &Visit, record: &Certificate) -> CertificateRow {
     let status = match record.status {
-        Status::Revoked { reason, .. } if reason == Reason::CertificateHold => "on hold",
+        Status::Revoked {
+            reason: Reason::CertificateHold,
+            ..
+        } => "on hold",
         Status::Revoked { .. } => "revoked",
         Status::Active if record.not_after < visit.now() => "expired",
         Status::Active => "active",
