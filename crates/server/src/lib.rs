@@ -10,6 +10,7 @@
 mod answer;
 mod background;
 mod edge;
+mod export;
 mod gate;
 mod health;
 pub mod listen;

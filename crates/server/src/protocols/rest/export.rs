@@ -4,22 +4,17 @@
 use std::future::Future;
 
 use axum::Json;
-use axum::body::Body;
-use axum::http::header::{ACCEPT, CONTENT_DISPOSITION, CONTENT_TYPE};
-use axum::http::{HeaderMap, HeaderValue};
+use axum::http::HeaderMap;
+use axum::http::header::ACCEPT;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use http_body_util::BodyExt;
-use http_body_util::channel::{Channel, Sender};
 use muster_api::types as api;
 use muster_ca::Error;
-use muster_ca::list::{MAX_LIMIT, Page, Paging};
+use muster_ca::list::{Page, Paging};
 use serde::Serialize;
 
 use super::Failure;
-
-/// Pages that wait for a slow reader.
-const AHEAD: usize = 1;
+use crate::export::{self, Chunk};
 
 /// How a list is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +48,7 @@ impl Form {
 }
 
 /// A row of CSV.
-pub(super) trait Row: Serialize + Send + 'static {
+pub(super) trait Row: Serialize + Send + Sync + 'static {
     /// What stands above the columns.
     const HEAD: &'static [&'static str];
     /// The columns.
@@ -70,68 +65,41 @@ pub(super) async fn answer<T, F>(
 ) -> Result<Response, Failure>
 where
     T: Row,
-    F: Future<Output = Result<Page<T>, Error>> + Send,
+    F: Future<Output = Result<Page<T>, Error>> + Send + 'static,
 {
     let form = Form::asked(format, headers)?;
     if form == Form::Json {
         return Ok(Json(view(page(paging).await?)).into_response());
     }
-    // The first page is read before anything is answered, so that a refusal has its status.
-    let limit = MAX_LIMIT;
-    let first = page(Paging { limit, ..paging }).await?;
-    let (mut sender, body) = Channel::<Bytes, Error>::new(AHEAD);
-    tokio::spawn(async move {
-        match pour(form, first, &mut page, &mut sender).await {
-            Ok(()) => {}
-            // A body that breaks off is not taken for a whole one.
-            Err(error) => {
-                tracing::warn!(%error, "an export broke off");
-                sender.abort(error);
-            }
-        }
-    });
-    let (word, media) = match form {
-        Form::Csv => ("csv", "text/csv; charset=utf-8"),
-        Form::Json | Form::Lines => ("jsonl", "application/jsonl"),
+    let first = page(Paging {
+        limit: export::STEP,
+        ..paging
+    })
+    .await?;
+    let read = move |next| {
+        let found = page(Paging {
+            cursor: Some(next),
+            limit: export::STEP,
+        });
+        async move { Ok(chunk(found.await?)) }
     };
-    let mut response = Response::new(Body::new(body.fuse()));
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(media));
-    let file = format!("attachment; filename=\"{name}.{word}\"");
-    if let Ok(file) = HeaderValue::from_str(&file) {
-        headers.insert(CONTENT_DISPOSITION, file);
-    }
-    Ok(response)
+    let mut head = Some(T::HEAD);
+    let answer = match form {
+        Form::Csv => export::send(name, export::CSV, chunk(first), read, move |rows: &[T], _| {
+            export::csv(head.take(), rows.iter().map(Row::cells))
+        }),
+        Form::Json | Form::Lines => {
+            let kind = ("application/jsonl", "jsonl");
+            export::send(name, kind, chunk(first), read, |rows: &[T], _| lines(rows))
+        }
+    };
+    Ok(answer)
 }
 
-async fn pour<T, F>(
-    form: Form,
-    first: Page<T>,
-    page: &mut (impl FnMut(Paging) -> F + Send),
-    sender: &mut Sender<Bytes, Error>,
-) -> Result<(), Error>
-where
-    T: Row,
-    F: Future<Output = Result<Page<T>, Error>> + Send,
-{
-    let mut current = first;
-    let mut head = form == Form::Csv;
-    loop {
-        let bytes = match form {
-            Form::Csv => csv(&current.items, head)?,
-            Form::Json | Form::Lines => lines(&current.items)?,
-        };
-        head = false;
-        if !bytes.is_empty() && sender.send_data(bytes).await.is_err() {
-            // Nobody reads any more.
-            return Ok(());
-        }
-        let Some(next) = current.next else { return Ok(()) };
-        current = page(Paging {
-            cursor: Some(next),
-            limit: MAX_LIMIT,
-        })
-        .await?;
+fn chunk<T>(page: Page<T>) -> Chunk<T> {
+    Chunk {
+        rows: page.items,
+        next: page.next,
     }
 }
 
@@ -142,19 +110,6 @@ fn view<T>(page: Page<T>) -> api::Page<T> {
         previous: page.previous.map(|cursor| cursor.to_string()),
         cut_short: page.cut_short,
     }
-}
-
-fn csv<T: Row>(rows: &[T], head: bool) -> Result<Bytes, Error> {
-    let unwritten = |why: &dyn std::fmt::Display| Error::Internal(format!("CSV cannot be written: {why}"));
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    if head {
-        writer.write_record(T::HEAD).map_err(|why| unwritten(&why))?;
-    }
-    for row in rows {
-        writer.write_record(row.cells()).map_err(|why| unwritten(&why))?;
-    }
-    let bytes = writer.into_inner().map_err(|why| unwritten(&why))?;
-    Ok(bytes.into())
 }
 
 fn lines<T: Row>(rows: &[T]) -> Result<Bytes, Error> {

@@ -28,7 +28,7 @@ async fn certificate(visit: Visit, Path(file): Path<String>) -> Result<Response,
     });
     let (name, generation) = all.find(|(name, _)| name == stem).ok_or_else(missing)?;
     let mut response = published::certificate(&generation.certificate, form, &HeaderMap::new());
-    let [_, (_, disposition)] = file_headers("application/pkix-cert", &name, extension);
+    let [_, (_, disposition)] = file_headers(("application/pkix-cert", extension), &name);
     response.headers_mut().insert(CONTENT_DISPOSITION, disposition);
     Ok(response)
 }

@@ -14,7 +14,7 @@ use serde::Deserialize;
 
 use super::made;
 use crate::web::components::{Field, Lines};
-use crate::web::export::{csv_text, file_headers};
+use crate::web::export::{CSV, csv_text, file_headers};
 use crate::web::fault::Fault;
 use crate::web::form::Form;
 use crate::web::frame::Frame;
@@ -167,27 +167,20 @@ async fn list(visit: &Visit, sent: &Sent) -> Result<Response, Refused> {
     let made = visit.ca().create_tokens(visit.proof(), names, wish).await;
     let made = made.map_err(|why| ("names", why))?;
     let url = &visit.web().settings().ca_url;
-    let rows: Vec<_> = made
-        .iter()
-        .map(|(token, secret)| {
-            let device = token.device.as_ref().map(ToString::to_string).unwrap_or_default();
-            vec![
-                token.id.clone(),
-                device.clone(),
-                token.wave.clone(),
-                token.uses.to_string(),
-                token.expires.to_string(),
-                secret.to_string(),
-                made::line(url, &device, secret),
-            ]
-        })
-        .collect();
-    let text = csv_text(Some(HEAD), &rows).map_err(|why| ("", why))?;
-    Ok((
-        file_headers("text/csv; charset=utf-8", "enrolment-tokens", "csv"),
-        text,
-    )
-        .into_response())
+    let rows = made.iter().map(|(token, secret)| {
+        let device = token.device.as_ref().map(ToString::to_string).unwrap_or_default();
+        vec![
+            token.id.clone(),
+            device.clone(),
+            token.wave.clone(),
+            token.uses.to_string(),
+            token.expires.to_string(),
+            secret.to_string(),
+            made::line(url, &device, secret),
+        ]
+    });
+    let text = csv_text(Some(HEAD), rows).map_err(|why| ("", why))?;
+    Ok((file_headers(CSV, "enrolment-tokens"), text).into_response())
 }
 
 /// One name a line; of a CSV the first column, and no head.
