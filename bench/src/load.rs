@@ -21,8 +21,8 @@ pub(crate) type Pool = Arc<Vec<Box<[u8]>>>;
 pub(crate) enum Source {
     /// Each request once.
     Each(Pool),
-    /// The same request again and again.
-    Again(Arc<[u8]>),
+    /// The same request, so many times on each connection.
+    Again(Arc<[u8]>, usize),
 }
 
 /// What came of it.
@@ -94,18 +94,24 @@ fn sign_request(dialer: &Dialer, provisioner: &Provisioner) -> Result<Box<[u8]>>
     Ok(dialer.request("POST", "/sign", &body).into_boxed_slice())
 }
 
-/// Opens one connection with each dialer, a few at a time.
-pub(crate) async fn connect(dialers: &[Dialer]) -> Result<Vec<Connection>> {
-    let mut connections = Vec::with_capacity(dialers.len());
-    for dialer in dialers {
-        connections.push(dialer.dial().await?);
-    }
-    Ok(connections)
+/// One connection at a time: the first is open when the load begins, the others are opened when their turn comes.
+pub(crate) struct Lane {
+    open: Connection,
+    then: Vec<Dialer>,
 }
 
-/// Sends from `source` over all `connections` until `limit` has passed or nothing is left. Every answer must be a 201.
+impl Lane {
+    pub(crate) async fn open(first: &Dialer, then: Vec<Dialer>) -> Result<Self> {
+        Ok(Self {
+            open: first.dial().await?,
+            then,
+        })
+    }
+}
+
+/// Sends from `source` over all `lanes` until `limit` has passed or nothing is left. Every answer must be a 201.
 pub(crate) async fn drive(
-    connections: Vec<Connection>,
+    lanes: Vec<Lane>,
     source: &Source,
     limit: Duration,
     server: u32,
@@ -114,13 +120,8 @@ pub(crate) async fn drive(
     let (cpu_before, own_before) = (cpu_seconds(server)?, cpu_seconds(std::process::id())?);
     let begun = Instant::now();
     let mut tasks = JoinSet::new();
-    for connection in connections {
-        tasks.spawn(one_connection(
-            connection,
-            source.clone(),
-            Arc::clone(&next),
-            begun + limit,
-        ));
+    for lane in lanes {
+        tasks.spawn(one_lane(lane, source.clone(), Arc::clone(&next), begun + limit));
     }
     let mut latencies = Vec::new();
     while let Some(done) = tasks.join_next().await {
@@ -136,31 +137,34 @@ pub(crate) async fn drive(
     })
 }
 
-async fn one_connection(
-    mut connection: Connection,
-    source: Source,
-    next: Arc<AtomicUsize>,
-    deadline: Instant,
-) -> Result<Vec<f64>> {
+async fn one_lane(lane: Lane, source: Source, next: Arc<AtomicUsize>, deadline: Instant) -> Result<Vec<f64>> {
     let mut latencies = Vec::with_capacity(4096);
-    let mut begun = Instant::now();
-    while begun < deadline {
-        let index = next.fetch_add(1, Ordering::Relaxed);
-        let request: &[u8] = match &source {
-            Source::Each(pool) => match pool.get(index) {
-                Some(request) => request,
-                None => break,
-            },
-            Source::Again(request) => request,
-        };
-        let answer = connection.send(request).await?;
-        if answer.status != 201 {
-            let body = connection.body(&answer)?;
-            return Err(format!("answer {}: {}", answer.status, String::from_utf8_lossy(&body)).into());
+    let (mut connection, mut then) = (lane.open, lane.then.into_iter());
+    loop {
+        let mut begun = Instant::now();
+        let mut sent = 0;
+        while begun < deadline {
+            let request: &[u8] = match &source {
+                Source::Each(pool) => match pool.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    Some(request) => request,
+                    None => break,
+                },
+                Source::Again(_, most) if sent == *most => break,
+                Source::Again(request, _) => request,
+            };
+            let answer = connection.send(request).await?;
+            if answer.status != 201 {
+                let body = connection.body(&answer)?;
+                return Err(format!("answer {}: {}", answer.status, String::from_utf8_lossy(&body)).into());
+            }
+            sent += 1;
+            let now = Instant::now();
+            latencies.push((now - begun).as_secs_f64() * 1e6);
+            begun = now;
         }
-        let now = Instant::now();
-        latencies.push((now - begun).as_secs_f64() * 1e6);
-        begun = now;
+        match then.next() {
+            Some(dialer) if Instant::now() < deadline => connection = dialer.dial().await?,
+            Some(_) | None => return Ok(latencies),
+        }
     }
-    Ok(latencies)
 }

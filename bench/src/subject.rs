@@ -9,7 +9,7 @@ use serde::Deserialize;
 use crate::Result;
 use crate::http::Dialer;
 use crate::identity::Identity;
-use crate::load::{Outcome, Source, connect, drive, fresh_name, prepare, sign_body};
+use crate::load::{Lane, Outcome, Source, drive, fresh_name, prepare, sign_body};
 use crate::process::Memory;
 use crate::report::{median, progress, quantile, thousands};
 use crate::target::{Launch, Target};
@@ -20,6 +20,8 @@ const CONNECTIONS: usize = 64;
 const FILL_BATCH: usize = 50_000;
 /// The most that is prepared for one window: about 400 MiB.
 const LARGEST_POOL: usize = 250_000;
+/// Renewals of one device.
+const RENEWALS: usize = 30;
 /// A window without a deadline: ended by its pool.
 const NO_DEADLINE: Duration = Duration::from_secs(600);
 
@@ -72,8 +74,11 @@ impl Subject {
     /// `POST /sign` from a fresh pool of `count` requests.
     async fn sign(&mut self, count: usize, limit: Duration, connections: usize) -> Result<Outcome> {
         let pool = prepare(&self.target.dialer, &self.target.provisioner, count).await?;
-        let open = connect(&vec![self.target.dialer.clone(); connections]).await?;
-        let outcome = drive(open, &Source::Each(pool), limit, self.target.process.id()).await?;
+        let mut lanes = Vec::with_capacity(connections);
+        for _ in 0..connections {
+            lanes.push(Lane::open(&self.target.dialer, Vec::new()).await?);
+        }
+        let outcome = drive(lanes, &Source::Each(pool), limit, self.target.process.id()).await?;
         self.issued += outcome.count;
         Ok(outcome)
     }
@@ -96,16 +101,23 @@ impl Subject {
         Ok(())
     }
 
-    /// `POST /renew`, each connection with a certificate of its own.
+    /// `POST /renew` on 64 connections at a time, each with a certificate of its own. Muster bounds how many certificates of a
+    /// device live, so that each lane goes on with another device, on another connection, before that.
     pub(crate) async fn renew_window(&mut self, length: Duration) -> Result<()> {
         progress(format_args!("{}: POST /renew over mutual TLS", self.name));
-        let mut dialers = Vec::with_capacity(CONNECTIONS);
+        let wanted = (self.expected * length.as_secs_f64() * 1.5) as usize;
+        let devices = wanted.div_ceil(CONNECTIONS * RENEWALS);
+        let mut lanes = Vec::with_capacity(CONNECTIONS);
         for _ in 0..CONNECTIONS {
-            dialers.push(self.client().await?);
+            let mut then = Vec::with_capacity(devices);
+            for _ in 0..devices {
+                then.push(self.client().await?);
+            }
+            lanes.push(Lane::open(&self.client().await?, then).await?);
         }
         let request = self.target.dialer.request("POST", "/renew", "").into();
-        let open = connect(&dialers).await?;
-        let outcome = drive(open, &Source::Again(request), length, self.target.process.id()).await?;
+        let source = Source::Again(request, RENEWALS);
+        let outcome = drive(lanes, &source, length, self.target.process.id()).await?;
         self.issued += outcome.count;
         progress(format_args!("  {} a second", thousands(outcome.rate() as u64)));
         self.renew = Some(outcome);

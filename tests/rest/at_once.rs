@@ -88,7 +88,7 @@ fn of_two_who_revoke_a_device_one_is_told_that_it_is_revoked() {
     }
 }
 
-/// Each new certificate is a change of the device, as a renewal by whoever stole it is.
+/// Each re-arming is a change of the device, as a renewal by whoever stole it is.
 #[test]
 fn a_certificate_is_revoked_however_busy_its_device_is() {
     let muster = Muster::start();
@@ -103,7 +103,7 @@ fn a_certificate_is_revoked_however_busy_its_device_is() {
             scope.spawn(|| {
                 let mut wire = Wire::local(&muster.data()).unwrap();
                 while !over.load(Ordering::Relaxed) {
-                    post(&mut wire, "/certificates", &body);
+                    post(&mut wire, "/devices/site-001/rearm", &json!({}));
                 }
             });
         }
@@ -117,4 +117,37 @@ fn a_certificate_is_revoked_however_busy_its_device_is() {
             assert_eq!(status, 200, "{answer}");
         }
     });
+}
+
+/// What the old issuing CA signed just before is not recorded any more; whoever asked gets one of the new one.
+#[test]
+fn nobody_is_turned_away_while_the_next_issuing_ca_is_activated() {
+    let mut muster = Muster::stopped(&[]);
+    muster.ok(&["init", "--yes", "--name", "Test"]);
+    muster.ok(&["ca", "rollover", "start"]);
+    muster.serve();
+    let activated = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for client in 0..4 {
+            let (muster, activated) = (&muster, &activated);
+            scope.spawn(move || {
+                let mut wire = Wire::local(&muster.data()).unwrap();
+                let mut issue = |number: usize| {
+                    let name = format!("site-{client}-{number}");
+                    let body = json!({ "name": name, "csr": csr_with(&name, &new_key()) });
+                    must(&mut wire, "/certificates", &body)["generation"].clone()
+                };
+                let mut number = 0;
+                while !activated.load(Ordering::Relaxed) {
+                    issue(number);
+                    number += 1;
+                }
+                assert_eq!(issue(number), 2);
+            });
+        }
+        let mut wire = Wire::local(&muster.data()).unwrap();
+        must(&mut wire, "/authorities/default/rollover/activate", &json!({}));
+        activated.store(true, Ordering::Relaxed);
+    });
+    assert_eq!(muster.json(&["audit", "verify"])["intact"], true);
 }

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use crate::common::requester::{csr_with, new_key};
 use crate::fleet::Fleet;
+use crate::openssl;
 
 const TOLD: &str = "compromised";
 
@@ -89,4 +90,58 @@ fn a_device_that_was_revoked_as_compromised_comes_back_with_a_new_key_only() {
     fleet.muster.ok(&["device", "rearm", "site-001"]);
     fleet.sign("site-001", &stolen).expect(403, TOLD);
     fleet.sign("site-001", &new_key()).expect(201, "");
+}
+
+#[test]
+fn what_is_revoked_already_can_turn_out_to_be_compromised() {
+    let fleet = Fleet::start("");
+    let stolen = new_key();
+    fleet.sign("site-001", &stolen).expect(201, "");
+    fleet.sign("site-001", &stolen).expect(201, "");
+    fleet.muster.ok(&["device", "rearm", "site-001"]);
+    let good = new_key();
+    fleet.sign("site-001", &good).expect(201, "");
+    let gone = "revoked superseded";
+    assert_eq!(fleet.certificates("site-001"), ["active", gone, gone]);
+    let serials = fleet.serials("site-001");
+    let revoked_at = fleet.shown("site-001", 1)["revoked_at"].clone();
+    let revoke = |serial: &str, reason: &str, code| {
+        let line = ["cert", "revoke", serial, "--reason", reason, "--yes"];
+        fleet.muster.exits(code, &line)
+    };
+    revoke(&serials[1], "cessation-of-operation", 2);
+    revoke(&serials[1], "key-compromise", 5);
+    // The other with that key goes with it; the good one is not touched. Since when they are revoked stays true.
+    let raised = "revoked key-compromise";
+    assert_eq!(fleet.certificates("site-001"), ["active", raised, raised]);
+    assert_eq!(fleet.shown("site-001", 1)["revoked_at"], revoked_at);
+    let told = revoke(&serials[1], "key-compromise", 2);
+    assert!(told.contains("already revoked"), "{told}");
+    fleet.sign("site-002", &stolen).expect(403, TOLD);
+    if openssl(&fleet.muster, "version").is_some() {
+        fleet
+            .muster
+            .ok(&["ca", "crl", "--generation", "1", "--out", "crl.pem"]);
+        let list = openssl(&fleet.muster, "crl -in crl.pem -noout -text").unwrap();
+        assert_eq!(list.matches("Key Compromise").count(), 2, "{list}");
+        assert!(!list.contains("Superseded"), "{list}");
+    }
+}
+
+#[test]
+fn a_device_that_was_revoked_or_retired_can_turn_out_to_be_compromised() {
+    let fleet = Fleet::start("");
+    for (name, first) in [("site-001", "revoke"), ("site-002", "retire")] {
+        let stolen = new_key();
+        fleet.sign(name, &stolen).expect(201, "");
+        fleet.muster.exits(5, &["device", first, name, "--yes"]);
+        let state = || fleet.muster.json(&["device", "show", name])["state"].clone();
+        let before = state();
+        let revoke = ["device", "revoke", name, "--reason", "key-compromise", "--yes"];
+        fleet.muster.exits(5, &revoke);
+        assert_eq!(fleet.certificates(name), ["revoked key-compromise"]);
+        assert_eq!(state(), before);
+        fleet.muster.exits(2, &revoke);
+        fleet.sign("site-003", &stolen).expect(403, TOLD);
+    }
 }

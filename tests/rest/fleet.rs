@@ -70,9 +70,21 @@ impl Fleet {
         words.map(|text| text.trim_end().to_owned()).collect()
     }
 
+    /// One of a device's certificates as it is shown; the newest is 0.
+    pub(crate) fn shown(&self, name: &str, which: usize) -> Value {
+        self.muster.json(&["device", "show", name])["certificates"][which].clone()
+    }
+
     /// The serial number of a device's newest certificate.
     pub(crate) fn serial(&self, name: &str) -> String {
+        self.serials(name).swap_remove(0)
+    }
+
+    /// The serial numbers of a device's certificates, newest first.
+    pub(crate) fn serials(&self, name: &str) -> Vec<String> {
         let shown = self.muster.json(&["device", "show", name]);
-        shown["certificates"][0]["serial"].as_str().unwrap().to_owned()
+        let all = shown["certificates"].as_array().unwrap().iter();
+        all.map(|one| one["serial"].as_str().unwrap().to_owned())
+            .collect()
     }
 }

@@ -61,6 +61,20 @@ fn suspend_puts_on_hold_and_resume_takes_off() {
 }
 
 #[test]
+fn a_suspension_does_not_end_a_rearming() {
+    let muster = Muster::start();
+    issue(&muster, "site-001", 0);
+    muster.ok(&["device", "rearm", "site-001"]);
+    muster.exits(5, &["device", "suspend", "site-001"]);
+    muster.exits(5, &["device", "resume", "site-001"]);
+    assert_eq!(state(&muster, "site-001"), "new");
+    issue(&muster, "site-001", 0);
+    muster.exits(5, &["device", "suspend", "site-001"]);
+    muster.exits(5, &["device", "resume", "site-001"]);
+    assert_eq!(state(&muster, "site-001"), "active");
+}
+
+#[test]
 fn revoke_is_for_good_until_an_operator_rearms() {
     let muster = Muster::start();
     issue(&muster, "site-001", 0);

@@ -6,6 +6,7 @@ mod common;
 
 mod at_once;
 mod begin;
+mod bounds;
 mod compromise;
 mod configuration;
 mod doors;

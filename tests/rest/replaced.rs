@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::common::requester::{Requester, new_key};
+use crate::common::requester::{Requester, csr_with, new_key};
 use crate::fleet::Fleet;
 
 #[test]
@@ -65,6 +65,48 @@ fn a_provisioner_that_may_replace_keys_replaces_them() {
         fleet.certificates("site-001"),
         ["active", "active", "revoked superseded"]
     );
+}
+
+#[test]
+fn the_old_key_of_one_that_rekeyed_ends_when_the_new_one_is_used() {
+    let fleet = Fleet::start("");
+    for use_it in ["/renew", "/api/v1/enrol/confirm"] {
+        let name = if use_it == "/renew" {
+            "site-001"
+        } else {
+            "site-002"
+        };
+        let (old, new) = (new_key(), new_key());
+        let first = fleet.sign(name, &old).expect(201, "");
+        let holder = fleet.holder(&first, &old);
+        holder.post("/renew", &json!({})).expect(201, "");
+        let rekey = json!({ "csr": csr_with(name, &new) });
+        let second = holder.post("/rekey", &rekey).expect(201, "");
+        // The answer may have been lost: what the device has goes on.
+        assert_eq!(fleet.certificates(name), ["active"; 3]);
+        holder.post("/renew", &json!({})).expect(201, "");
+        let holder = fleet.holder(&second, &new);
+        let status = if use_it == "/renew" { 201 } else { 200 };
+        holder.post(use_it, &json!({})).expect(status, "");
+        let gone = "revoked superseded";
+        let mut all = fleet.certificates(name);
+        if use_it == "/renew" {
+            assert_eq!(all.remove(0), "active");
+        }
+        assert_eq!(all, [gone, "active", gone, gone]);
+        holder.post(use_it, &json!({})).expect(status, "");
+        assert!(
+            fleet
+                .muster
+                .ok(&["audit", "list", "--json"])
+                .contains("superseded")
+        );
+    }
+    assert_eq!(
+        fleet.muster.json(&["ca", "crl", "--generation", "1"])["entries"],
+        6
+    );
+    fleet.muster.exits(0, &["cert", "list", "--how", "renewal"]);
 }
 
 #[test]

@@ -223,6 +223,7 @@ impl Fleet {
             name: DeviceName::restored(self.name(n)),
             kind,
             state,
+            armed: false,
             profile: kind.as_str().into(),
             note: String::new(),
             created,

@@ -152,8 +152,8 @@ pub struct Certificate {
     pub status: Status,
     /// SHA-256 over its SubjectPublicKeyInfo.
     pub key: [u8; 32],
-    /// How it was asked for: `operator`, `renewal`, `listener`, `token:` and the enrolment token's id, or `step:` and the
-    /// provisioner's name.
+    /// How it was asked for: `operator`, `renewal`, `renewal:` and the serial number of the certificate whose key its own took
+    /// the place of, `listener`, `token:` and the enrolment token's id, or `step:` and the provisioner's name.
     pub how: String,
     /// The certificate, DER.
     pub der: Vec<u8>,
@@ -163,6 +163,11 @@ impl Certificate {
     /// The id of the enrolment token that it was asked for with.
     pub fn enrolment_token(&self) -> Option<&str> {
         self.how.strip_prefix("token:")
+    }
+
+    /// The certificate whose holder re-keyed and got this one.
+    pub(crate) fn rekeyed_from(&self) -> Option<Serial> {
+        self.how.strip_prefix("renewal:").and_then(Serial::from_hex)
     }
 
     /// When it is due for renewal: at two thirds of its life.

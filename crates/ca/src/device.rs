@@ -166,6 +166,8 @@ pub struct Device {
     pub kind: Kind,
     /// Where it is in its life.
     pub state: State,
+    /// Whether it was new when it was suspended: resuming makes it new again.
+    pub armed: bool,
     /// The profile its certificates follow.
     pub profile: String,
     /// An operator's words about it; may be empty.

@@ -17,10 +17,10 @@ use crate::device::DeviceName;
 use crate::enrol::draft::Draft;
 use crate::enrol::who::{Caller, Proof, Purpose, Who};
 use crate::error::{About, Error, Refusal};
-use crate::ports::{Binding, Change, StoreError};
+use crate::ports::{Binding, Change, StoreError, Write};
 
 /// How often a change is prepared anew because somebody else was faster.
-const ATTEMPTS: usize = 4;
+pub(crate) const ATTEMPTS: usize = 4;
 
 /// What somebody asks for, and their proof.
 pub struct Ask {
@@ -124,9 +124,7 @@ impl Ca {
                 done => return done,
             }
         }
-        Err(Error::Conflict(
-            "others are changing this device at the same moment; ask again".into(),
-        ))
+        Err(always_changing())
     }
 
     /// A key for a bundle that an operator asked the server to make. It is neither recorded nor kept.
@@ -167,6 +165,23 @@ impl Ca {
         {
             return self.hand_out(same.clone(), false);
         }
+        let living = usable.iter().filter(|one| one.is_living(now)).count();
+        let replaced = grant.superseded().count();
+        let bounded = may::accept_another(grant.device(), living.saturating_sub(replaced));
+        bounded.map_err(|why| Error::from(why).about(About::Name))?;
+        self.record(caller, grant, "certificate.issued", Vec::new(), now)
+            .await
+    }
+
+    /// What was granted becomes a certificate. `beside` is what is recorded with it.
+    pub(crate) async fn record(
+        &self,
+        caller: &Caller,
+        grant: may::Grant,
+        action: &'static str,
+        beside: Vec<Write>,
+        now: Timestamp,
+    ) -> Result<Issued, Error> {
         // 4. Draft. 5. Sign.
         let (issuer, root) = {
             let state = self.state.load();
@@ -176,9 +191,10 @@ impl Ca {
         let draft = Draft::new(grant, &issuer, self.serial(now)?, now)?;
         let signature = self.sign_for(caller, &draft).await?;
         // 6. Record, all of it or nothing; only then is there something to hand out.
-        let act = caller.act(now, "certificate.issued", draft.subject(), draft.detail());
+        let act = caller.act(now, action, draft.subject(), draft.detail());
         let revokes = draft.revokes();
-        let (issued, writes) = draft.signed(&signature, &issuer, &root)?;
+        let (issued, mut writes) = draft.signed(&signature, &issuer, &root)?;
+        writes.extend(beside);
         match self.store.commit(Change { writes, act }).await {
             Ok(()) if caller.dry_run() => Ok(issued.unsigned()),
             Ok(()) => {
@@ -189,12 +205,17 @@ impl Ca {
                 Ok(issued)
             }
             Err(StoreError::Changed(what)) => Err(Error::Conflict(what)),
+            // The next issuing CA was activated after this one had signed.
+            Err(StoreError::NotIssuing(what)) => {
+                self.reload().await?;
+                Err(Error::Conflict(what))
+            }
             Err(other) => Err(other.into()),
         }
     }
 
     /// In a dry run there is nothing in the signature's place: all else goes its way, and the store keeps none of it.
-    pub(crate) async fn sign_for(&self, caller: &Caller, draft: &Draft) -> Result<Vec<u8>, Error> {
+    async fn sign_for(&self, caller: &Caller, draft: &Draft) -> Result<Vec<u8>, Error> {
         if caller.dry_run() {
             return Ok(Vec::new());
         }
@@ -255,7 +276,7 @@ impl Ca {
     }
 
     /// A device never obtains a broker's name, not even as an alternative one.
-    async fn refuse_foreign_server_names(&self, grant: &may::Grant) -> Result<(), Error> {
+    pub(crate) async fn refuse_foreign_server_names(&self, grant: &may::Grant) -> Result<(), Error> {
         for name in grant.other_names() {
             if let Some(device) = self.store.device(&name).await? {
                 may::accept_other_name(grant, &device)?;
@@ -281,6 +302,10 @@ impl Ca {
             clamped,
         ))
     }
+}
+
+pub(crate) fn always_changing() -> Error {
+    Error::Conflict("others are changing this device at the same moment; ask again".into())
 }
 
 impl Caller {

@@ -119,6 +119,7 @@ impl From<StoreError> for Error {
         match error {
             StoreError::Spent => Self::Unproven("the token has been used already: get a new one".into()),
             StoreError::Compromised => compromised().into(),
+            StoreError::NotIssuing(_) => Self::Conflict(format!("{error}; ask again")),
             StoreError::Changed(what) => Self::Conflict(format!(
                 "{what} was changed by somebody else meanwhile; ask again"
             )),

@@ -97,6 +97,8 @@ pub trait Store: Send + Sync {
     async fn devices(&self, list: DeviceList) -> Result<Page<Device>, StoreError>;
     /// The names of every server and broker, in any order. They are few beside the clients.
     async fn servers(&self) -> Result<Vec<DeviceName>, StoreError>;
+    /// How many certificates of a device live; not counted further than `most`.
+    async fn living(&self, name: &DeviceName, now: Timestamp, most: usize) -> Result<usize, StoreError>;
     /// Every certificate of a device that runs out after `since`, newest first: what shuts a device out must not miss one.
     async fn certificates_of(
         &self,
@@ -182,6 +184,9 @@ pub enum StoreError {
     /// The certificate's key was revoked as compromised.
     #[error("the key is compromised")]
     Compromised,
+    /// The issuing CA that signed the certificate issues no more.
+    #[error("the issuing CA {0} issues no more")]
+    NotIssuing(String),
     /// The thing that the change was prepared on is not as it was.
     #[error("{0} was changed meanwhile")]
     Changed(String),
@@ -228,7 +233,8 @@ pub enum Write {
         /// The version that the change was prepared on.
         expected: Option<u64>,
     },
-    /// Adds a certificate; [`StoreError::Compromised`] if its key is known to be.
+    /// Adds a certificate; [`StoreError::Compromised`] if its key is known to be, [`StoreError::NotIssuing`] if its issuer
+    /// is recorded and not active.
     Certificate(Certificate),
     /// Remembers for good that a key is compromised; nothing happens if that is known.
     Compromise {

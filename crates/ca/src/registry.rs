@@ -73,6 +73,7 @@ impl Ca {
             name: name.clone(),
             kind: profile.kind(),
             state: State::New,
+            armed: false,
             profile: profile.name().to_owned(),
             note: note.to_owned(),
             created: now,

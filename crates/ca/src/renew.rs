@@ -1,44 +1,30 @@
 //! Renewal and re-keying: the same path as enrolment, with a certificate as the proof.
 
 use jiff::Timestamp;
+use muster_pki::crl::Reason;
 use muster_pki::csr::Csr;
-use muster_pki::key::PublicKey;
 
 use crate::Ca;
-use crate::certificate::Certificate;
-use crate::enrol::draft::Draft;
-use crate::enrol::may;
-use crate::enrol::who::{Caller, Proof, Purpose, Who};
-use crate::enrol::{Issued, audit_subject};
+use crate::certificate::{Certificate, Serial, Status};
+use crate::enrol::who::{Caller, Holder, Proof, Purpose, Who};
+use crate::enrol::{ATTEMPTS, Issued, always_changing, audit_subject, may};
 use crate::error::Error;
-use crate::ports::{Change, StoreError, Write};
+use crate::ports::{Change, Write};
 
 impl Ca {
     /// Renews: the same name, alternative names, key and length of life.
     pub async fn renew(&self, proof: Proof) -> Result<Issued, Error> {
-        let caller = self.identify(proof, Purpose::Renew).await?;
-        let key = match caller.who() {
-            Who::Device(holder) => muster_pki::cert::Certificate::from_der(&holder.certificate.der)?
-                .key()
-                .clone(),
-            Who::Token(_) | Who::Enrolment(_) | Who::Operator { .. } => {
-                return Err(Error::Unproven(
-                    "only a certificate can be renewed: present it".into(),
-                ));
-            }
-        };
-        self.renew_for(&caller, &key).await
+        self.renew_with(proof, None).await
     }
 
     /// Renews with another key, which signs the request (DER). The request's names do not matter.
     pub async fn rekey(&self, proof: Proof, csr: &[u8]) -> Result<Issued, Error> {
-        let caller = self.identify(proof, Purpose::Renew).await?;
-        let csr = Csr::from_der(csr)?;
-        self.renew_for(&caller, csr.public_key()).await
+        self.renew_with(proof, Some(csr)).await
     }
 
-    /// A device says that it has its certificate: the enrolment token that gave it gives it no more. Whoever renews says so,
-    /// too. A certificate that came in another way needs no confirmation, and takes none amiss.
+    /// A device says that it has its certificate: the enrolment token that gave it gives it no more, and if it was got by
+    /// re-keying, those with the old key are revoked as superseded. Whoever renews says so, too. A certificate that came in
+    /// another way needs no confirmation, and takes none amiss.
     pub async fn confirm(&self, proof: Proof) -> Result<Certificate, Error> {
         let caller = self.identify(proof, Purpose::Renew).await?;
         let Who::Device(holder) = caller.who() else {
@@ -48,50 +34,102 @@ impl Ca {
         };
         let now = self.clock.now();
         let certificate = holder.certificate.clone();
-        let Some(token) = certificate.enrolment_token() else {
-            return Ok(certificate);
+        let outlived = self.outlived(&certificate, now).await?;
+        let open = match certificate.enrolment_token() {
+            Some(token) => self.store.binding(token, &certificate.key).await?,
+            None => None,
         };
-        let open = self.store.binding(token, &certificate.key).await?;
-        if open.is_some_and(|binding| binding.confirmed.is_none()) {
-            let writes = confirmation(&certificate, now).into_iter().collect();
-            let subject = audit_subject(&certificate.device, &certificate.serial);
-            let act = caller.act(now, "certificate.confirmed", subject, String::new());
-            self.store.commit(Change { writes, act }).await?;
+        let unconfirmed = open.is_some_and(|binding| binding.confirmed.is_none());
+        if !unconfirmed && outlived.is_empty() {
+            return Ok(certificate);
+        }
+        let to = Status::Revoked {
+            at: now,
+            reason: Reason::Superseded,
+        };
+        let serials: Vec<_> = outlived.iter().map(|(serial, _)| serial.hex()).collect();
+        let mut writes: Vec<_> = confirmation(&certificate, now).into_iter().collect();
+        writes.extend(
+            outlived
+                .into_iter()
+                .map(|(serial, from)| Write::Status { serial, from, to }),
+        );
+        let subject = audit_subject(&certificate.device, &certificate.serial);
+        let detail = match serials[..] {
+            [] => String::new(),
+            _ => serde_json::json!({ "superseded": serials }).to_string(),
+        };
+        let act = caller.act(now, "certificate.confirmed", subject, detail);
+        self.store.commit(Change { writes, act }).await?;
+        if !serials.is_empty() {
+            self.tell_of_revocation(&caller);
         }
         Ok(certificate)
     }
 
-    async fn renew_for(&self, caller: &Caller, key: &PublicKey) -> Result<Issued, Error> {
-        let Who::Device(holder) = caller.who() else {
-            return Err(Error::Unproven(
-                "only a certificate can be renewed: present it".into(),
-            ));
+    /// What lives of the key that this certificate's key took the place of: nobody needs it once the new one is in use, and
+    /// not before, since the answer to a re-keying may be lost.
+    async fn outlived(
+        &self,
+        certificate: &Certificate,
+        now: Timestamp,
+    ) -> Result<Vec<(Serial, Status)>, Error> {
+        let Some(old) = certificate.rekeyed_from() else {
+            return Ok(Vec::new());
         };
-        let now = self.clock.now();
-        let profile = self.settings.profiles.get(&holder.certificate.profile)?;
-        let grant = may::renewal(caller, profile, key, now)?;
-        let (issuer, root) = {
-            let state = self.state.load();
-            let authority = state.authority(grant.authority())?;
-            (authority.active()?.clone(), authority.root.der().to_vec())
+        let old = self.store.certificate(&old).await?;
+        let Some(key) = old.map(|old| old.key).filter(|key| *key != certificate.key) else {
+            return Ok(Vec::new());
         };
-        let draft = Draft::new(grant, &issuer, self.serial(now)?, now)?;
-        let signature = self.sign_for(caller, &draft).await?;
-        let act = caller.act(now, "certificate.renewed", draft.subject(), draft.detail());
-        let (issued, mut writes) = draft.signed(&signature, &issuer, &root)?;
-        // Who renews a certificate has it.
-        writes.extend(confirmation(&holder.certificate, now));
-        match self.store.commit(Change { writes, act }).await {
-            Ok(()) if caller.dry_run() => Ok(issued.unsigned()),
-            Ok(()) => {
-                self.tell_if_clamped(&issued).await;
-                Ok(issued)
+        let usable = self.usable(&certificate.device, now).await?;
+        let of_old = usable
+            .into_iter()
+            .filter(|one| one.key == key && one.status == Status::Active);
+        Ok(of_old.map(|one| (one.serial, one.status)).collect())
+    }
+
+    async fn renew_with(&self, proof: Proof, csr: Option<&[u8]>) -> Result<Issued, Error> {
+        for _ in 0..ATTEMPTS {
+            let caller = self.identify(proof.clone(), Purpose::Renew).await?;
+            let Who::Device(holder) = caller.who() else {
+                return Err(Error::Unproven(
+                    "only a certificate can be renewed: present it".into(),
+                ));
+            };
+            match self.renew_once(&caller, holder, csr).await {
+                // The device or its issuer changed between looking and recording, so policy has to look again.
+                Err(Error::Conflict(_)) => {}
+                done => return done,
             }
-            Err(StoreError::Changed(_)) => Err(Error::Conflict(
-                "the device was changed at the same moment; ask again".into(),
-            )),
-            Err(other) => Err(other.into()),
         }
+        Err(always_changing())
+    }
+
+    async fn renew_once(
+        &self,
+        caller: &Caller,
+        holder: &Holder,
+        csr: Option<&[u8]>,
+    ) -> Result<Issued, Error> {
+        let now = self.clock.now();
+        let key = match csr {
+            Some(csr) => Csr::from_der(csr)?.public_key().clone(),
+            None => muster_pki::cert::Certificate::from_der(&holder.certificate.der)?
+                .key()
+                .clone(),
+        };
+        let profile = self.settings.profiles.get(&holder.certificate.profile)?;
+        let superseded = self.outlived(&holder.certificate, now).await?;
+        let grant = may::renewal(caller, profile, &key, superseded, now)?;
+        // Its names were free when it got them; one may have become a server's since.
+        self.refuse_foreign_server_names(&grant).await?;
+        let name = grant.device();
+        let living = self.store.living(name, now, may::MOST_LIVING).await?;
+        may::accept_another(name, living.saturating_sub(grant.superseded().count()))?;
+        // Who renews a certificate has it.
+        let beside = confirmation(&holder.certificate, now).into_iter().collect();
+        self.record(caller, grant, "certificate.renewed", beside, now)
+            .await
     }
 }
 

@@ -42,7 +42,7 @@ pub struct Revocation {
 /// How a device and its certificates move.
 struct Move<'a> {
     /// From the state it is in to the one it shall be in; `None`: not from there.
-    state: fn(State) -> Option<State>,
+    state: fn(&Device) -> Option<State>,
     /// Why its certificates are revoked; `None`: they come off hold.
     reason: Option<Reason>,
     action: &'static str,
@@ -54,7 +54,8 @@ struct Move<'a> {
 }
 
 impl Ca {
-    /// Revokes for good.
+    /// Revokes for good. What is revoked already can still be revoked as compromised: its key never comes back then, and its
+    /// issuer's list gives that reason (since when it is revoked stays).
     pub async fn revoke(
         &self,
         proof: Proof,
@@ -75,9 +76,9 @@ impl Ca {
                 caller.demand(Permission::Operate)?;
                 let device = self.known_device(&name).await?;
                 let step = Move {
-                    state: |state| match state {
+                    state: |device| match device.state {
                         State::New | State::Active | State::Suspended => Some(State::Revoked),
-                        State::Revoked | State::Retired => None,
+                        out @ (State::Revoked | State::Retired) => Some(out),
                     },
                     reason: Some(reason),
                     action: "device.revoked",
@@ -94,7 +95,7 @@ impl Ca {
     pub async fn suspend(&self, proof: Proof, name: &DeviceName, note: &str) -> Result<Revocation, Error> {
         let (caller, device) = self.operated(proof, name, note).await?;
         let step = Move {
-            state: |state| match state {
+            state: |device| match device.state {
                 State::New | State::Active => Some(State::Suspended),
                 State::Suspended | State::Revoked | State::Retired => None,
             },
@@ -111,7 +112,11 @@ impl Ca {
     pub async fn resume(&self, proof: Proof, name: &DeviceName, note: &str) -> Result<Revocation, Error> {
         let (caller, device) = self.operated(proof, name, note).await?;
         let step = Move {
-            state: |state| (state == State::Suspended).then_some(State::Active),
+            state: |device| match device.state {
+                State::Suspended if device.armed => Some(State::New),
+                State::Suspended => Some(State::Active),
+                State::New | State::Active | State::Revoked | State::Retired => None,
+            },
             reason: None,
             action: "device.resumed",
             note,
@@ -125,7 +130,7 @@ impl Ca {
     pub async fn retire(&self, proof: Proof, name: &DeviceName, note: &str) -> Result<Revocation, Error> {
         let (caller, device) = self.operated(proof, name, note).await?;
         let step = Move {
-            state: |state| (state != State::Retired).then_some(State::Retired),
+            state: |device| (device.state != State::Retired).then_some(State::Retired),
             reason: Some(Reason::CessationOfOperation),
             action: "device.retired",
             note,
@@ -164,7 +169,7 @@ impl Ca {
             )));
         }
         let step = Move {
-            state: |state| match state {
+            state: |device| match device.state {
                 State::New | State::Active => Some(State::New),
                 out @ (State::Suspended | State::Revoked | State::Retired) => Some(out),
             },
@@ -225,7 +230,7 @@ impl Ca {
         note: &str,
     ) -> Result<Revocation, Error> {
         for _ in 0..ATTEMPTS {
-            let certificate = self.revocable(caller, serial).await?;
+            let certificate = self.revocable(caller, serial, reason).await?;
             let (change, done) = self.revocation_of(caller, certificate, reason, note).await?;
             match self.store.commit(change).await {
                 Ok(()) => {
@@ -239,7 +244,12 @@ impl Ca {
         Err(always_changing(serial))
     }
 
-    async fn revocable(&self, caller: &Caller, serial: &Serial) -> Result<Certificate, Error> {
+    async fn revocable(
+        &self,
+        caller: &Caller,
+        serial: &Serial,
+        reason: Reason,
+    ) -> Result<Certificate, Error> {
         let found = self.store.certificate(serial).await?;
         // A stranger who guesses serial numbers learns nothing that a token would not tell them.
         let certificate = found.ok_or_else(|| {
@@ -249,9 +259,7 @@ impl Ca {
             ))
         })?;
         self.accept_revoker(caller, &certificate)?;
-        if let Status::Revoked { reason, .. } = certificate.status
-            && reason != Reason::CertificateHold
-        {
+        if !moves(certificate.status, Some(reason)) {
             return Err(Error::Conflict(format!(
                 "certificate with serial number '{}' is already revoked",
                 serial.decimal()
@@ -268,7 +276,6 @@ impl Ca {
         note: &str,
     ) -> Result<(Change, Revocation), Error> {
         let now = self.clock.now();
-        let to = Status::Revoked { at: now, reason };
         // The device's version rises, so that a renewal that is under way is refused and looks again.
         let device = self.known_device(&certificate.device).await?;
         let subject = audit_subject(&device.name, &certificate.serial);
@@ -276,7 +283,9 @@ impl Ca {
         if reason == Reason::KeyCompromise {
             let mut others = self.usable(&device.name, now).await?;
             others.retain(|other| {
-                other.key == touched[0].key && other.serial != touched[0].serial && moves(other.status, to)
+                other.key == touched[0].key
+                    && other.serial != touched[0].serial
+                    && moves(other.status, Some(reason))
             });
             touched.append(&mut others);
         }
@@ -288,8 +297,7 @@ impl Ca {
             device: next,
             expected: Some(device.version),
         }];
-        writes.extend(touched.iter().map(|certificate| status_write(certificate, to)));
-        writes.extend(compromises(&touched, to));
+        writes.extend(statuses(&touched, Some(reason), now));
         if let Who::Token(token) = caller.who() {
             writes.push(Write::Spend {
                 token: token.id,
@@ -324,17 +332,16 @@ impl Ca {
     ) -> Result<Revocation, Error> {
         for _ in 0..ATTEMPTS {
             // Asked each time: what was resumed or suspended meanwhile may be moved, what was revoked may not.
-            let state = (step.state)(device.state).ok_or_else(|| {
-                Error::Conflict(format!("the device {} is {}", device.name, device.state.as_str()))
-            })?;
+            let state = (step.state)(&device).ok_or_else(|| is_already(&device))?;
             let now = self.clock.now();
-            let to = step
-                .reason
-                .map_or(Status::Active, |reason| Status::Revoked { at: now, reason });
             let mut touched = self.usable(&device.name, now).await?;
-            touched.retain(|certificate| moves(certificate.status, to));
+            touched.retain(|certificate| moves(certificate.status, step.reason));
+            if state == device.state && touched.is_empty() && step.writes.is_empty() {
+                return Err(is_already(&device));
+            }
             let next = Device {
                 state,
+                armed: state == State::Suspended && (device.armed || device.state == State::New),
                 version: device.version + 1,
                 ..device.clone()
             };
@@ -343,8 +350,7 @@ impl Ca {
                 device: next,
                 expected: Some(device.version),
             });
-            writes.extend(touched.iter().map(|certificate| status_write(certificate, to)));
-            writes.extend(compromises(&touched, to));
+            writes.extend(statuses(&touched, step.reason, now));
             let subject = match step.token {
                 Some(token) => format!("{} {token}", device.name),
                 None => device.name.to_string(),
@@ -409,36 +415,47 @@ fn always_changing(what: &dyn std::fmt::Display) -> Error {
     Error::Conflict(format!("{what} changes all the time; ask again"))
 }
 
-/// Whether a device's move takes this certificate along: what is on hold can be freed or revoked, what is revoked stays.
-fn moves(from: Status, to: Status) -> bool {
-    match (from, to) {
-        (Status::Active, Status::Revoked { .. }) => true,
-        (Status::Active, Status::Active) => false,
-        (Status::Revoked { reason, .. }, _) => reason == Reason::CertificateHold,
+fn is_already(device: &Device) -> Error {
+    Error::Conflict(format!("the device {} is {}", device.name, device.state.as_str()))
+}
+
+/// Whether a certificate follows when its device is revoked for this reason, or taken off hold. What is on hold can be freed
+/// or revoked; what is revoked stays, but may turn out to have been compromised.
+fn moves(from: Status, reason: Option<Reason>) -> bool {
+    match from {
+        Status::Active => reason.is_some(),
+        Status::Revoked { reason: before, .. } => {
+            before == Reason::CertificateHold
+                || (reason == Some(Reason::KeyCompromise) && before != Reason::KeyCompromise)
+        }
     }
 }
 
-fn status_write(certificate: &Certificate, to: Status) -> Write {
-    Write::Status {
+/// The certificates' new statuses and, if they are revoked as compromised, what keeps their keys from ever being used again.
+fn statuses(certificates: &[Certificate], reason: Option<Reason>, now: Timestamp) -> Vec<Write> {
+    let write = |certificate: &Certificate| Write::Status {
         serial: certificate.serial.clone(),
         from: certificate.status,
-        to,
+        to: status_after(certificate.status, reason, now),
+    };
+    let mut writes: Vec<_> = certificates.iter().map(write).collect();
+    if reason == Some(Reason::KeyCompromise) {
+        let keys: BTreeSet<_> = certificates.iter().map(|certificate| certificate.key).collect();
+        writes.extend(keys.into_iter().map(|key| Write::Compromise { key, at: now }));
     }
+    writes
 }
 
-/// What keeps the keys of certificates from ever being used again, if they are revoked as compromised.
-fn compromises(certificates: &[Certificate], to: Status) -> Vec<Write> {
-    let Status::Revoked {
-        at,
-        reason: Reason::KeyCompromise,
-    } = to
-    else {
-        return Vec::new();
+/// One that was revoked before has been since then, for whatever reason.
+fn status_after(from: Status, reason: Option<Reason>, now: Timestamp) -> Status {
+    let Some(reason) = reason else {
+        return Status::Active;
     };
-    let keys: BTreeSet<_> = certificates.iter().map(|certificate| certificate.key).collect();
-    keys.into_iter()
-        .map(|key| Write::Compromise { key, at })
-        .collect()
+    let at = match from {
+        Status::Revoked { at, reason } if reason != Reason::CertificateHold => at,
+        Status::Active | Status::Revoked { .. } => now,
+    };
+    Status::Revoked { at, reason }
 }
 
 /// The longest note that an act may carry, in bytes.

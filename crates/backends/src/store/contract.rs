@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 mod fixture;
+mod issuers;
 mod lists;
 mod pages;
 
@@ -33,6 +34,8 @@ pub(super) async fn store_contract(store: &dyn Store) {
     lists::what_is_revoked_is_listed(store).await;
     lists::what_nobody_renewed_is_found(store).await;
     lists::the_last_end_of_an_issuer_is_known(store).await;
+    issuers::only_the_active_issuing_ca_issues(store).await;
+    issuers::the_living_of_a_device_are_counted(store).await;
     the_audit_chain_holds(store).await;
     store.probe(noon()).await.unwrap();
 }

@@ -93,6 +93,11 @@ impl Store for SqliteStore {
         self.readers.walk(pages::servers).await
     }
 
+    async fn living(&self, name: &DeviceName, now: Timestamp, most: usize) -> Result<usize, StoreError> {
+        self.readers
+            .look_up(|conn| read::living(conn, name.as_str(), now, most))
+    }
+
     async fn certificates_of(
         &self,
         name: &DeviceName,

@@ -31,6 +31,12 @@ const SERVER_AUTH: &str = "1.3.6.1.5.5.7.3.1";
 
 /// How an operator's certificates were asked for.
 const OPERATOR: &str = "operator";
+/// How a device's certificates were asked for, once it has one.
+const RENEWAL: &str = "renewal";
+
+/// So many certificates of one device may live. Who renews in time has two; a device that has gone mad, or whoever stole its
+/// key, does not fill the disk.
+pub(crate) const MOST_LIVING: usize = 32;
 
 /// A wish that was granted. Its fields are private: what stands here has been decided.
 #[derive(Debug)]
@@ -128,6 +134,10 @@ impl Grant {
             to,
         }));
         writes
+    }
+
+    fn is_renewal(&self) -> bool {
+        self.how.split(':').next() == Some(RENEWAL)
     }
 
     /// A living certificate that is just what was granted.
@@ -232,11 +242,12 @@ pub(crate) fn decide(
     })
 }
 
-/// The grant of a device that renews: what it has, again.
+/// The grant of a device that renews: what it has, again; in the place of what its key took the place of.
 pub(crate) fn renewal(
     caller: &Caller,
     profile: &Arc<Profile>,
     key: &PublicKey,
+    superseded: Vec<(Serial, Status)>,
     now: Timestamp,
 ) -> Result<Grant, Error> {
     let Who::Device(holder) = caller.who() else {
@@ -270,12 +281,16 @@ pub(crate) fn renewal(
         key: key.clone(),
         not_before: None,
         not_after: now + life.min(longest),
-        how: "renewal".into(),
+        how: if key.fingerprint() == before.key {
+            RENEWAL.into()
+        } else {
+            format!("{RENEWAL}:{}", before.serial)
+        },
         right: match holder.spend {
             Some((token, expires)) => Right::Spend { token, expires },
             None => Right::Lasting,
         },
-        superseded: Vec::new(),
+        superseded,
     })
 }
 
@@ -405,6 +420,19 @@ fn refuse_second_key(facts: &Facts<'_>, name: &DeviceName, key: &PublicKey) -> R
     )
 }
 
+/// Refuses one more than a device may have; `living` without those that this one takes the place of.
+pub(crate) fn accept_another(name: &DeviceName, living: usize) -> Result<(), Refusal> {
+    if living < MOST_LIVING {
+        return Ok(());
+    }
+    Err(Refusal::new(format!(
+        "{name} has {living} living certificates, and a device may have {MOST_LIVING}"
+    ))
+    .fix(format!(
+        "wait until one runs out, or an operator revokes what nobody uses: muster cert list --device {name} --status          active, then muster cert revoke SERIAL"
+    )))
+}
+
 /// What a new certificate takes the place of. A device that was re-armed lost its key, or shall have another: what it had
 /// works until the new one is there, and not beside it. A provisioner that may replace keys replaces them.
 fn superseded(caller: &Caller, facts: &Facts<'_>, key: &PublicKey) -> Vec<(Serial, Status)> {
@@ -465,6 +493,7 @@ fn device_after(
                 name,
                 kind: profile.kind(),
                 state: State::Active,
+                armed: false,
                 profile: profile.name().to_owned(),
                 note: String::new(),
                 created: now,
@@ -479,7 +508,7 @@ fn how(caller: &Caller) -> String {
     match caller.who() {
         Who::Token(token) => format!("step:{}", token.provisioner.record.name),
         Who::Enrolment(token) => format!("token:{}", token.id),
-        Who::Device(_) => "renewal".into(),
+        Who::Device(_) => RENEWAL.into(),
         Who::Operator { .. } => OPERATOR.into(),
     }
 }

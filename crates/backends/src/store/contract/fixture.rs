@@ -29,6 +29,7 @@ pub(in crate::store) fn device(text: &str, version: Option<u64>) -> Device {
         name: name(text),
         kind: Kind::Client,
         state: State::Active,
+        armed: false,
         profile: "client".into(),
         note: "a note".into(),
         created: noon(),

@@ -48,13 +48,13 @@ pub(super) async fn small_things_come_back(store: &dyn Store) {
     };
     let first_run = vec![
         authority("internal", generation(0, Stage::Active)),
-        authority("default", generation(0, Stage::Active)),
-        authority("default", generation(1, Stage::Active)),
+        authority("acme", generation(0, Stage::Active)),
+        authority("acme", generation(1, Stage::Active)),
     ];
     commit(store, first_run).await.unwrap();
     let roll_over = vec![
-        authority("default", generation(1, Stage::Retiring)),
-        authority("default", generation(2, Stage::Active)),
+        authority("acme", generation(1, Stage::Retiring)),
+        authority("acme", generation(2, Stage::Active)),
     ];
     commit(store, roll_over).await.unwrap();
     let authorities = store.authorities().await.unwrap();
@@ -63,7 +63,7 @@ pub(super) async fn small_things_come_back(store: &dyn Store) {
             .iter()
             .map(|one| one.name.as_str())
             .collect::<Vec<_>>(),
-        ["default", "internal"]
+        ["acme", "internal"]
     );
     let wanted =
         [(0, Stage::Active), (1, Stage::Retiring), (2, Stage::Active)].map(|(n, s)| generation(n, s));

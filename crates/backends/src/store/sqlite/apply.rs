@@ -271,6 +271,12 @@ fn check(conn: &Connection, write: &Write) -> Result<(), Fault> {
             })?;
             refuse_if(is_compromised(conn, &certificate.key)?, || {
                 StoreError::Compromised
+            })?;
+            // It may have been signed before the next one was activated; whoever retires this one counts on no more.
+            let (authority, generation) = (&certificate.authority, certificate.generation);
+            let sql = "SELECT 1 FROM authorities WHERE name = ?1 AND number = ?2 AND stage <> 'active'";
+            refuse_if(exists(conn, sql, params![authority, generation])?, || {
+                StoreError::NotIssuing(muster_ca::file_stem(authority, generation))
             })
         }
         Write::Compromise { .. } => Ok(()),

@@ -13,11 +13,12 @@ use super::fault::Fault;
 use super::rows::{first, millis, run, status_columns, whole};
 use super::tally::Place;
 
-const INSERT_DEVICE: &str = "INSERT INTO devices (name, kind, state, profile, note, created, version, own)
-     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+const INSERT_DEVICE: &str =
+    "INSERT INTO devices (name, kind, state, profile, note, created, version, own, armed)
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
 /// Of one that is there already. When it was created stays, and so its place in the index of that.
 const UPDATE_DEVICE: &str = "UPDATE devices
-     SET kind = ?2, state = ?3, profile = ?4, note = ?5, version = ?6 WHERE name = ?1";
+     SET kind = ?2, state = ?3, profile = ?4, note = ?5, version = ?6, armed = ?7 WHERE name = ?1";
 
 pub(super) fn device(conn: &Connection, device: &Device) -> Result<(), Fault> {
     run(
@@ -31,7 +32,8 @@ pub(super) fn device(conn: &Connection, device: &Device) -> Result<(), Fault> {
             device.note,
             millis(device.created),
             whole(device.version),
-            device.name.is_own()
+            device.name.is_own(),
+            device.armed
         ],
     )?;
     Ok(())
@@ -50,7 +52,8 @@ pub(super) fn changed_device(conn: &Connection, device: &Device) -> Result<(Kind
             device.state.as_str(),
             device.profile,
             device.note,
-            whole(device.version)
+            whole(device.version),
+            device.armed
         ],
     )?;
     Ok((before.kind, before.state))

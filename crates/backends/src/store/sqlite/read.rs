@@ -37,6 +37,16 @@ pub(super) fn certificate(conn: &Connection, serial: &Serial) -> Read<Option<Cer
     first(conn, &sql, [serial.as_bytes()], rows::certificate)
 }
 
+pub(super) fn living(conn: &Connection, name: &str, now: Timestamp, most: usize) -> Read<usize> {
+    let sql = "SELECT count(*) FROM (SELECT 1 FROM certificates
+         WHERE device = ?1 AND not_after >= ?2 AND revoked_at IS NULL LIMIT ?3)";
+    let most = i64::try_from(most).unwrap_or(i64::MAX);
+    let count = first(conn, sql, params![name, millis(now), most], |row| {
+        Ok(row.get::<_, i64>(0)?)
+    })?;
+    Ok(usize::try_from(count.unwrap_or(0)).unwrap_or(0))
+}
+
 pub(super) fn certificates_of(conn: &Connection, name: &str, since: Timestamp) -> Read<Vec<Certificate>> {
     let sql = format!(
         "SELECT {CERTIFICATE} FROM certificates WHERE device = ?1 AND not_after > ?2 ORDER BY id DESC"

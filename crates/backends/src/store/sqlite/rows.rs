@@ -18,7 +18,7 @@ use super::fault::Fault;
 pub(super) const CERTIFICATE: &str = "serial, authority, generation, device, profile, not_before, not_after, \
      revoked_at, reason, key, how, der";
 /// The columns that [`device`] reads.
-pub(super) const DEVICE: &str = "name, kind, state, profile, note, created, version";
+pub(super) const DEVICE: &str = "name, kind, state, profile, note, created, version, armed";
 /// The columns that [`token`] reads.
 pub(super) const TOKEN: &str =
     "id, hash, device, wave, uses, used, profile, created, expires, withdrawn, maker";
@@ -131,6 +131,7 @@ pub(super) fn device(row: &Row<'_>) -> Read<Device> {
         note: row.get(4)?,
         created: moment(row, 5)?,
         version: natural(row, 6)?,
+        armed: row.get(7)?,
     })
 }
 

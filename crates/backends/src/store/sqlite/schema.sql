@@ -83,6 +83,7 @@ CREATE TABLE devices (
     own     INTEGER NOT NULL,
     kind    TEXT NOT NULL,
     state   TEXT NOT NULL,
+    armed   INTEGER NOT NULL, -- suspended while it was new
     profile TEXT NOT NULL,
     note    TEXT NOT NULL,
     created INTEGER NOT NULL,

@@ -110,16 +110,25 @@ pub(super) fn same_set(one: &[San], other: &[San]) -> bool {
     one.iter().all(|san| other.contains(san)) && other.iter().all(|san| one.contains(san))
 }
 
-/// Refuses an alternative name that is a server's, unless an operator gives it to another server.
+/// Refuses an alternative name that is a server's, unless an operator gives it to another server, or gave it before.
 pub(crate) fn accept_other_name(grant: &Grant, other: &Device) -> Result<(), Refusal> {
-    let chosen_by_operator = grant.how == OPERATOR && grant.profile.kind() != Kind::Client;
-    if other.kind != Kind::Client && !chosen_by_operator {
-        return Err(Refusal::new(format!(
-            "{} is another server's name and cannot stand in this certificate",
-            other.name
-        )));
+    let chosen_by_operator =
+        grant.profile.kind() != Kind::Client && (grant.how == OPERATOR || grant.is_renewal());
+    if other.kind == Kind::Client || chosen_by_operator {
+        return Ok(());
     }
-    Ok(())
+    let why = format!(
+        "{} is another server's name and cannot stand in this certificate",
+        other.name
+    );
+    let refusal = Refusal::new(why);
+    if !grant.is_renewal() {
+        return Err(refusal);
+    }
+    let own = &grant.device.name;
+    Err(refusal.fix(format!(
+        "an operator issues one without it: muster cert issue {own}, or muster device rearm {own} and a new token"
+    )))
 }
 
 /// Refuses a client's wildcard that stands for a server.

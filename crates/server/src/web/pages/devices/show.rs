@@ -101,6 +101,7 @@ fn how(word: &str) -> String {
     match word.split_once(':') {
         Some(("token", _)) => "enrolment token".into(),
         Some(("step", provisioner)) => format!("step, with the provisioner {provisioner}"),
+        Some(("renewal", _)) => "renewed by the device, with another key".into(),
         _ => match word {
             "renewal" => "renewed by the device".into(),
             "operator" => "by an operator".into(),

@@ -218,6 +218,10 @@ async fn choose(
     let rehearsed = ca.revoke(visit.rehearsal(), target, reason, "").await?;
     let all = ca.certificates_of(visit.proof(), &name, visit.now()).await?;
     let ends = |one: &Certificate| rehearsed.serials.contains(&one.serial);
+    let ending = all
+        .iter()
+        .filter(|one| one.is_living(visit.now()) && ends(one))
+        .count();
     let stay = all
         .iter()
         .filter(|one| one.is_living(visit.now()) && !ends(one))
@@ -242,7 +246,7 @@ async fn choose(
         } else {
             format!("Revoke this certificate of {name}?")
         },
-        consequences: consequences(&name, whole, rehearsed.serials.len(), stay),
+        consequences: consequences(&name, whole, ending, stay),
         certificates: all.iter().map(row).collect(),
         reason: Field::choice("reason", "Reason", reasons())
             .value(&reason.to_string())
@@ -260,11 +264,11 @@ async fn choose(
 }
 
 fn consequences(name: &DeviceName, whole: bool, ends: usize, stay: usize) -> Vec<String> {
-    let mut all = vec![format!(
-        "{} of {name} stop{} working.",
-        counted(ends),
-        if ends == 1 { "s" } else { "" }
-    )];
+    let mut all = vec![match ends {
+        0 => format!("Nothing of {name} stops working now: what is to be revoked is shut out already."),
+        1 => format!("{} of {name} stops working.", counted(1)),
+        many => format!("{} of {name} stop working.", counted(many)),
+    }];
     if whole {
         all.push(format!(
             "{name} can neither renew nor enrol again until an operator re-arms it."
