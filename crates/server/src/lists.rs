@@ -12,13 +12,14 @@ use muster_ca::list::{
     MAX_LIMIT, Paging, Search, Span, TokenList, TokenStatus,
 };
 use muster_pki::time::parse_duration;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 /// The length of a page when nobody says.
 const LIMIT: usize = 100;
 
 /// Which certificates.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct CertificateQuery {
     /// `all`, `active`, `expired` or `revoked`.
@@ -99,7 +100,7 @@ const CERTIFICATE_SORTS: [(&str, CertificateSort); 3] = [
 ];
 
 /// Which devices.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct DeviceQuery {
     /// `all`, `client`, `server` or `broker`.
@@ -142,7 +143,7 @@ impl DeviceQuery {
 const DEVICE_SORTS: [(&str, DeviceSort); 2] = [("name", DeviceSort::Name), ("created", DeviceSort::Created)];
 
 /// Which enrolment tokens.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct TokenQuery {
     /// `all`, `open`, `used-up`, `expired` or `withdrawn`.
@@ -185,7 +186,7 @@ const TOKEN_STATUSES: [(&str, TokenStatus); 4] = [
 ];
 
 /// Which audit entries, newest first.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct AuditQuery {
     /// By this one.

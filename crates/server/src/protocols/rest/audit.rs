@@ -4,14 +4,35 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
+use axum::routing::get;
 use muster_api::types as api;
 use muster_ca::list::AuditList;
+use muster_ca::operator::Permission;
 
+use super::route::Route;
 use super::{Answer, Api, Failure, Query, export, views};
 use crate::gate::Sender;
 use crate::lists::AuditQuery;
 
-pub(super) async fn list(
+pub(super) const ROUTES: &[Route] = &[
+    Route::get(
+        "/audit",
+        Permission::ReadAudit,
+        "Audit entries, newest first.",
+        || get(list),
+    )
+    .asks::<AuditQuery>()
+    .lists::<api::AuditEntry>(),
+    Route::get(
+        "/audit/verify",
+        Permission::ReadAudit,
+        "Walks the whole audit log and says whether it is intact.",
+        || get(verify),
+    )
+    .gives::<api::AuditVerdict>(),
+];
+
+async fn list(
     State(api): State<Api>,
     Sender(proof): Sender,
     Query(query): Query<AuditQuery>,
@@ -29,7 +50,7 @@ pub(super) async fn list(
     export::answer(query.format.as_deref(), &headers, "audit", first, page).await
 }
 
-pub(super) async fn verify(State(api): State<Api>, Sender(proof): Sender) -> Answer<api::AuditVerdict> {
+async fn verify(State(api): State<Api>, Sender(proof): Sender) -> Answer<api::AuditVerdict> {
     let verdict = api.ca.verify_audit(proof).await?;
     Ok(Json(api::AuditVerdict {
         intact: verdict.broken_at.is_none(),

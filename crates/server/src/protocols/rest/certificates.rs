@@ -4,10 +4,12 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
+use axum::routing::{get, post};
 use muster_api::types as api;
 use muster_ca::certificate::Serial;
 use muster_ca::enrol::who::Evidence;
 use muster_ca::list::CertificateList;
+use muster_ca::operator::Permission;
 use muster_ca::{Ask, Proof, Target, Wish};
 use muster_pki::crl::Reason;
 use muster_pki::csr::Csr;
@@ -15,11 +17,33 @@ use muster_pki::name::San;
 use muster_pki::time::parse_duration;
 use zeroize::Zeroizing;
 
+use super::route::{Needs, Route};
 use super::{Answer, Api, Body, Failure, Query, export, views};
 use crate::gate::{self, DryRun, Sender};
 use crate::lists::CertificateQuery;
 
-pub(super) async fn issue(
+pub(super) const ROUTES: &[Route] = &[
+    Route::get("/certificates", Permission::Read, "Certificates.", || get(list))
+        .asks::<CertificateQuery>()
+        .lists::<api::Certificate>(),
+    Route::post("/certificates", Permission::Operate, "Issues a certificate for a key that its owner made.", || post(issue))
+        .takes::<api::IssueRequest>(r#"{"name": "site-001", "profile": "client", "validity": "30d", "csr": "-----BEGIN CERTIFICATE REQUEST-----\n…\n-----END CERTIFICATE REQUEST-----\n"}"#)
+        .gives::<api::Issued>(),
+    Route::get("/certificates/{serial}", Permission::Read, "A certificate with its chain.", || get(show))
+        .gives::<api::Issued>(),
+    Route::post("/certificates/{serial}/revoke", Permission::Operate, "Revokes a certificate for good.", || post(revoke))
+        .takes::<api::ActRequest>(r#"{"reason": "superseded", "note": "replaced by hand"}"#)
+        .gives::<api::Revocation>(),
+    Route::post("/enrol", Permission::Read, "Gives a device its first certificate.", || post(enrol))
+        .needs(Needs::Token)
+        .takes::<api::EnrolRequest>(r#"{"token": "mt_…", "csr": "-----BEGIN CERTIFICATE REQUEST-----\n…\n-----END CERTIFICATE REQUEST-----\n"}"#)
+        .gives::<api::Issued>(),
+    Route::post("/enrol/confirm", Permission::Read, "Says that the device has its certificate: the token does not give it again.", || post(confirm))
+        .needs(Needs::Certificate)
+        .gives::<api::Certificate>(),
+];
+
+async fn issue(
     State(api): State<Api>,
     Sender(proof): Sender,
     Body(request): Body<api::IssueRequest>,
@@ -44,7 +68,7 @@ pub(super) async fn issue(
     Ok(Json(views::issued(&issued, now)?))
 }
 
-pub(super) async fn enrol(
+async fn enrol(
     State(api): State<Api>,
     gate::From(origin): gate::From,
     DryRun(dry_run): DryRun,
@@ -66,15 +90,12 @@ pub(super) async fn enrol(
 }
 
 /// A device has its certificate, and the enrolment token need not give it again.
-pub(super) async fn confirm(
-    State(api): State<Api>,
-    gate::Holder(proof): gate::Holder,
-) -> Answer<api::Certificate> {
+async fn confirm(State(api): State<Api>, gate::Holder(proof): gate::Holder) -> Answer<api::Certificate> {
     let certificate = api.ca.confirm(proof).await?;
     Ok(Json(views::certificate(&certificate, api.ca.now())))
 }
 
-pub(super) async fn list(
+async fn list(
     State(api): State<Api>,
     Sender(proof): Sender,
     Query(query): Query<CertificateQuery>,
@@ -93,7 +114,7 @@ pub(super) async fn list(
     export::answer(query.format.as_deref(), &headers, "certificates", first, page).await
 }
 
-pub(super) async fn show(
+async fn show(
     State(api): State<Api>,
     Sender(proof): Sender,
     Path(serial): Path<String>,
@@ -102,7 +123,7 @@ pub(super) async fn show(
     Ok(Json(views::issued(&issued, api.ca.now())?))
 }
 
-pub(super) async fn revoke(
+async fn revoke(
     State(api): State<Api>,
     Sender(proof): Sender,
     Path(serial): Path<String>,

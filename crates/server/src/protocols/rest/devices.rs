@@ -4,19 +4,48 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
+use axum::routing::{get, post};
 use jiff::Timestamp;
 use muster_api::types as api;
 use muster_ca::Target;
 use muster_ca::device::DeviceName;
 use muster_ca::list::DeviceList;
+use muster_ca::operator::Permission;
 use muster_pki::crl::Reason;
 
 use super::certificates::revocation;
+use super::route::Route;
 use super::{Answer, Api, Body, Failure, Query, export, views};
 use crate::gate::Sender;
 use crate::lists::DeviceQuery;
 
-pub(super) async fn create(
+pub(super) const ROUTES: &[Route] = &[
+    Route::get("/devices", Permission::Read, "Devices.", || get(list))
+        .asks::<DeviceQuery>()
+        .lists::<api::Device>(),
+    Route::post("/devices", Permission::Operate, "Records a device.", || {
+        post(create)
+    })
+    .takes::<api::CreateDevice>(r#"{"name": "site-001", "profile": "client", "note": "on the roof"}"#)
+    .gives::<api::Device>(),
+    Route::get(
+        "/devices/{name}",
+        Permission::Read,
+        "A device with its certificates.",
+        || get(show),
+    )
+    .gives::<api::Device>(),
+    Route::post(
+        "/devices/{name}/{act}",
+        Permission::Operate,
+        "Shuts a device out or lets it in again.",
+        || post(act),
+    )
+    .takes::<api::ActRequest>(r#"{"note": "stolen"}"#)
+    .gives::<api::Revocation>(),
+];
+
+async fn create(
     State(api): State<Api>,
     Sender(proof): Sender,
     Body(request): Body<api::CreateDevice>,
@@ -29,7 +58,7 @@ pub(super) async fn create(
     Ok(Json(views::device(&device, Vec::new())))
 }
 
-pub(super) async fn list(
+async fn list(
     State(api): State<Api>,
     Sender(proof): Sender,
     Query(query): Query<DeviceQuery>,
@@ -47,7 +76,7 @@ pub(super) async fn list(
     export::answer(query.format.as_deref(), &headers, "devices", first, page).await
 }
 
-pub(super) async fn show(
+async fn show(
     State(api): State<Api>,
     Sender(proof): Sender,
     Path(name): Path<String>,
@@ -67,7 +96,7 @@ pub(super) async fn show(
 }
 
 /// `revoke`, `suspend`, `resume`, `retire`, `rearm`: one act on one device.
-pub(super) async fn act(
+async fn act(
     State(api): State<Api>,
     Sender(proof): Sender,
     Path((name, act)): Path<(String, String)>,

@@ -4,7 +4,9 @@ mod audit;
 mod certificates;
 mod devices;
 mod export;
+mod openapi;
 mod operators;
+mod route;
 mod search;
 mod settings;
 mod status;
@@ -20,10 +22,11 @@ use axum::extract::{FromRequest, FromRequestParts};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post};
-use muster_api::types::Problem;
+use muster_api::types::{Done, Problem};
 use muster_ca::Ca;
 
+use self::route::Route;
+pub use self::route::{Method, Needs};
 use crate::Edge;
 
 /// What the routes know.
@@ -33,50 +36,48 @@ pub struct Api {
     pub(crate) edge: Edge,
 }
 
+/// Every route.
+fn routes() -> impl Iterator<Item = &'static Route> {
+    [
+        status::ROUTES,
+        search::ROUTES,
+        certificates::ROUTES,
+        devices::ROUTES,
+        tokens::ROUTES,
+        settings::ROUTES,
+        operators::ROUTES,
+        audit::ROUTES,
+        openapi::ROUTES,
+    ]
+    .into_iter()
+    .flatten()
+}
+
 /// The routes of `/api/v1`.
 pub fn router(edge: &Edge) -> Router {
-    Router::new()
-        .route("/status", get(status::status))
-        .route("/expiries", get(search::expiries))
-        .route("/search", get(search::search))
-        .route("/certificates", get(certificates::list).post(certificates::issue))
-        .route("/certificates/{serial}", get(certificates::show))
-        .route("/certificates/{serial}/revoke", post(certificates::revoke))
-        .route("/enrol", post(certificates::enrol))
-        .route("/enrol/confirm", post(certificates::confirm))
-        .route("/devices", get(devices::list).post(devices::create))
-        .route("/devices/{name}", get(devices::show))
-        .route("/devices/{name}/{act}", post(devices::act))
-        .route("/tokens", get(tokens::list).post(tokens::create))
-        .route("/tokens/{id}", delete(tokens::withdraw))
-        .route("/tokens/{id}/unbind", post(tokens::unbind))
-        .route("/authorities", get(settings::authorities))
-        .route("/authorities/{name}/crl", get(settings::crl))
-        .route("/authorities/{name}/rollover/{step}", post(settings::rollover))
-        .route("/profiles", get(settings::profiles))
-        .route(
-            "/provisioners",
-            get(settings::provisioners).post(settings::add_provisioner),
-        )
-        .route("/provisioners/{name}", delete(settings::remove_provisioner))
-        .route("/operators", get(operators::list).post(operators::add))
-        .route("/operators/{name}", delete(operators::remove))
-        .route("/operators/{name}/invitation", post(operators::invite))
-        .route(
-            "/operators/{name}/key",
-            post(operators::renew_key).delete(operators::revoke_key),
-        )
-        .route("/operators/{name}/password", post(operators::set_password))
-        .route("/operators/{name}/role", post(operators::change_role))
-        .route("/audit", get(audit::list))
-        .route("/audit/verify", get(audit::verify))
-        .with_state(Api {
-            ca: edge.ca().clone(),
-            edge: edge.clone(),
-        })
+    let mut router = Router::new();
+    for route in routes() {
+        router = router.route(route.path, (route.handler)());
+    }
+    router.with_state(Api {
+        ca: edge.ca().clone(),
+        edge: edge.clone(),
+    })
+}
+
+/// Every route: its method, its path below `/api/v1`, what it needs and what it does.
+pub fn table() -> impl Iterator<Item = (Method, &'static str, Needs, &'static str)> {
+    routes().map(|route| (route.method, route.path, route.needs, route.does))
 }
 
 type Answer<T> = Result<Json<T>, Failure>;
+
+fn done(name: String, status: &str) -> Json<Done> {
+    Json(Done {
+        name,
+        status: status.into(),
+    })
+}
 
 /// An error as `/api/v1` says it.
 #[derive(Debug)]

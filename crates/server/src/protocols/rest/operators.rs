@@ -2,20 +2,83 @@
 
 use axum::Json;
 use axum::extract::{Path, State};
+use axum::routing::{delete, get, post};
 use muster_api::types as api;
-use muster_ca::operator::{Operator, Role};
-use serde_json::json;
+use muster_ca::operator::{Operator, Permission, Role};
 use zeroize::Zeroizing;
 
-use super::{Answer, Api, Body, Failure, views};
+use super::route::Route;
+use super::{Answer, Api, Body, Failure, done, views};
 use crate::gate::Sender;
 
-pub(super) async fn list(State(api): State<Api>, Sender(proof): Sender) -> Answer<Vec<api::Operator>> {
+pub(super) const ROUTES: &[Route] = &[
+    Route::get(
+        "/operators",
+        Permission::Administer,
+        "Operators: persons and programs.",
+        || get(list),
+    )
+    .gives::<Vec<api::Operator>>(),
+    Route::post(
+        "/operators",
+        Permission::Administer,
+        "Adds an operator. Its API key or its invitation is told once.",
+        || post(add),
+    )
+    .takes::<api::AddOperator>(r#"{"name": "bob", "role": "viewer", "person": true}"#)
+    .gives::<api::Operator>(),
+    Route::delete(
+        "/operators/{name}",
+        Permission::Administer,
+        "Removes an operator; its API key and its sessions end.",
+        || delete(remove),
+    )
+    .gives::<api::Done>(),
+    Route::post(
+        "/operators/{name}/invitation",
+        Permission::Administer,
+        "Invites an operator to choose a password anew.",
+        || post(invite),
+    )
+    .gives::<api::Invitation>(),
+    Route::post(
+        "/operators/{name}/key",
+        Permission::Administer,
+        "Makes a new API key; the one before is refused from now on.",
+        || post(renew_key),
+    )
+    .gives::<api::NewKey>(),
+    Route::delete(
+        "/operators/{name}/key",
+        Permission::Administer,
+        "Takes an operator's API key away.",
+        || delete(revoke_key),
+    )
+    .gives::<api::Done>(),
+    Route::post(
+        "/operators/{name}/password",
+        Permission::Administer,
+        "Sets the password of an operator, which loses its second factor and its sessions.",
+        || post(set_password),
+    )
+    .takes::<api::SetPassword>(r#"{"password": "correct horse battery staple"}"#)
+    .gives::<api::Done>(),
+    Route::post(
+        "/operators/{name}/role",
+        Permission::Administer,
+        "Changes what an operator may do.",
+        || post(change_role),
+    )
+    .takes::<api::ChangeRole>(r#"{"role": "operator"}"#)
+    .gives::<api::Done>(),
+];
+
+async fn list(State(api): State<Api>, Sender(proof): Sender) -> Answer<Vec<api::Operator>> {
     let operators = api.ca.operators(proof).await?;
     Ok(Json(operators.iter().map(view).collect()))
 }
 
-pub(super) async fn add(
+async fn add(
     State(api): State<Api>,
     Sender(proof): Sender,
     Body(request): Body<api::AddOperator>,
@@ -38,68 +101,68 @@ pub(super) async fn add(
     }))
 }
 
-pub(super) async fn remove(
+async fn remove(
     State(api): State<Api>,
     Sender(proof): Sender,
     Path(name): Path<String>,
-) -> Answer<serde_json::Value> {
+) -> Answer<api::Done> {
     api.ca.remove_operator(proof, &name).await?;
-    Ok(Json(json!({ "name": name, "status": "removed" })))
+    Ok(done(name, "removed"))
 }
 
-pub(super) async fn invite(
+async fn invite(
     State(api): State<Api>,
     Sender(proof): Sender,
     Path(name): Path<String>,
-) -> Answer<serde_json::Value> {
+) -> Answer<api::Invitation> {
     let dry_run = proof.dry_run;
     let secret = api.ca.invite(proof, &name).await?;
     let invitation = (!dry_run).then(|| invitation(&name, &secret));
-    Ok(Json(json!({ "name": name, "invitation": invitation })))
+    Ok(Json(api::Invitation { name, invitation }))
 }
 
-pub(super) async fn change_role(
+async fn change_role(
     State(api): State<Api>,
     Sender(proof): Sender,
     Path(name): Path<String>,
     Body(request): Body<api::ChangeRole>,
-) -> Answer<serde_json::Value> {
+) -> Answer<api::Done> {
     let role = role(&request.role)?;
     api.ca.change_role(proof, &name, role).await?;
-    Ok(Json(json!({ "name": name, "role": role.as_str() })))
+    Ok(done(name, "changed"))
 }
 
-pub(super) async fn renew_key(
+async fn renew_key(
     State(api): State<Api>,
     Sender(proof): Sender,
     Path(name): Path<String>,
-) -> Answer<serde_json::Value> {
+) -> Answer<api::NewKey> {
     let dry_run = proof.dry_run;
     let key = api.ca.renew_api_key(proof, &name).await?;
     let key = (!dry_run).then(|| key.to_string());
-    Ok(Json(json!({ "name": name, "key": key })))
+    Ok(Json(api::NewKey { name, key }))
 }
 
-pub(super) async fn revoke_key(
+async fn revoke_key(
     State(api): State<Api>,
     Sender(proof): Sender,
     Path(name): Path<String>,
-) -> Answer<serde_json::Value> {
+) -> Answer<api::Done> {
     api.ca.revoke_api_key(proof, &name).await?;
-    Ok(Json(json!({ "name": name, "status": "revoked" })))
+    Ok(done(name, "revoked"))
 }
 
-pub(super) async fn set_password(
+async fn set_password(
     State(api): State<Api>,
     Sender(proof): Sender,
     Path(name): Path<String>,
     Body(request): Body<api::SetPassword>,
-) -> Answer<serde_json::Value> {
+) -> Answer<api::Done> {
     let (password, whose) = (Zeroizing::new(request.password), name.clone());
     api.edge
         .hashing(move |ca| async move { ca.set_password(proof, &whose, &password).await })
         .await?;
-    Ok(Json(json!({ "name": name, "status": "changed" })))
+    Ok(done(name, "changed"))
 }
 
 fn role(word: &str) -> Result<Role, Failure> {

@@ -2,12 +2,35 @@
 
 use axum::Json;
 use axum::extract::State;
+use axum::routing::get;
 use muster_api::types as api;
 use muster_ca::list::Search;
+use muster_ca::operator::Permission;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::route::Route;
 use super::{Answer, Api, Failure, Query, views};
 use crate::gate::Sender;
+
+pub(super) const ROUTES: &[Route] = &[
+    Route::get(
+        "/search",
+        Permission::Read,
+        "Devices and certificates by name, serial number or fingerprint.",
+        || get(search),
+    )
+    .asks::<SearchQuery>()
+    .gives::<api::Found>(),
+    Route::get(
+        "/expiries",
+        Permission::Read,
+        "How many certificates run out on each of the next days.",
+        || get(expiries),
+    )
+    .asks::<ExpiryQuery>()
+    .gives::<Vec<api::ExpiryDay>>(),
+];
 
 /// The most that a search shows of each noun; a list shows all.
 const MOST: usize = 50;
@@ -15,14 +38,16 @@ const USUAL: usize = 10;
 /// The most days that are looked ahead.
 const MOST_DAYS: u16 = 366;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct SearchQuery {
+struct SearchQuery {
+    /// The beginning of a name, a serial number, or the beginning of a fingerprint.
     q: String,
+    /// The most of each noun that are told: 1 to 50.
     limit: Option<usize>,
 }
 
-pub(super) async fn search(
+async fn search(
     State(api): State<Api>,
     Sender(proof): Sender,
     Query(query): Query<SearchQuery>,
@@ -47,13 +72,14 @@ pub(super) async fn search(
     }))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct ExpiryQuery {
+struct ExpiryQuery {
+    /// How many days: 1 to 366.
     days: Option<u16>,
 }
 
-pub(super) async fn expiries(
+async fn expiries(
     State(api): State<Api>,
     Sender(proof): Sender,
     Query(query): Query<ExpiryQuery>,

@@ -2,21 +2,39 @@
 
 use axum::Json;
 use axum::extract::{Path, State};
+use axum::routing::{delete, get, post};
 use muster_api::types as api;
 use muster_ca::Proof;
 use muster_ca::operator::Permission;
 use muster_ca::provisioner::Provisioner;
 use muster_ca::registry::ProvisionerWish;
+use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::json;
 
-use super::{Answer, Api, Body, Failure, Query, views};
+use super::route::Route;
+use super::{Answer, Api, Body, Failure, Query, done, views};
 use crate::gate::Sender;
 
-pub(super) async fn authorities(
-    State(api): State<Api>,
-    Sender(proof): Sender,
-) -> Answer<Vec<api::Authority>> {
+pub(super) const ROUTES: &[Route] = &[
+    Route::get("/authorities", Permission::Read, "The authorities with their certificates.", || get(authorities))
+        .gives::<Vec<api::Authority>>(),
+    Route::get("/authorities/{name}/crl", Permission::Read, "The revocation lists that a broker needs, made fresh.", || get(crl))
+        .asks::<CrlQuery>()
+        .gives::<api::Crl>(),
+    Route::post("/authorities/{name}/rollover/{step}", Permission::Administer, "The next step of a roll-over to a new issuing CA.", || post(rollover))
+        .gives::<api::Generation>(),
+    Route::get("/profiles", Permission::Read, "The rules of what may be issued.", || get(profiles))
+        .gives::<Vec<api::Profile>>(),
+    Route::get("/provisioners", Permission::Read, "How requesters prove their right.", || get(provisioners))
+        .gives::<Vec<api::Provisioner>>(),
+    Route::post("/provisioners", Permission::Administer, "Adds a provisioner.", || post(add_provisioner))
+        .takes::<api::AddProvisioner>(r#"{"name": "site-makers", "password": "m9Q2vXw7TbKc4RzN8sLpYh", "profiles": ["client"], "names": ["site-*"]}"#)
+        .gives::<api::Provisioner>(),
+    Route::delete("/provisioners/{name}", Permission::Administer, "Removes a provisioner; its tokens are refused from now on.", || delete(remove_provisioner))
+        .gives::<api::Done>(),
+];
+
+async fn authorities(State(api): State<Api>, Sender(proof): Sender) -> Answer<Vec<api::Authority>> {
     read(&api, proof).await?;
     Ok(Json(
         api.ca
@@ -27,15 +45,16 @@ pub(super) async fn authorities(
     ))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct CrlQuery {
+struct CrlQuery {
+    /// Only the list of this generation; 0 is the root's.
     generation: Option<u32>,
 }
 
 /// Made fresh: one generation's list, or what a broker needs: the active issuing CA's, those of the others that are not
 /// retired, and the root's, one after the other. What is told beside the text is about the first.
-pub(super) async fn crl(
+async fn crl(
     State(api): State<Api>,
     Sender(proof): Sender,
     Path(name): Path<String>,
@@ -55,7 +74,7 @@ pub(super) async fn crl(
     Ok(Json(answer))
 }
 
-pub(super) async fn rollover(
+async fn rollover(
     State(api): State<Api>,
     Sender(proof): Sender,
     Path((name, step)): Path<(String, String)>,
@@ -68,20 +87,17 @@ pub(super) async fn rollover(
     Ok(Json(views::generation(&generation)?))
 }
 
-pub(super) async fn profiles(State(api): State<Api>, Sender(proof): Sender) -> Answer<Vec<api::Profile>> {
+async fn profiles(State(api): State<Api>, Sender(proof): Sender) -> Answer<Vec<api::Profile>> {
     read(&api, proof).await?;
     Ok(Json(api.ca.profiles().map(views::profile).collect()))
 }
 
-pub(super) async fn provisioners(
-    State(api): State<Api>,
-    Sender(proof): Sender,
-) -> Answer<Vec<api::Provisioner>> {
+async fn provisioners(State(api): State<Api>, Sender(proof): Sender) -> Answer<Vec<api::Provisioner>> {
     read(&api, proof).await?;
     Ok(Json(api.ca.provisioners().iter().map(provisioner).collect()))
 }
 
-pub(super) async fn add_provisioner(
+async fn add_provisioner(
     State(api): State<Api>,
     Sender(proof): Sender,
     Body(request): Body<api::AddProvisioner>,
@@ -97,13 +113,13 @@ pub(super) async fn add_provisioner(
     Ok(Json(provisioner(&added)))
 }
 
-pub(super) async fn remove_provisioner(
+async fn remove_provisioner(
     State(api): State<Api>,
     Sender(proof): Sender,
     Path(name): Path<String>,
-) -> Answer<serde_json::Value> {
+) -> Answer<api::Done> {
     api.ca.remove_provisioner(proof, &name).await?;
-    Ok(Json(json!({ "name": name, "status": "removed" })))
+    Ok(done(name, "removed"))
 }
 
 /// What is public by nature is still told to operators only: a list is a map for an attacker.

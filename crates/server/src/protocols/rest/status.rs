@@ -2,12 +2,23 @@
 
 use axum::Json;
 use axum::extract::State;
+use axum::routing::get;
 use muster_api::types as api;
+use muster_ca::operator::Permission;
 
+use super::route::Route;
 use super::{Answer, Api, views};
 use crate::gate::Sender;
 
-pub(super) async fn status(State(api): State<Api>, Sender(proof): Sender) -> Answer<api::Status> {
+pub(super) const ROUTES: &[Route] = &[Route::get(
+    "/status",
+    Permission::Read,
+    "Whether everything is all right, until when, and what needs you.",
+    || get(status),
+)
+.gives::<api::Status>()];
+
+async fn status(State(api): State<Api>, Sender(proof): Sender) -> Answer<api::Status> {
     let standing = api.ca.standing(proof).await?;
     let todos = [standing.todos, (api.edge.todos())()].concat();
     let counts = standing.counts;

@@ -4,19 +4,50 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
+use axum::routing::{delete, get, post};
 use muster_api::types as api;
 use muster_ca::device::DeviceName;
 use muster_ca::list::TokenList;
+use muster_ca::operator::Permission;
 use muster_ca::registry::TokenWish;
 use muster_pki::time::parse_duration;
-use serde_json::json;
 
 use super::certificates::revocation;
-use super::{Answer, Api, Body, Failure, Query, export, views};
+use super::route::Route;
+use super::{Answer, Api, Body, Failure, Query, done, export, views};
 use crate::gate::Sender;
 use crate::lists::TokenQuery;
 
-pub(super) async fn create(
+pub(super) const ROUTES: &[Route] = &[
+    Route::get("/tokens", Permission::Read, "Enrolment tokens.", || get(list))
+        .asks::<TokenQuery>()
+        .lists::<api::Token>(),
+    Route::post(
+        "/tokens",
+        Permission::Operate,
+        "Makes an enrolment token for one device, or for a wave of devices.",
+        || post(create),
+    )
+    .takes::<api::CreateToken>(r#"{"device": "site-001", "lifetime": "24h"}"#)
+    .gives::<api::NewToken>(),
+    Route::delete(
+        "/tokens/{id}",
+        Permission::Operate,
+        "Withdraws an enrolment token; names that it has bound stay.",
+        || delete(withdraw),
+    )
+    .gives::<api::Done>(),
+    Route::post(
+        "/tokens/{id}/unbind",
+        Permission::Operate,
+        "Takes back what a name got through a token: revokes its certificates and frees the use.",
+        || post(unbind),
+    )
+    .takes::<api::Unbind>(r#"{"name": "site-001", "note": "another device used it"}"#)
+    .gives::<api::Revocation>(),
+];
+
+async fn create(
     State(api): State<Api>,
     Sender(proof): Sender,
     Body(request): Body<api::CreateToken>,
@@ -41,7 +72,7 @@ pub(super) async fn create(
     }))
 }
 
-pub(super) async fn list(
+async fn list(
     State(api): State<Api>,
     Sender(proof): Sender,
     Query(query): Query<TokenQuery>,
@@ -60,16 +91,16 @@ pub(super) async fn list(
     export::answer(query.format.as_deref(), &headers, "tokens", first, page).await
 }
 
-pub(super) async fn withdraw(
+async fn withdraw(
     State(api): State<Api>,
     Sender(proof): Sender,
     Path(id): Path<String>,
-) -> Answer<serde_json::Value> {
+) -> Answer<api::Done> {
     api.ca.withdraw_token(proof, &id).await?;
-    Ok(Json(json!({ "id": id, "status": "withdrawn" })))
+    Ok(done(id, "withdrawn"))
 }
 
-pub(super) async fn unbind(
+async fn unbind(
     State(api): State<Api>,
     Sender(proof): Sender,
     Path(id): Path<String>,
