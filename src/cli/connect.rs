@@ -88,9 +88,10 @@ async fn connect(socket: &LocalSocket) -> std::io::Result<tokio::net::UnixStream
 }
 
 fn in_process(config: &Config, open: &Open) -> Connector {
+    let settings = config.web.settings.clone();
     let config = config.clone();
     let todos = Arc::new(move || assemble::todos(&config));
-    let router = muster_server::local_service(&Edge::new(open.ca.clone(), todos));
+    let router = muster_server::local_service(&Edge::new(open.ca.clone(), todos, settings));
     let uid = rustix::process::geteuid().as_raw();
     Connector::custom("the authority in this process".into(), move || {
         let router = router.clone();

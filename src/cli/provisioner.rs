@@ -82,7 +82,7 @@ pub(super) async fn run(
             }
             let request = AddProvisioner {
                 name,
-                password: password.to_string(),
+                password: Some(password.to_string()),
                 profiles,
                 names,
                 may_replace: replace,

@@ -64,8 +64,7 @@ pub(super) async fn serve_config(config: &Config, voice: Voice) -> Result<Exit, 
     let for_status = config.clone();
     let todos = Arc::new(move || assemble::todos(&for_status));
     let served = muster_server::serve(
-        Edge::new(open.ca.clone(), todos),
-        config.web.settings.clone(),
+        Edge::new(open.ca.clone(), todos, config.web.settings.clone()),
         listeners,
         stop,
     )

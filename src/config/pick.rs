@@ -1,6 +1,6 @@
 //! Which value counts: defaults < `muster.toml` < environment < flags; and from where it came.
 
-use muster_server::web::Configured;
+use muster_server::Configured;
 
 use super::{FILE, variable};
 

@@ -41,7 +41,7 @@ const REVOKE_LIMIT: usize = 10;
 #[derive(Debug, Clone)]
 pub(crate) struct Web {
     pub(crate) listen: SocketAddr,
-    pub(crate) settings: muster_server::web::Settings,
+    pub(crate) settings: muster_server::Settings,
 }
 
 /// What the rest of the configuration says that the GUI wants to know.
@@ -132,7 +132,7 @@ pub(super) fn check(
     let listen = listen.filter(|_| clean)?;
     Some(Web {
         listen,
-        settings: muster_server::web::Settings {
+        settings: muster_server::Settings {
             name: known.name.to_owned(),
             ca_url: url("https", known.dns, known.api_port),
             public_url: match known.public_url {

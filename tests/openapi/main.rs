@@ -140,6 +140,27 @@ fn a_day(caller: &mut Caller<'_>) {
     );
     caller.delete("/provisioners/makers");
     caller.post("/authorities/default/rollover/activate", json!({}));
+    let bundle = caller.post(
+        "/bundles",
+        json!({ "name": "site-3", "validity": "30d", "sans": [], "formats": ["zip", "p12", "pem", "k8s", "h"], "broker": "mqtt.example.org" }),
+    );
+    assert_eq!(bundle["files"].as_array().unwrap().len(), 5, "{bundle}");
+    caller.post("/bundles?dry_run=true", json!({ "name": "site-4" }));
+    caller.post("/bundles", json!({ "name": "site-4", "formats": ["docx"] }));
+    caller.post("/bundles", json!({ "name": "site-4", "broker": "a b" }));
+    caller.post("/provisioners", json!({ "name": "others" }));
+    let many = caller.post(
+        "/tokens/many",
+        json!({ "devices": ["site-5", "site-6"], "lifetime": "24h" }),
+    );
+    caller.get(&format!("/tokens/{}", many[0]["id"].as_str().unwrap()));
+    caller.get("/tokens/nothing");
+    let serials = json!([bundle["serial"]]);
+    caller.post(
+        "/revocations",
+        json!({ "serials": serials, "reason": "superseded" }),
+    );
+    caller.post("/revocations/agree", json!({ "at": "2030-06-01T12:00:00Z" }));
     caller.post(
         "/operators",
         json!({ "name": "bob", "role": "viewer", "person": true }),
@@ -169,6 +190,8 @@ fn a_day(caller: &mut Caller<'_>) {
         "/profiles",
         "/provisioners",
         "/operators",
+        "/settings",
+        "/revocations",
         "/audit?limit=200",
         "/audit/verify",
     ] {

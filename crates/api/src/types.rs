@@ -3,14 +3,18 @@
 //! Whatever changes something takes the parameter `dry_run=true`: it is judged as always, answered with what would be,
 //! and nothing is changed.
 
+mod account;
 mod authorities;
+mod many;
 mod operators;
 mod status;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use account::*;
 pub use authorities::*;
+pub use many::*;
 pub use operators::*;
 pub use status::*;
 

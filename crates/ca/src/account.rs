@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 use crate::Ca;
 use crate::enrol::who::{Caller, Evidence, Proof};
 use crate::error::{Error, Refusal};
-use crate::operator::{Login, Permission};
+use crate::operator::{Login, Operator, Permission};
 use crate::operators::check_code;
 use crate::password;
 use crate::ports::Write;
@@ -32,6 +32,13 @@ pub struct Sighting {
 }
 
 impl Ca {
+    /// The asking operator, and its sessions, newest first.
+    pub async fn own_account(&self, proof: Proof) -> Result<(Operator, Vec<Sighting>), Error> {
+        let caller = self.operator(proof.clone(), Permission::Read).await?;
+        let operator = self.known_operator(&caller.name()).await?;
+        Ok((operator, self.own_sessions(proof).await?))
+    }
+
     /// What the asking operator logs in with; `None` without a password.
     pub async fn own_login(&self, proof: Proof) -> Result<Option<Login>, Error> {
         let caller = self.operator(proof, Permission::Read).await?;

@@ -7,14 +7,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwapOption;
 use axum::extract::FromRef;
 use bytes::Bytes;
+use jiff::SignedDuration;
 use muster_ca::Ca;
 use muster_ca::ports::Crl;
 use muster_ca::standing::Todo;
 use muster_pki::{Error, pem};
 use tokio::sync::Semaphore;
 
+use crate::attempts::{Attempts, Who};
 use crate::health::Probe;
 use crate::metrics::Metrics;
+use crate::settings::Settings;
 
 /// Tells what an operator should see to that only the program knows: files that should not be where they are.
 pub type Todos = Arc<dyn Fn() -> Vec<Todo> + Send + Sync>;
@@ -31,6 +34,8 @@ struct Inner {
     todos: Todos,
     metrics: Metrics,
     probe: Probe,
+    settings: Settings,
+    attempts: Attempts,
     hashing: Arc<Semaphore>,
     issuing: ArcSwapOption<Armoured>,
     crls: Mutex<HashMap<(String, u32), (u64, Bytes)>>,
@@ -43,10 +48,12 @@ struct Armoured {
 
 impl Edge {
     /// Puts the edge in front of an authority. `todos` tells what an operator should see to that only the program knows.
-    pub fn new(ca: Arc<Ca>, todos: Todos) -> Self {
+    pub fn new(ca: Arc<Ca>, todos: Todos, settings: Settings) -> Self {
         Self(Arc::new(Inner {
             ca,
             todos,
+            settings,
+            attempts: Attempts::default(),
             metrics: Metrics::default(),
             probe: Probe::default(),
             hashing: Arc::new(Semaphore::new(HASHING)),
@@ -62,6 +69,16 @@ impl Edge {
 
     pub(crate) fn todos(&self) -> &Todos {
         &self.0.todos
+    }
+
+    /// What the configuration says.
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.0.settings
+    }
+
+    /// How often whom may try; the same for every door.
+    pub(crate) fn attempts(&self) -> &Attempts {
+        &self.0.attempts
     }
 
     pub(crate) fn metrics(&self) -> &Metrics {
@@ -91,6 +108,24 @@ impl Edge {
             answer
         });
         asked.await.map_err(|why| broken(&why))?
+    }
+
+    /// Asks for what takes the password of somebody who is known again. Whoever guesses has to wait so long.
+    pub(crate) async fn proving_again<F>(
+        &self,
+        name: &str,
+        ask: impl FnOnce(Arc<Ca>) -> F + Send + 'static,
+    ) -> Result<Result<(), muster_ca::Error>, SignedDuration>
+    where
+        F: Future<Output = Result<(), muster_ca::Error>>,
+    {
+        let who = [Who::Account(name.to_owned())];
+        self.attempts().take(&who, self.ca().now())?;
+        let done = self.hashing(ask).await;
+        if done.is_ok() {
+            self.attempts().give_back(&who);
+        }
+        Ok(done)
     }
 
     /// The PEM of an issuing CA's certificate. Nearly every answer has the same one, so the last is kept.

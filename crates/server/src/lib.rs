@@ -8,9 +8,11 @@
 //! here knows of a store or a key.
 
 mod answer;
+mod attempts;
 mod background;
 mod edge;
 mod export;
+mod files;
 mod gate;
 mod health;
 pub mod listen;
@@ -19,6 +21,7 @@ mod metrics;
 pub mod peer;
 pub mod protocols;
 mod published;
+mod settings;
 pub mod shell;
 mod tls;
 pub mod web;
@@ -26,3 +29,4 @@ pub mod web;
 pub use edge::{Edge, Todos};
 pub use listen::{Listeners, ServeError, serve, serve_stream};
 pub use protocols::{api_service, local_service, public_service};
+pub use settings::{Configured, Settings};

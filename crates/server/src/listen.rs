@@ -62,7 +62,6 @@ pub enum ServeError {
 /// Raises this process's limit of open files as far as it may. Runs inside a tokio runtime with time and I/O.
 pub async fn serve(
     edge: Edge,
-    gui: web::Settings,
     listeners: Listeners,
     stop: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
@@ -97,7 +96,7 @@ pub async fn serve(
     ));
     let loopback = listeners.web.local_addr()?.ip().is_loopback();
     let gui = connection::Https {
-        routes: web_service(&edge, gui, loopback),
+        routes: web_service(&edge, loopback),
         tls: tls.clone(),
         edge: edge.clone(),
     };
@@ -139,9 +138,9 @@ pub async fn serve(
 }
 
 /// What the GUI's listener answers: port 8502.
-fn web_service(edge: &Edge, settings: web::Settings, loopback: bool) -> Router {
+fn web_service(edge: &Edge, loopback: bool) -> Router {
     let api = protocols::rest(edge).with_state(edge.clone());
-    web::service(edge, settings, loopback, api)
+    web::service(edge, loopback, api)
 }
 
 /// Runs a router over any stream, for a peer that the caller knows: the command line's way to the routes in its own process.

@@ -83,8 +83,9 @@ pub struct Profile {
 pub struct AddProvisioner {
     /// Its name.
     pub name: String,
-    /// Its password, at least 128 random bits.
-    pub password: String,
+    /// Its password, at least 128 random bits; else one is made and told once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<String>,
     /// The profiles it may ask for; else `client` and `server`.
     #[serde(default)]
     pub profiles: Vec<String>,
@@ -111,4 +112,7 @@ pub struct Provisioner {
     pub may_replace: bool,
     /// Since when.
     pub created: String,
+    /// Its password; only in the answer that makes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<String>,
 }

@@ -119,3 +119,14 @@ pub struct AuditVerdict {
     /// The hash of the last entry.
     pub head: String,
 }
+
+/// A key of the configuration as it is in force.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct Setting {
+    /// Its name, as `muster.toml` has it.
+    pub key: String,
+    /// Its value; a list has commas between its entries.
+    pub value: String,
+    /// From where it came: `default`, `muster.toml`, `flag`, or a variable's name.
+    pub origin: String,
+}

@@ -1,6 +1,6 @@
 //! Keys that the server made and has to hand out: in memory only, for whoever asked, for some minutes.
 //!
-//! What is taken out or runs out is zeroed, since a [`Bundle`] holds its key so.
+//! What is taken out or runs out is zeroed, since a [`Bundle`](muster_pki::bundle::Bundle) holds its key so.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,10 +9,9 @@ use std::time::Duration;
 use http::StatusCode;
 use jiff::{SignedDuration, Timestamp};
 use muster_ca::certificate::Serial;
-use muster_pki::bundle::Bundle;
-use zeroize::Zeroizing;
 
 use super::fault::Fault;
+use crate::files::Handout;
 
 /// How long a key waits for its owner.
 pub(crate) const WAITS: SignedDuration = SignedDuration::from_mins(10);
@@ -30,14 +29,6 @@ type Place = ([u8; 32], Serial);
 struct Waiting {
     handout: Arc<Handout>,
     until: Timestamp,
-}
-
-/// A bundle with its key, and the password of its PKCS#12 file.
-pub(crate) struct Handout {
-    /// The files.
-    pub(crate) bundle: Bundle,
-    /// Made for this file alone.
-    pub(crate) password: Zeroizing<String>,
 }
 
 impl Handouts {

@@ -6,7 +6,6 @@
 //! elsewhere, and the content security policy sees to that.
 
 mod assets;
-mod attempts;
 mod components;
 mod cookie;
 mod export;
@@ -20,7 +19,6 @@ mod origin;
 mod pages;
 mod query;
 mod route;
-mod settings;
 mod visit;
 
 use std::sync::Arc;
@@ -31,12 +29,11 @@ use axum::middleware::from_fn_with_state;
 use muster_ca::operator::Permission;
 use tower_http::compression::CompressionLayer;
 
-use self::attempts::Attempts;
 use self::handout::Handouts;
 pub use self::route::{Method, Needs};
 use self::route::{Page, Route};
-pub use self::settings::{Configured, Settings};
-use crate::{Edge, shell};
+use crate::attempts::Attempts;
+use crate::{Edge, Settings, shell};
 
 /// Every page, in the order of the menu.
 const PAGES: &[Page] = &[
@@ -68,10 +65,8 @@ pub(crate) struct Web(Arc<Inner>);
 
 struct Inner {
     edge: Edge,
-    settings: Settings,
     /// Whether only this machine reaches the listener.
     loopback: bool,
-    attempts: Attempts,
     handouts: Handouts,
 }
 
@@ -81,11 +76,11 @@ impl Web {
     }
 
     pub(crate) fn settings(&self) -> &Settings {
-        &self.0.settings
+        self.0.edge.settings()
     }
 
     fn attempts(&self) -> &Attempts {
-        &self.0.attempts
+        self.0.edge.attempts()
     }
 
     fn handouts(&self) -> &Handouts {
@@ -96,12 +91,10 @@ impl Web {
 /// What the GUI's listener answers: the pages, and the API for programs.
 ///
 /// `loopback` says that the listener can be reached from this machine alone, so that plain HTTP will do.
-pub(crate) fn service(edge: &Edge, settings: Settings, loopback: bool, api: Router) -> Router {
+pub(crate) fn service(edge: &Edge, loopback: bool, api: Router) -> Router {
     let web = Web(Arc::new(Inner {
         edge: edge.clone(),
-        settings,
         loopback,
-        attempts: Attempts::default(),
         handouts: Handouts::default(),
     }));
     let base = &web.settings().base_path;

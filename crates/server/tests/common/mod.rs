@@ -118,7 +118,7 @@ impl Server {
         Ca::found(parts(store.clone()), founding).await.unwrap();
         let issuer = add_provisioner(&*store).await;
         let ca = Arc::new(Ca::open(parts(store)).await.unwrap());
-        let settings = muster_server::web::Settings {
+        let settings = muster_server::Settings {
             name: "Test <CA>".into(),
             ca_url: "https://ca.example.org:9000".into(),
             public_url: "http://ca.example.org:9080".into(),
@@ -129,7 +129,7 @@ impl Server {
             second_operator: true,
             setup_link: dir.path().join("setup-link"),
             data: dir.path().to_owned(),
-            configured: vec![muster_server::web::Configured {
+            configured: vec![muster_server::Configured {
                 key: "public_url",
                 value: "http://<b>.example.org".into(),
                 origin: "MUSTER_PUBLIC_URL".into(),
@@ -144,7 +144,7 @@ impl Server {
         ca: Arc<Ca>,
         issuer: Issuer,
         web: TcpListener,
-        settings: muster_server::web::Settings,
+        settings: muster_server::Settings,
     ) -> Self {
         let authorities = ca.authorities();
         let default = authorities
@@ -158,14 +158,13 @@ impl Server {
         let (api_address, public_address) = (api.local_addr().unwrap(), public.local_addr().unwrap());
         let web_address = web.local_addr().unwrap();
         let local = UnixListener::bind(&socket).unwrap();
-        let edge = Edge::new(ca, Arc::new(Vec::new));
+        let edge = Edge::new(ca, Arc::new(Vec::new), settings);
         let (stop, stopped) = oneshot::channel::<()>();
         let stopped = async {
             let _ = stopped.await;
         };
         let served = tokio::spawn(muster_server::serve(
             edge.clone(),
-            settings,
             Listeners {
                 api,
                 public,

@@ -5,6 +5,7 @@ use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
 use axum::routing::{get, post};
+use jiff::Timestamp;
 use muster_api::types as api;
 use muster_ca::certificate::Serial;
 use muster_ca::enrol::who::Evidence;
@@ -49,23 +50,41 @@ async fn issue(
     Body(request): Body<api::IssueRequest>,
 ) -> Answer<api::Issued> {
     let now = api.ca.now();
-    let validity = request.validity.as_deref().map(parse_duration).transpose()?;
-    let not_after = validity.map(|life| now.checked_add(life)).transpose();
     let wish = Wish {
-        name: request.name,
-        profile: request.profile,
-        sans: request
-            .sans
-            .iter()
-            .map(|text| San::parse(text))
-            .collect::<Result<_, _>>()?,
-        not_before: None,
-        not_after: not_after.map_err(|_| Failure::bad("the validity is too long"))?,
         reuse: request.reuse,
+        ..wish(
+            request.name,
+            request.profile,
+            &request.sans,
+            request.validity.as_deref(),
+            now,
+        )?
     };
     let csr = Csr::der_from_pem(&request.csr)?;
     let issued = api.ca.enrol(Ask { proof, csr, wish }).await?;
     Ok(Json(views::issued(&issued, now)?))
+}
+
+/// What somebody wishes for, from the words of a request.
+pub(super) fn wish(
+    name: Option<String>,
+    profile: Option<String>,
+    sans: &[String],
+    validity: Option<&str>,
+    now: Timestamp,
+) -> Result<Wish, Failure> {
+    let life = validity.map(parse_duration).transpose()?;
+    let not_after = life.map(|life| now.checked_add(life)).transpose();
+    Ok(Wish {
+        name,
+        profile,
+        sans: sans
+            .iter()
+            .map(|text| San::parse(text))
+            .collect::<Result<_, _>>()?,
+        not_after: not_after.map_err(|_| Failure::bad("the validity is too long"))?,
+        ..Wish::default()
+    })
 }
 
 async fn enrol(
@@ -147,7 +166,7 @@ pub(super) fn revocation(done: &muster_ca::Revocation) -> api::Revocation {
     }
 }
 
-fn read_serial(text: &str) -> Result<Serial, Failure> {
+pub(super) fn read_serial(text: &str) -> Result<Serial, Failure> {
     Serial::from_hex(text)
         .ok_or_else(|| Failure::bad(format!("{text:?} is no serial number: give it in hexadecimal")))
 }

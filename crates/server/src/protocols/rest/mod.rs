@@ -1,11 +1,14 @@
 //! `/api/v1`: Muster's own API, for the command line, the GUI and the agents.
 
+mod account;
 mod audit;
+mod bundles;
 mod certificates;
 mod devices;
 mod export;
 mod openapi;
 mod operators;
+mod revocations;
 mod route;
 mod search;
 mod settings;
@@ -22,6 +25,7 @@ use axum::extract::{FromRequest, FromRequestParts};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
+use jiff::SignedDuration;
 use muster_api::types::{Done, Problem};
 use muster_ca::Ca;
 
@@ -42,10 +46,13 @@ fn routes() -> impl Iterator<Item = &'static Route> {
         status::ROUTES,
         search::ROUTES,
         certificates::ROUTES,
+        bundles::ROUTES,
+        revocations::ROUTES,
         devices::ROUTES,
         tokens::ROUTES,
         settings::ROUTES,
         operators::ROUTES,
+        account::ROUTES,
         audit::ROUTES,
         openapi::ROUTES,
     ]
@@ -91,6 +98,14 @@ impl Failure {
         Self {
             status: StatusCode::UNAUTHORIZED,
             message: message.to_owned(),
+        }
+    }
+
+    pub(crate) fn too_often(wait: SignedDuration) -> Self {
+        let seconds = wait.as_secs().max(1);
+        Self {
+            status: StatusCode::TOO_MANY_REQUESTS,
+            message: format!("too many attempts; try again in {seconds} seconds"),
         }
     }
 

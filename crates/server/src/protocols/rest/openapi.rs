@@ -48,6 +48,16 @@ const PLACES: &[(&str, &str, &[&str])] = &[
         "The next step of a roll-over that `muster ca rollover start` began.",
         &["activate", "finish"],
     ),
+    (
+        "verdict",
+        "Whether the second operator agrees.",
+        &["agree", "reject"],
+    ),
+    (
+        "format",
+        "Which file.",
+        &["zip", "pem", "crt", "ca.crt", "der", "k8s", "h"],
+    ),
 ];
 
 async fn document() -> Response {
@@ -198,6 +208,7 @@ fn content(gives: Gives, generator: &mut SchemaGenerator) -> Value {
             "application/jsonl": { "schema": row(generator) },
             "text/csv": { "schema": { "type": "string" } },
         }),
+        Gives::File => json!({ "*/*": { "schema": { "type": "string" } } }),
         Gives::Document => json!({ "application/json": { "schema": { "type": "object" } } }),
     }
 }

@@ -174,7 +174,7 @@ fn invitation(name: &str, secret: &str) -> String {
     format!("invitation/{name}/{secret}")
 }
 
-fn view(record: &Operator) -> api::Operator {
+pub(super) fn view(record: &Operator) -> api::Operator {
     let login = record.login.as_ref();
     api::Operator {
         name: record.name.clone(),

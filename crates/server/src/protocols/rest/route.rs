@@ -64,6 +64,8 @@ pub(super) enum Gives {
     Json(Shape),
     /// A page of rows as JSON, and all rows as JSON lines or CSV.
     List { page: Shape, row: Shape },
+    /// A file.
+    File,
     /// The description of the API itself.
     Document,
 }
@@ -151,6 +153,14 @@ impl Route {
     pub(super) const fn gives<T: JsonSchema>(self) -> Self {
         Self {
             gives: Gives::Json(shape::<T>),
+            ..self
+        }
+    }
+
+    /// The answer is a file.
+    pub(super) const fn sends_file(self) -> Self {
+        Self {
+            gives: Gives::File,
             ..self
         }
     }

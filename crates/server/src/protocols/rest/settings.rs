@@ -10,9 +10,11 @@ use muster_ca::provisioner::Provisioner;
 use muster_ca::registry::ProvisionerWish;
 use schemars::JsonSchema;
 use serde::Deserialize;
+use zeroize::Zeroizing;
 
 use super::route::Route;
 use super::{Answer, Api, Body, Failure, Query, done, views};
+use crate::Configured;
 use crate::gate::Sender;
 
 pub(super) const ROUTES: &[Route] = &[
@@ -32,6 +34,8 @@ pub(super) const ROUTES: &[Route] = &[
         .gives::<api::Provisioner>(),
     Route::delete("/provisioners/{name}", Permission::Administer, "Removes a provisioner; its tokens are refused from now on.", || delete(remove_provisioner))
         .gives::<api::Done>(),
+    Route::get("/settings", Permission::Read, "What is configured, and from where.", || get(configured))
+        .gives::<Vec<api::Setting>>(),
 ];
 
 async fn authorities(State(api): State<Api>, Sender(proof): Sender) -> Answer<Vec<api::Authority>> {
@@ -102,7 +106,11 @@ async fn add_provisioner(
     Sender(proof): Sender,
     Body(request): Body<api::AddProvisioner>,
 ) -> Answer<api::Provisioner> {
-    let password = zeroize::Zeroizing::new(request.password);
+    let made = request.password.is_none();
+    let password = request
+        .password
+        .map_or_else(|| api.ca.new_password(), Zeroizing::new);
+    let told = made && !proof.dry_run;
     let wish = ProvisionerWish {
         name: request.name,
         profiles: request.profiles,
@@ -110,7 +118,10 @@ async fn add_provisioner(
         may_replace: request.may_replace,
     };
     let added = api.ca.add_provisioner(proof, wish, &password).await?;
-    Ok(Json(provisioner(&added)))
+    Ok(Json(api::Provisioner {
+        password: told.then(|| password.to_string()),
+        ..provisioner(&added)
+    }))
 }
 
 async fn remove_provisioner(
@@ -120,6 +131,16 @@ async fn remove_provisioner(
 ) -> Answer<api::Done> {
     api.ca.remove_provisioner(proof, &name).await?;
     Ok(done(name, "removed"))
+}
+
+async fn configured(State(api): State<Api>, Sender(proof): Sender) -> Answer<Vec<api::Setting>> {
+    read(&api, proof).await?;
+    let setting = |one: &Configured| api::Setting {
+        key: one.key.to_owned(),
+        value: one.value.clone(),
+        origin: one.origin.clone(),
+    };
+    Ok(Json(api.edge.settings().configured.iter().map(setting).collect()))
 }
 
 /// What is public by nature is still told to operators only: a list is a map for an attacker.
@@ -136,5 +157,6 @@ fn provisioner(record: &Provisioner) -> api::Provisioner {
         names: record.names.clone(),
         may_replace: record.may_replace,
         created: views::time(record.created),
+        password: None,
     }
 }

@@ -5,11 +5,14 @@ use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
 use axum::routing::{delete, get, post};
+use jiff::Timestamp;
 use muster_api::types as api;
+use muster_ca::Error;
 use muster_ca::device::DeviceName;
 use muster_ca::list::TokenList;
 use muster_ca::operator::Permission;
 use muster_ca::registry::TokenWish;
+use muster_ca::token::EnrolmentToken;
 use muster_pki::time::parse_duration;
 
 use super::certificates::revocation;
@@ -30,6 +33,20 @@ pub(super) const ROUTES: &[Route] = &[
     )
     .takes::<api::CreateToken>(r#"{"device": "site-001", "lifetime": "24h"}"#)
     .gives::<api::NewToken>(),
+    Route::post(
+        "/tokens/many",
+        Permission::Operate,
+        "Makes an enrolment token for each of many devices.",
+        || post(create_many),
+    )
+    .takes::<api::CreateTokens>(
+        r#"{"devices": ["site-001", "site-002"], "wave": "spring", "lifetime": "7d"}"#,
+    )
+    .gives::<Vec<api::NewToken>>(),
+    Route::get("/tokens/{id}", Permission::Read, "An enrolment token.", || {
+        get(show)
+    })
+    .gives::<api::Token>(),
     Route::delete(
         "/tokens/{id}",
         Permission::Operate,
@@ -59,17 +76,52 @@ async fn create(
         profile: request.profile,
         lifetime: parse_duration(&request.lifetime)?,
     };
-    let dry_run = proof.dry_run;
+    let (dry_run, now) = (proof.dry_run, api.ca.now());
     let (token, secret) = api.ca.create_token(proof, wish).await?;
-    Ok(Json(api::NewToken {
-        token: views::token(&token, api.ca.now()),
+    Ok(Json(new_token(&token, &secret, dry_run, now)))
+}
+
+fn new_token(token: &EnrolmentToken, secret: &str, dry_run: bool, now: Timestamp) -> api::NewToken {
+    api::NewToken {
+        token: views::token(token, now),
         // What was not recorded opens nothing.
-        secret: if dry_run {
-            String::new()
-        } else {
-            secret.to_string()
-        },
-    }))
+        secret: if dry_run { String::new() } else { secret.to_owned() },
+    }
+}
+
+async fn create_many(
+    State(api): State<Api>,
+    Sender(proof): Sender,
+    Body(request): Body<api::CreateTokens>,
+) -> Answer<Vec<api::NewToken>> {
+    let names = request.devices.iter().map(|name| DeviceName::parse(name));
+    let wish = TokenWish {
+        device: None,
+        wave: request.wave,
+        uses: 1,
+        profile: request.profile,
+        lifetime: parse_duration(&request.lifetime)?,
+    };
+    let (dry_run, now) = (proof.dry_run, api.ca.now());
+    let made = api
+        .ca
+        .create_tokens(proof, names.collect::<Result<_, _>>()?, wish)
+        .await?;
+    let made = made
+        .iter()
+        .map(|(token, secret)| new_token(token, secret, dry_run, now));
+    Ok(Json(made.collect()))
+}
+
+async fn show(State(api): State<Api>, Sender(proof): Sender, Path(id): Path<String>) -> Answer<api::Token> {
+    let list = TokenList {
+        id: Some(id.clone()),
+        ..TokenQuery::default().list(api.ca.now())?
+    };
+    let found = api.ca.tokens(proof, list).await?;
+    let token = found.items.first();
+    let token = token.ok_or_else(|| Error::Missing(format!("there is no token {id:?}")))?;
+    Ok(Json(views::token(token, api.ca.now())))
 }
 
 async fn list(

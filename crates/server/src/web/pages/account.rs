@@ -11,11 +11,9 @@ use muster_ca::Ca;
 use muster_ca::account::Sighting;
 use muster_ca::operator::Permission;
 use muster_ca::password;
-use muster_pki::key::sha256;
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use crate::web::attempts::Who;
 use crate::web::components::{Field, Qr, When};
 use crate::web::fault::Fault;
 use crate::web::form::Form;
@@ -227,22 +225,19 @@ async fn guarded<F>(
 where
     F: Future<Output = Result<(), muster_ca::Error>>,
 {
-    let account = format!("account {}", visit.visitor().name);
-    let who = [Who::Browser(sha256(account.as_bytes()))];
-    if let Err(wait) = visit.web().attempts().take(&who, visit.now()) {
-        let why = format!(
-            "too many attempts; try again in {} seconds",
-            wait.as_secs().max(1)
-        );
-        return Ok(Some(Fault::new(StatusCode::TOO_MANY_REQUESTS, &why)));
-    }
-    match visit.web().edge().hashing(ask).await.map_err(Fault::from) {
-        Ok(()) => {
-            visit.web().attempts().give_back(&who);
-            Ok(None)
+    match visit.web().edge().proving_again(&visit.visitor().name, ask).await {
+        Err(wait) => {
+            let why = format!(
+                "too many attempts; try again in {} seconds",
+                wait.as_secs().max(1)
+            );
+            Ok(Some(Fault::new(StatusCode::TOO_MANY_REQUESTS, &why)))
         }
-        Err(fault) if fault.is_of_the_form() => Ok(Some(fault)),
-        Err(fault) => Err(fault),
+        Ok(Ok(())) => Ok(None),
+        Ok(Err(why)) => match Fault::from(why) {
+            fault if fault.is_of_the_form() => Ok(Some(fault)),
+            fault => Err(fault),
+        },
     }
 }
 

@@ -13,7 +13,7 @@ use muster_pki::key::sha256;
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use crate::web::attempts::Who;
+use crate::attempts::Who;
 use crate::web::components::Field;
 use crate::web::cookie;
 use crate::web::fault::Fault;

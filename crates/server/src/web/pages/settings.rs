@@ -6,10 +6,10 @@ use axum::routing::get;
 use muster_ca::operator::Permission;
 use muster_ca::standing::{About, Todo};
 
+use crate::Configured;
 use crate::web::components::Icon;
 use crate::web::frame::Frame;
 use crate::web::route::{Entry, Page, Route};
-use crate::web::settings::Configured;
 use crate::web::visit::{Answer, Visit, html};
 
 pub(in crate::web) const PAGE: Page = Page {

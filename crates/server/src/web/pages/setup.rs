@@ -13,7 +13,7 @@ use muster_ca::password;
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use crate::web::attempts::Who;
+use crate::attempts::Who;
 use crate::web::components::{Field, Qr};
 use crate::web::fault::Fault;
 use crate::web::form::Form;

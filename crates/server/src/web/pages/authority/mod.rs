@@ -11,11 +11,11 @@ use muster_ca::authority::{Authority, DEFAULT, Generation, INTERNAL, ROOT, Stage
 use muster_ca::file_stem;
 use muster_ca::operator::Permission;
 
+use crate::Settings;
 use crate::web::components::{Badge, Copied, Icon, Lane, Lanes, Lines, Mood, When};
 use crate::web::fault::Fault;
 use crate::web::frame::Frame;
 use crate::web::route::{Entry, Page, Route};
-use crate::web::settings::Settings;
 use crate::web::visit::{Answer, Visit, html};
 
 pub(in crate::web) const PAGE: Page = Page {

@@ -7,11 +7,11 @@ use muster_ca::audit::Entry;
 use muster_ca::certificate::{Certificate, Status};
 use muster_ca::list::{AuditList, Paging};
 use muster_ca::operator::Permission;
-use muster_pki::bundle::Bundle;
 use muster_pki::crl::Reason;
 use muster_pki::explain::{self, CertificateFacts, Explained};
 
 use super::view::{self, Broker, Configuration};
+use crate::files;
 use crate::web::components::{Badge, Icon, Lines, When};
 use crate::web::fault::Fault;
 use crate::web::frame::Frame;
@@ -67,7 +67,7 @@ pub(super) async fn show(visit: Visit, Path(serial): Path<String>, Query(broker)
     let facts = facts(&visit, &certificate.der)?;
     let chain = [issued.issuing(), issued.root()].map(|der| self::facts(&visit, der));
     let chain = chain.into_iter().collect::<Result<Vec<_>, _>>()?;
-    let bundle = Bundle::new(view::parts(&issued)?)?;
+    let bundle = files::bundle(&issued)?;
     let path = format!("certificates/{number}");
     html(&CertificatePage {
         frame: visit.frame(&certificate.device.to_string()),
@@ -106,11 +106,11 @@ pub(super) async fn download(
 ) -> Answer {
     let number = view::serial(&serial)?;
     let issued = visit.ca().certificate(visit.proof(), &number).await?;
-    let bundle = Bundle::new(view::parts(&issued)?)?;
+    let bundle = files::bundle(&issued)?;
     let bundle = broker.fill(&bundle).unwrap_or(bundle);
-    let file = view::file(&bundle, &form, visit.now())?;
+    let file = files::file(&bundle, &form, visit.now())?;
     let file = file.ok_or_else(|| Fault::missing("there is no such file of a certificate"))?;
-    Ok(view::attachment(&file))
+    Ok(files::attachment(&file))
 }
 
 /// What is about this certificate, or about its device as a whole.

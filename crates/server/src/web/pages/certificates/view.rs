@@ -1,16 +1,12 @@
 //! Certificates as pages show them, and as files.
 
-use axum::response::{IntoResponse, Response};
-use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
-use http::{HeaderValue, StatusCode};
 use jiff::Timestamp;
-use muster_ca::Issued;
 use muster_ca::certificate::{Certificate, Serial, Status};
 use muster_ca::device;
-use muster_pki::bundle::{self, Bundle, File, Parts, Use};
+use muster_pki::bundle::Bundle;
+use muster_pki::cert;
 use muster_pki::crl::Reason;
 use muster_pki::snippet::{MQTTS_PORT, Snippet};
-use muster_pki::{cert, pem};
 use serde::Deserialize;
 
 use crate::web::components::{Badge, Field};
@@ -74,35 +70,6 @@ pub(in crate::web) fn serial(text: &str) -> Result<Serial, Fault> {
     Serial::from_hex(text).ok_or_else(|| Fault::missing("this is no serial number"))
 }
 
-/// What a bundle without a key is made of.
-pub(in crate::web) fn parts(issued: &Issued) -> Result<Parts, Fault> {
-    let text = |der: &[u8]| pem::encode(pem::CERTIFICATE, der);
-    let certificate = issued.certificate();
-    let (leaf, issuing, root) = (
-        text(&certificate.der)?,
-        text(issued.issuing())?,
-        text(issued.root())?,
-    );
-    Ok(Parts {
-        name: certificate.device.to_string(),
-        kind: Use::of(&cert::Certificate::from_der(&certificate.der)?),
-        ca_pem: format!("{root}{issuing}"),
-        chain_pem: format!("{leaf}{issuing}"),
-        key_pem: None,
-        broker: None,
-    })
-}
-
-impl From<bundle::Error> for Fault {
-    fn from(why: bundle::Error) -> Self {
-        tracing::error!(%why, "a bundle cannot be made");
-        Self::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "the files cannot be made; the log says why",
-        )
-    }
-}
-
 /// The broker that configuration shall name, as a query has it.
 #[derive(Deserialize, Default)]
 #[serde(default)]
@@ -160,56 +127,4 @@ impl Broker {
             snippets: filled.as_ref().unwrap_or(bundle).snippets(),
         }
     }
-}
-
-/// One of a bundle's files by the end of its link; `None` if it is not there. PKCS#12 needs a password and is made
-/// elsewhere.
-pub(in crate::web) fn file(bundle: &Bundle, form: &str, now: Timestamp) -> Result<Option<File>, Fault> {
-    let named = |ending: &str| {
-        bundle
-            .files()
-            .into_iter()
-            .find(|file| file.name.ends_with(ending))
-    };
-    Ok(match form {
-        "zip" => Some(File {
-            name: bundle.zip_name(),
-            bytes: bundle.zip(now)?,
-            secret: true,
-        }),
-        "crt" => bundle.files().into_iter().nth(1),
-        "ca.crt" => bundle.files().into_iter().next(),
-        "key" => named(".key"),
-        "pem" => Some(bundle.pem()),
-        "der" => Some(bundle.der()),
-        "key.der" => bundle.key_der()?,
-        "k8s" => bundle.kubernetes(),
-        "h" => Some(bundle.c_header()),
-        _ => None,
-    })
-}
-
-/// A file to keep.
-pub(in crate::web) fn attachment(file: &File) -> Response {
-    let kind = match file.name.rsplit('.').next().unwrap_or_default() {
-        "zip" => "application/zip",
-        "p12" => "application/x-pkcs12",
-        "yaml" => "application/yaml",
-        "crt" | "pem" | "key" => "application/x-pem-file",
-        "der" => "application/octet-stream",
-        _ => "text/plain; charset=utf-8",
-    };
-    // Names of devices have no character that a header would take for something else.
-    let name = file
-        .name
-        .replace(|c: char| !c.is_ascii_graphic() || "\"\\".contains(c), "_");
-    let disposition = HeaderValue::from_str(&format!("attachment; filename=\"{name}\""));
-    let headers = [
-        (CONTENT_TYPE, HeaderValue::from_static(kind)),
-        (
-            CONTENT_DISPOSITION,
-            disposition.unwrap_or(HeaderValue::from_static("attachment")),
-        ),
-    ];
-    (headers, file.bytes.to_vec()).into_response()
 }

@@ -10,6 +10,7 @@ use muster_pki::name::San;
 use muster_pki::time::{format_duration, parse_duration};
 use serde::Deserialize;
 
+use crate::files::usual_key;
 use crate::web::components::{Field, Lines};
 use crate::web::fault::Fault;
 use crate::web::visit::Visit;
@@ -145,7 +146,9 @@ pub(super) fn read(visit: &Visit, sent: &Sent) -> Result<Wished, Refused> {
     let not_after = wrong
         .kept("validity", not_after.map_err(|_| "that is too long"))
         .flatten();
-    let key = wrong.kept("profile", key_kind(visit, &sent.profile));
+    let profile = Some(sent.profile.as_str()).filter(|profile| !profile.is_empty());
+    let profile = profile.unwrap_or("client");
+    let key = wrong.kept("profile", usual_key(visit.ca(), profile));
     let sans = wrong.kept("sans", read_sans(&sent.sans));
     let (Some(name), Some(sans), Some(key), true) = (name, sans, key, wrong.is_empty()) else {
         return Err(Refused::Form(wrong));
@@ -196,24 +199,6 @@ fn read_validity(text: &str) -> Result<Option<SignedDuration>, String> {
 fn read_sans(text: &str) -> Result<Vec<San>, muster_pki::Error> {
     let words = text.split([',', ';', ' ', '\n', '\r', '\t']);
     words.filter(|word| !word.is_empty()).map(San::parse).collect()
-}
-
-fn key_kind(visit: &Visit, profile: &str) -> Result<KeyKind, String> {
-    let name = if profile.is_empty() { "client" } else { profile };
-    let profile = visit
-        .ca()
-        .settings()
-        .profiles
-        .get(name)
-        .map_err(|why| why.to_string())?;
-    let keys = profile.keys();
-    let first = keys.first().map_or("p256", String::as_str);
-    let word = if keys.iter().any(|key| key == "p256") {
-        "p256"
-    } else {
-        first
-    };
-    KeyKind::parse(word).map_err(|why| why.to_string())
 }
 
 pub(super) fn name(sent: &Sent) -> Field {

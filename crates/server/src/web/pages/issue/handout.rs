@@ -3,14 +3,12 @@
 use askama::Template;
 use axum::extract::{Path, Query};
 use http::StatusCode;
-use muster_pki::bundle::File;
-use muster_pki::p12::SEED_LEN;
 use zeroize::Zeroizing;
 
+use crate::files::{self, Handout};
 use crate::web::components::{Icon, Lines, When};
 use crate::web::fault::Fault;
 use crate::web::frame::Frame;
-use crate::web::handout::Handout;
 use crate::web::pages::certificates::view::{self, Broker, Configuration};
 use crate::web::visit::{Answer, Visit, html};
 
@@ -65,23 +63,16 @@ pub(super) async fn download(
         )
         .fix("issue another certificate for the device"));
     };
-    let file = match form.as_str() {
-        "p12" => p12(&visit, &handout)?,
-        form => {
-            let bundle = broker
-                .fill(&handout.bundle)
-                .unwrap_or_else(|_| handout.bundle.clone());
-            view::file(&bundle, form, visit.now())?
-        }
+    let bundle = broker
+        .fill(&handout.bundle)
+        .unwrap_or_else(|_| handout.bundle.clone());
+    let filled = Handout {
+        bundle,
+        password: handout.password.clone(),
     };
+    let file = filled.file(visit.ca(), &form)?;
     let file = file.ok_or_else(|| Fault::missing("there is no such file"))?;
-    Ok(view::attachment(&file))
-}
-
-fn p12(visit: &Visit, handout: &Handout) -> Result<Option<File>, Fault> {
-    let mut seed = Zeroizing::new([0; SEED_LEN]);
-    visit.ca().draw(&mut *seed);
-    Ok(handout.bundle.p12(&handout.password, &seed)?)
+    Ok(files::attachment(&file))
 }
 
 /// Zeroes the key before its time is up.

@@ -9,18 +9,16 @@ use axum::routing::{get, post};
 use http::StatusCode;
 use muster_ca::operator::Permission;
 use muster_ca::{Ask, Issued, Proof, Wish};
-use muster_pki::bundle::Bundle;
 use muster_pki::csr::Csr;
-use muster_pki::key::{KeyKind, PrivateKey};
-use zeroize::Zeroizing;
+use muster_pki::key::PrivateKey;
 
 use self::form::{FIELDS, Refusals, Refused, Sent, Wished};
-use super::certificates::view::{may_by_profile, parts};
+use super::certificates::view::may_by_profile;
+use crate::files::{self, Handout};
 use crate::web::components::{Field, Icon, Lines, When};
 use crate::web::fault::Fault;
 use crate::web::form::Form;
 use crate::web::frame::Frame;
-use crate::web::handout::Handout;
 use crate::web::route::{Entry, Page, Route};
 use crate::web::visit::{Answer, Partly, Visit, html, html_with};
 
@@ -157,20 +155,9 @@ async fn try_issue(visit: &Visit, sent: &Sent) -> Result<String, Refused> {
     let Some(key) = key else {
         return Ok(format!("certificates/{serial}"));
     };
-    let handout = hand_out(visit, &issued, &key)?;
+    let handout = Handout::new(visit.ca(), &issued, &key)?;
     handouts.keep(visit.session(), serial.clone(), handout, visit.now());
     Ok(format!("issue/{serial}"))
-}
-
-fn hand_out(visit: &Visit, issued: &Issued, key: &PrivateKey) -> Result<Handout, Fault> {
-    let mut parts = parts(issued)?;
-    parts.key_pem = Some(key.to_pem()?);
-    let mut drawn = Zeroizing::new([0; 15]);
-    visit.ca().draw(&mut *drawn);
-    Ok(Handout {
-        bundle: Bundle::new(parts)?,
-        password: Zeroizing::new(muster_ca::password::secret_text(&*drawn)),
-    })
 }
 
 async fn enrol(visit: &Visit, proof: Proof, csr: Vec<u8>, wish: Wish) -> Result<Issued, Refused> {
@@ -186,19 +173,7 @@ async fn request(
     if sent.own_key() {
         return Ok((wished.csr.clone(), None));
     }
-    let kind = wished.key;
-    let key = match kind {
-        // Takes a second; such threads are few.
-        KeyKind::Rsa(_) => {
-            visit
-                .web()
-                .edge()
-                .hashing(move |ca| async move { ca.make_key(kind) })
-                .await
-        }
-        KeyKind::P256 | KeyKind::P384 | KeyKind::P521 | KeyKind::Ed25519 => visit.ca().make_key(kind),
-    };
-    let key = key?;
+    let key = files::new_key(visit.web().edge(), wished.key).await?;
     let csr = Csr::build(wished.name.as_str(), &[], &key).map_err(Fault::from)?;
     Ok((csr, Some(key)))
 }

@@ -77,8 +77,8 @@ pub(super) async fn send(visit: Visit, Form(sent): Form<Vec<(String, String)>>) 
     let chosen = choose(&visit, &sent.serials()?).await?;
     let settings = visit.web().settings();
     let count = chosen.serials.len();
-    let counts = count > settings.revoke_limit;
-    let second = counts && settings.second_operator;
+    let counts = settings.asks_for_count(count);
+    let second = settings.asks_for_second(count);
     let sure = sent.get("sure") == "yes";
     let miscounted = sure && counts && sent.get("count") != count.to_string();
     let mut refusal = None;

@@ -8,11 +8,13 @@ use jiff::{SignedDuration, Timestamp};
 
 /// Who tries.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) enum Who {
+pub(crate) enum Who {
     /// An address, or the IPv6 network of a customer.
     Address(IpAddr),
     /// A name, from browsers in which it never logged in.
     Name(String),
+    /// Somebody who is known and shows the password again.
+    Account(String),
     /// A browser in which the name has logged in before, by the hash of its secret: strangers who guess cannot use up what
     /// it may.
     Browser([u8; 32]),
@@ -20,7 +22,7 @@ pub(super) enum Who {
 
 impl Who {
     /// Addresses of one IPv6 network (/64) belong to one customer, who has as many as there are.
-    pub(super) fn at(address: IpAddr) -> Self {
+    pub(crate) fn at(address: IpAddr) -> Self {
         match address.to_canonical() {
             IpAddr::V6(v6) => {
                 let [a, b, c, d, ..] = v6.segments();
@@ -34,7 +36,7 @@ impl Who {
     fn allowance(&self) -> (i32, SignedDuration) {
         match self {
             Self::Address(_) => (20, SignedDuration::from_secs(6)),
-            Self::Name(_) | Self::Browser(_) => (10, SignedDuration::from_secs(30)),
+            Self::Name(_) | Self::Account(_) | Self::Browser(_) => (10, SignedDuration::from_secs(30)),
         }
     }
 }
@@ -44,11 +46,11 @@ const REMEMBERED: usize = 10_000;
 
 /// When each of them will have its whole allowance again.
 #[derive(Default)]
-pub(super) struct Attempts(Mutex<HashMap<Who, Timestamp>>);
+pub(crate) struct Attempts(Mutex<HashMap<Who, Timestamp>>);
 
 impl Attempts {
     /// Takes an attempt from each of them, or says how long to wait.
-    pub(super) fn take(&self, all: &[Who], now: Timestamp) -> Result<(), SignedDuration> {
+    pub(crate) fn take(&self, all: &[Who], now: Timestamp) -> Result<(), SignedDuration> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let after = |who: &Who| {
             let (_, step) = who.allowance();
@@ -73,7 +75,7 @@ impl Attempts {
     }
 
     /// Gives an attempt that was right back.
-    pub(super) fn give_back(&self, all: &[Who]) {
+    pub(crate) fn give_back(&self, all: &[Who]) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for who in all {
             let (_, step) = who.allowance();

@@ -44,14 +44,24 @@ pub struct Configured {
 }
 
 impl Settings {
-    pub(super) fn trusts(&self, address: IpAddr) -> bool {
+    /// Whether so many certificates are revoked at once only by whoever types their count.
+    pub(crate) fn asks_for_count(&self, certificates: usize) -> bool {
+        certificates > self.revoke_limit
+    }
+
+    /// Whether so many certificates are revoked at once only when a second operator agrees.
+    pub(crate) fn asks_for_second(&self, certificates: usize) -> bool {
+        self.second_operator && self.asks_for_count(certificates)
+    }
+
+    pub(crate) fn trusts(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         self.trusted_proxies.iter().any(|net| net.contains(&address))
     }
 
     /// Whether the GUI goes by this name; ports do not count. A page of another name that resolves to this machine (DNS
     /// rebinding) is kept out by this.
-    pub(super) fn answers_to(&self, host: &str) -> bool {
+    pub(crate) fn answers_to(&self, host: &str) -> bool {
         let name = match host.strip_prefix('[') {
             Some(rest) => rest.split(']').next().unwrap_or_default(),
             None => host.rsplit_once(':').map_or(host, |(name, _)| name),
