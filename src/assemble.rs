@@ -13,7 +13,7 @@ use muster_backends::signer::file::FileSigner;
 use muster_backends::store::sqlite::{OpenError, SqliteStore};
 use muster_ca::ports::{Signer, SignerError, Store};
 use muster_ca::setup::{Founding, Import};
-use muster_ca::standing::Todo;
+use muster_ca::standing::{About, Todo};
 use muster_ca::{Ca, Parts};
 use zeroize::Zeroizing;
 
@@ -25,6 +25,7 @@ use crate::secret::{make_secret, random, read_secret, write_private};
 const DATABASE: &str = "muster.db";
 const KEYS: &str = "keys";
 const ROOT_KEYS: &str = "root-keys";
+const GUI_URL: &str = "gui-url";
 const PASSPHRASE: &str = "passphrase";
 const RECOVERY: &str = "recovery-secret";
 /// The one-time link with which the first person makes itself able to log in.
@@ -309,6 +310,10 @@ pub(crate) async fn first_login(config: &Config, ca: &Ca, gui: SocketAddr) -> Re
     }
     let settings = &config.web.settings;
     let path = &settings.setup_link;
+    // For commands that tell links: the address may have come as a flag that they do not see.
+    let address = config.data.join(GUI_URL);
+    std::fs::write(&address, gui_url(config, gui))
+        .map_err(|why| Failure::failed(format!("cannot write {}: {why}", address.display())))?;
     let cannot = |why| Failure::failed(format!("cannot write {}: {why}", path.display()));
     match std::fs::remove_file(path) {
         Err(why) if why.kind() != std::io::ErrorKind::NotFound => return Err(cannot(why)),
@@ -319,6 +324,12 @@ pub(crate) async fn first_login(config: &Config, ca: &Ca, gui: SocketAddr) -> Re
     };
     let link = format!("{}setup/{}\n", gui_url(config, gui), *secret);
     write_private(path, Zeroizing::new(link).as_bytes()).map_err(cannot)
+}
+
+/// Where the server that serves this directory, or did last, said that the GUI is; else what the configuration says.
+pub(crate) fn known_gui_url(config: &Config) -> String {
+    let told = std::fs::read_to_string(config.data.join(GUI_URL));
+    told.unwrap_or_else(|_| gui_url(config, config.web.listen))
 }
 
 /// Where a browser finds the GUI, as far as this machine can know.
@@ -346,32 +357,64 @@ pub(crate) fn todos(config: &Config) -> Vec<Todo> {
     let mut todos = Vec::new();
     let link = &config.web.settings.setup_link;
     if link.exists() {
-        todos.push(Todo::on_the_machine(
+        let todo = Todo::on_the_machine(
             "nobody can log in to the GUI yet",
             format!("open the link in {} in a browser", link.display()),
-        ));
+        );
+        todos.push(todo.by(format!("cat {}", quoted(link))).about(About::FirstLogin));
     }
     let passphrase = passphrase_path(config);
     if passphrase.starts_with(&config.data) {
-        todos.push(Todo::on_the_machine(
+        let todo = Todo::on_the_machine(
             format!(
                 "the passphrase lies beside the keys it opens ({}), so their encryption protects nothing",
                 passphrase.display()
             ),
             "move it elsewhere and name it with passphrase_file, or hand it over as the systemd credential \
-             muster-passphrase",
-        ));
+             muster-passphrase; then start the server again",
+        );
+        let usual = passphrase == config.data.join(PASSPHRASE);
+        todos.push(match usual {
+            true => todo.by(move_passphrase(&passphrase, &config.data.join("muster.toml"))),
+            false => todo,
+        });
     }
     if recovery_path(config).exists() {
-        todos.push(Todo::on_the_machine(
+        let secret = recovery_path(config);
+        let todo = Todo::on_the_machine(
             "the root's recovery secret is still here",
             format!(
                 "take {} off this machine and keep it safe; serving does not need it",
-                recovery_path(config).display()
+                secret.display()
             ),
-        ));
+        );
+        let secret = quoted(&secret);
+        todos.push(todo.by(format!(
+            "cat {secret} && read -rp 'Kept elsewhere? Enter deletes it here. ' _ && shred -u {secret}"
+        )));
     }
     todos
+}
+
+/// Moves the passphrase out of the data directory and names its new place at the head of the configuration.
+fn move_passphrase(passphrase: &Path, configuration: &Path) -> String {
+    let (from, toml) = (quoted(passphrase), quoted(configuration));
+    format!(
+        "mv {from} ~/muster-passphrase && \
+         {{ echo \"passphrase_file = \\\"$HOME/muster-passphrase\\\"\"; cat {toml} 2>/dev/null || true; }} > {toml}.new && \
+         mv {toml}.new {toml}"
+    )
+}
+
+/// A path as a shell takes it for one word.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte);
+    if text.bytes().all(plain) {
+        text
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
 }
 
 fn parts(config: &Config, store: Arc<dyn Store>, signer: Arc<FileSigner>) -> Parts {

@@ -33,6 +33,9 @@ pub(super) struct ListArgs {
     /// Before that moment
     #[arg(long, value_name = "WHEN")]
     until: Option<String>,
+    /// `at`: the oldest first
+    #[arg(long)]
+    sort: Option<String>,
     #[command(flatten)]
     paging: Paging,
 }
@@ -47,6 +50,7 @@ pub(super) async fn run(common: &Common, voice: Voice, command: AuditCommand) ->
                 ("subject", &args.subject),
                 ("from", &args.from),
                 ("until", &args.until),
+                ("sort", &args.sort),
             ];
             list::run(session, voice, "audit", &wishes, &args.paging, rows).await
         }

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 use super::Common;
 use super::connect::Session;
 use super::report::{Exit, Failure, Voice, table};
-use crate::assemble::gui_url;
+use crate::assemble::known_gui_url;
 use crate::config::{Config, Flags};
 
 #[derive(Subcommand)]
@@ -213,7 +213,7 @@ fn tell_invitation(
         Some(_) => None,
     };
     match config {
-        Some(config) => voice.data(&format!("{}{path}", gui_url(&config, config.web.listen)), json)?,
+        Some(config) => voice.data(&format!("{}{path}", known_gui_url(&config)), json)?,
         None => voice.data(path, json)?,
     }
     voice.say("The link, below the GUI's address, works once and for a week. It is not shown again.");

@@ -1,6 +1,6 @@
 //! Certificates as they are recorded.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use muster_pki::crl::Reason;
 
 use crate::device::DeviceName;
@@ -70,6 +70,15 @@ impl Serial {
         let micros = u64::try_from(at.as_microsecond()).unwrap_or(0);
         // 53 bits hold microseconds until 2255; the shift keeps the first octet from being zero.
         (micros << 11).to_be_bytes()
+    }
+
+    /// When the authority drew it, if it did: what [`Serial::time_octets`] wrote.
+    fn drawn(&self) -> Option<Timestamp> {
+        let (time, rest) = self.0.split_first_chunk::<8>()?;
+        let micros = i64::try_from(u64::from_be_bytes(*time) >> 11).ok()?;
+        Timestamp::from_microsecond(micros)
+            .ok()
+            .filter(|_| !rest.is_empty())
     }
 
     /// The number's octets, without leading zeros.
@@ -168,6 +177,14 @@ impl Certificate {
     /// The certificate whose holder re-keyed and got this one.
     pub(crate) fn rekeyed_from(&self) -> Option<Serial> {
         self.how.strip_prefix("renewal:").and_then(Serial::from_hex)
+    }
+
+    /// When it was issued. Validity is backdated, by an hour at most; the serial number says when that was.
+    pub fn issued(&self) -> Timestamp {
+        let backdated = SignedDuration::from_hours(1);
+        let drawn = self.serial.drawn();
+        let plausible = |at: &Timestamp| (self.not_before..=self.not_before + backdated).contains(at);
+        drawn.filter(plausible).unwrap_or(self.not_before)
     }
 
     /// When it is due for renewal: at two thirds of its life.

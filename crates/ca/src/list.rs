@@ -245,7 +245,7 @@ pub struct TokenList {
     pub paging: Paging,
 }
 
-/// A page of audit entries, newest first. What is left out does not narrow it.
+/// A page of audit entries, in the order of their numbers. What is left out does not narrow it.
 #[derive(Debug, Clone, Default)]
 pub struct AuditList {
     /// By this one.
@@ -256,6 +256,8 @@ pub struct AuditList {
     pub subject: Option<String>,
     /// Written then; by the clock of that moment.
     pub at: Span,
+    /// Whether the oldest come first.
+    pub oldest_first: bool,
     /// Which page.
     pub paging: Paging,
 }

@@ -170,6 +170,24 @@ impl Ca {
         Ok(self.store.catch_up().await?)
     }
 
+    /// The number of the newest audit entry; 0 if there is none. For the server itself.
+    pub async fn last_entry(&self) -> Result<u64, Error> {
+        let newest = AuditList {
+            paging: Paging {
+                cursor: None,
+                limit: 1,
+            },
+            ..AuditList::default()
+        };
+        let newest = self.store.audit(newest).await?.items;
+        Ok(newest.first().map_or(0, |entry| entry.sequence))
+    }
+
+    /// The audit entries after this number, in order, at most so many. For the server itself.
+    pub async fn entries_after(&self, after: u64, limit: usize) -> Result<Vec<Entry>, Error> {
+        Ok(self.store.entries(after, limit).await?)
+    }
+
     /// How many there are.
     pub async fn counts(&self) -> Result<Counts, Error> {
         Ok(self.store.counts(self.clock.now()).await?)

@@ -164,8 +164,8 @@ impl Ca {
         })
     }
 
-    /// Who a session's secret belongs to. Using a session keeps it alive.
-    pub(crate) async fn session(&self, secret: &str) -> Result<Who, Error> {
+    /// Who a session's secret belongs to. Using a session keeps it alive, unless it is only glanced with.
+    pub(crate) async fn session(&self, secret: &str, used: bool) -> Result<Who, Error> {
         let ended = || unproven("the session has ended: log in again");
         let now = self.clock.now();
         let key = key_of(secret);
@@ -180,7 +180,7 @@ impl Ca {
         }
         let began = Timestamp::from_second(session.began).map_err(|_| ended())?;
         let until = (now + IDLE).min(began + LONGEST);
-        if kept.expires + NOTED < until {
+        if used && kept.expires + NOTED < until {
             self.store.extend(&key, until).await?;
         }
         Ok(Who::Operator {

@@ -45,8 +45,10 @@ pub struct End {
 pub struct Todo {
     /// What is the matter, and why that matters.
     pub what: String,
-    /// What to do, as one would say or type it.
+    /// What to do, as one would say it.
     pub fix: String,
+    /// A line for a shell on the machine that does it, if one does.
+    pub command: Option<String>,
     /// Where one does it.
     pub about: About,
     /// Whether something stops working soon.
@@ -56,8 +58,14 @@ pub struct Todo {
 /// Where one sees to a to-do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum About {
-    /// On the machine itself: its files, its configuration.
+    /// On the machine itself: its files.
     Machine,
+    /// By the link with which the first person sets up how to log in.
+    FirstLogin,
+    /// In the audit log.
+    AuditLog,
+    /// In the configuration, under this key.
+    Setting(&'static str),
     /// At the authorities.
     Authorities,
     /// At a device.
@@ -66,7 +74,11 @@ pub enum About {
 
 impl std::fmt::Display for Todo {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}: {}", self.what, self.fix)
+        write!(f, "{}: {}", self.what, self.fix)?;
+        match &self.command {
+            Some(command) => write!(f, ": {command}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -76,9 +88,23 @@ impl Todo {
         Self {
             what: what.into(),
             fix: fix.into(),
+            command: None,
             about: About::Machine,
             urgent: false,
         }
+    }
+
+    /// The same with a line for a shell that does it.
+    pub fn by(self, command: impl Into<String>) -> Self {
+        Self {
+            command: Some(command.into()),
+            ..self
+        }
+    }
+
+    /// The same, seen to elsewhere.
+    pub fn about(self, about: About) -> Self {
+        Self { about, ..self }
     }
 }
 
@@ -97,7 +123,8 @@ impl Ca {
                         "{what} runs out on {} and nobody has renewed it",
                         day(unrenewed.not_after)
                     ),
-                    fix: format!("muster device show {}", unrenewed.device),
+                    fix: "see whether it runs, or give it the next".into(),
+                    command: Some(format!("muster device show {}", unrenewed.device)),
                     about: About::Device(unrenewed.device),
                     urgent: true,
                 });
@@ -111,10 +138,11 @@ impl Ca {
             self.look_at(&authority, now, &mut ends, &mut todos)?;
         }
         if self.settings.public_url.is_none() {
-            todos.push(Todo::on_the_machine(
+            let todo = Todo::on_the_machine(
                 "certificates carry no CRL pointer",
                 "set public_url in muster.toml to where port 9080 is reached, such as http://ca.example.org:9080",
-            ));
+            );
+            todos.push(todo.about(About::Setting("public_url")));
         }
         todos.sort_by_key(|todo| !todo.urgent);
         Ok(Standing {
@@ -132,12 +160,12 @@ impl Ca {
         todos: &mut Vec<Todo>,
     ) -> Result<(), Error> {
         let name = &authority.name;
-        let mut todo = |what: String, fix: &str, urgent| {
+        let mut todo = |what: String, fix: &str, command: &str, urgent| {
             todos.push(Todo {
-                what,
-                fix: fix.into(),
-                about: About::Authorities,
                 urgent,
+                ..Todo::on_the_machine(what, fix)
+                    .by(command)
+                    .about(About::Authorities)
             });
         };
         let active = authority
@@ -152,6 +180,7 @@ impl Ca {
                         "the issuing CA {name} {number} ends on {} and cuts certificates short",
                         day(end)
                     ),
+                    "start the next one; both are trusted until it takes over",
                     "muster ca rollover start",
                     end - ROOT_CRL_NOTICE <= now,
                 );
@@ -164,7 +193,8 @@ impl Ca {
         match self.crl(name, ROOT) {
             None => todo(
                 format!("the root of {name} has no CRL here"),
-                "HAProxy asks for one; muster ca root-crl",
+                "HAProxy asks for one, which takes the recovery secret",
+                "muster ca root-crl",
                 false,
             ),
             Some(crl) => {
@@ -174,6 +204,7 @@ impl Ca {
                             "the CRL of the root of {name} runs out on {}",
                             day(crl.next_update)
                         ),
+                        "make the next one, which takes the recovery secret",
                         "muster ca root-crl",
                         true,
                     );

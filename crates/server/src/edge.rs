@@ -10,7 +10,7 @@ use bytes::Bytes;
 use jiff::SignedDuration;
 use muster_ca::Ca;
 use muster_ca::ports::Crl;
-use muster_ca::standing::Todo;
+use muster_ca::standing::{About, Todo};
 use muster_pki::{Error, pem};
 use tokio::sync::Semaphore;
 
@@ -67,8 +67,14 @@ impl Edge {
         &self.0.ca
     }
 
-    pub(crate) fn todos(&self) -> &Todos {
-        &self.0.todos
+    /// What an operator should see to, the most urgent first: in the authority, and what only the program knows.
+    pub(crate) async fn todos(&self, known: Vec<Todo>) -> Result<Vec<Todo>, muster_ca::Error> {
+        let mut all = [known, (self.0.todos)()].concat();
+        if all.iter().any(|todo| todo.about == About::FirstLogin) && !self.ca().awaits_setup().await? {
+            all.retain(|todo| todo.about != About::FirstLogin);
+        }
+        all.sort_by_key(|todo| !todo.urgent);
+        Ok(all)
     }
 
     /// What the configuration says.

@@ -96,7 +96,7 @@ pub async fn serve(
     ));
     let loopback = listeners.web.local_addr()?.ip().is_loopback();
     let gui = connection::Https {
-        routes: web_service(&edge, loopback),
+        routes: web_service(&edge, loopback, stopping.clone()),
         tls: tls.clone(),
         edge: edge.clone(),
     };
@@ -138,9 +138,9 @@ pub async fn serve(
 }
 
 /// What the GUI's listener answers: port 8502.
-fn web_service(edge: &Edge, loopback: bool) -> Router {
+fn web_service(edge: &Edge, loopback: bool, stop: Stop) -> Router {
     let api = protocols::rest(edge).with_state(edge.clone());
-    web::service(edge, loopback, api)
+    web::service(edge, loopback, api, stop)
 }
 
 /// Runs a router over any stream, for a peer that the caller knows: the command line's way to the routes in its own process.

@@ -185,7 +185,7 @@ const TOKEN_STATUSES: [(&str, TokenStatus); 4] = [
     ("withdrawn", TokenStatus::Withdrawn),
 ];
 
-/// Which audit entries, newest first.
+/// Which audit entries.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct AuditQuery {
@@ -199,6 +199,8 @@ pub(crate) struct AuditQuery {
     pub(crate) from: Option<String>,
     /// Before this moment or day.
     pub(crate) until: Option<String>,
+    /// `at`; with `-` in front, as when nothing is said, the newest come first.
+    pub(crate) sort: Option<String>,
     /// How many rows.
     pub(crate) limit: Option<usize>,
     /// Where the page begins.
@@ -209,7 +211,9 @@ pub(crate) struct AuditQuery {
 
 impl AuditQuery {
     pub(crate) fn list(&self) -> Result<AuditList, Error> {
+        let ((), newest_first) = order(&self.sort, "-at", &[("at", ())])?;
         Ok(AuditList {
+            oldest_first: !newest_first,
             actor: given(&self.actor).map(str::to_owned),
             action: given(&self.action).map(str::to_owned),
             subject: given(&self.subject).map(str::to_owned),

@@ -175,7 +175,7 @@ async fn profiles_and_settings_are_there_to_read() {
     assert!(profiles.contains("none until public_url is set; then the revocation list"));
     let settings = browser.get("/settings").await.text();
     assert!(settings.contains("http://&#60;b&#62;.example.org") && settings.contains("MUSTER_PUBLIC_URL"));
-    assert!(settings.contains("certificates carry no CRL pointer"));
+    assert!(settings.contains("Certificates carry no CRL pointer"));
     assert!(!settings.contains("<form method=\"post\" action=\"/settings"));
     server.finish().await;
 }

@@ -77,12 +77,12 @@ async fn the_list_is_searched_filtered_paged_and_saved() {
 
     let found = browser.get("/devices?q=HUB").await.text();
     assert!(found.contains("hub-south") && !found.contains("site-001"));
-    assert!(found.contains("muster device list --search hub"));
+    assert!(found.contains("muster device list --limit 50 --search HUB"));
     let none = browser.get("/devices?state=revoked").await.text();
     assert!(none.contains("No device is like that"));
     assert_eq!(browser.get("/devices?state=tired").await.status, 400);
     let narrow = browser.get("/devices?show=kind").await.text();
-    assert!(narrow.contains("<th>Kind</th>") && !narrow.contains("<th>Profile</th>"));
+    assert!(narrow.contains("<th scope=\"col\">Kind</th>") && !narrow.contains("<th scope=\"col\">Profile</th>"));
     let script = browser
         .get("/devices?q=%22%3E%3Cscript%3Ealert(1)%3C/script%3E")
         .await
@@ -283,17 +283,14 @@ async fn a_token_is_shown_once_used_and_taken_back() {
     for path in ["/tokens", &path] {
         let page = browser.get(path).await.text();
         assert!(
-            page.contains("0 of 1") && page.contains("hx-get") && !page.contains(secret),
+            page.contains("0 of 1") && page.contains("data-live") && !page.contains(secret),
             "{path}"
         );
     }
 
     assert_eq!(enrol(&server, "site-009", secret).await.status, 200);
     let page = browser.get(&path).await.text();
-    assert!(
-        page.contains("1 of 1") && page.contains("Used up") && !page.contains("hx-get"),
-        "{page}"
-    );
+    assert!(page.contains("1 of 1") && page.contains("Used up"), "{page}");
     let device = browser.get("/devices/site-009").await.text();
     assert!(device.contains(&path), "the device says which token it came with");
     assert_eq!(
@@ -395,5 +392,66 @@ async fn a_wave_and_a_list_of_names() {
     let detail: Value = serde_json::from_str(&act.detail).unwrap();
     assert_eq!(detail["tokens"].as_array().unwrap().len(), 2);
     assert!(!act.detail.contains("mt_"));
+    server.finish().await;
+}
+
+#[tokio::test]
+async fn lists_are_sorted_and_narrowed_by_their_address() {
+    let (mut browser, server) = Browser::and_server().await;
+    browser.log_in("admin", PASSWORD).await;
+    let ca = server.edge.ca();
+    for (name, profile) in [
+        ("b-site", "client"),
+        ("a-site", "client"),
+        ("mqtt.example.org", "server"),
+    ] {
+        let name = DeviceName::parse(name).unwrap();
+        ca.create_device(local(), name, profile, "").await.unwrap();
+    }
+    let order = |page: &str, names: [&str; 2]| {
+        let at = |name: &str| page.find(&format!("/devices/{name}\">")).unwrap();
+        at(names[0]) < at(names[1])
+    };
+    let by_name = browser.get("/devices").await.text();
+    assert!(
+        by_name.contains("aria-sort=\"ascending\"><a href=\"/devices?sort=%2Dname\">Device"),
+        "{by_name}"
+    );
+    assert!(order(&by_name, ["a-site", "b-site"]));
+    let turned = browser.get("/devices?sort=-name").await.text();
+    assert!(order(&turned, ["b-site", "a-site"]) && turned.contains("aria-sort=\"descending\""));
+    let by_age = browser.get("/devices?sort=created").await.text();
+    assert!(order(&by_age, ["b-site", "a-site"]));
+    let servers = browser.get("/devices?kind=server&sort=-name").await.text();
+    assert!(
+        servers.contains("mqtt.example.org") && !servers.contains("a-site"),
+        "{servers}"
+    );
+    assert!(
+        servers.contains("href=\"/devices?sort=%2Dname\" aria-current=\"true\">kind: server"),
+        "{servers}"
+    );
+    assert!(
+        servers.contains("muster device list --limit 50 --kind server --sort -name"),
+        "{servers}"
+    );
+    let clients = browser.get("/devices?profile=client").await.text();
+    assert!(clients.contains("a-site") && !clients.contains("mqtt.example.org"));
+    assert_eq!(browser.get("/devices?kind=toaster").await.status, 400);
+    // The page before is a link, too.
+    let first = browser.get("/devices?limit=1").await.text();
+    let next = first
+        .split("rel=\"next\"")
+        .next()
+        .unwrap()
+        .rsplit("href=\"")
+        .next()
+        .unwrap();
+    let next = next.split('"').next().unwrap().replace("&#38;", "&");
+    let second = browser.get(&next).await.text();
+    assert!(
+        second.contains("rel=\"prev\"") && second.contains("b-site"),
+        "{second}"
+    );
     server.finish().await;
 }

@@ -59,6 +59,8 @@ pub enum Evidence {
     ApiKey(Zeroizing<String>),
     /// The secret of an operator's session, as the browser's cookie holds it.
     Session(Zeroizing<String>),
+    /// The same, by a page that looks on by itself: it does not keep the session alive.
+    Glance(Zeroizing<String>),
     /// The user at the other end of the local socket.
     LocalUser {
         /// The peer's user id.
@@ -187,7 +189,8 @@ impl Ca {
             Evidence::SignedByCertificate(token) => self.signed_by_certificate(&token).await?,
             Evidence::EnrolmentToken(secret) => self.enrolment_token(&secret).await?,
             Evidence::ApiKey(key) => self.api_key(&key).await?,
-            Evidence::Session(secret) => self.session(&secret).await?,
+            Evidence::Session(secret) => self.session(&secret, true).await?,
+            Evidence::Glance(secret) => self.session(&secret, false).await?,
             Evidence::LocalUser { trusted: true, uid } => Who::Operator {
                 name: local_name(uid),
                 role: Role::Admin,

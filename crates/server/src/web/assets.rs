@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 use axum::extract::Path;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use bytes::Bytes;
 use http::HeaderValue;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use muster_ca::operator::Permission;
@@ -25,41 +26,44 @@ struct Asset {
     name: &'static str,
     hashed: String,
     media_type: &'static str,
-    text: &'static str,
+    bytes: Bytes,
 }
 
-static ASSETS: LazyLock<Vec<Asset>> = LazyLock::new(|| {
-    [
-        (
-            "app.css",
-            "text/css; charset=utf-8",
-            include_str!("static/app.css"),
-        ),
-        (
-            "app.js",
-            "text/javascript; charset=utf-8",
-            include_str!("static/app.js"),
-        ),
-        (
-            "htmx.js",
-            "text/javascript; charset=utf-8",
-            include_str!("static/htmx.min.js"),
-        ),
-        ("icon.svg", "image/svg+xml", include_str!("static/icon.svg")),
-    ]
-    .map(|(name, media_type, text)| {
-        let hash = sha256(text.as_bytes());
+impl Asset {
+    fn new(name: &'static str, media_type: &'static str, bytes: impl Into<Bytes>) -> Self {
+        let bytes = bytes.into();
+        let hash = sha256(&bytes);
         let short: String = hash[..6].iter().map(|byte| format!("{byte:02x}")).collect();
         let (stem, extension) = name.rsplit_once('.').unwrap_or((name, ""));
-        Asset {
+        Self {
             name,
             hashed: format!("{stem}.{short}.{extension}"),
             media_type,
-            text,
+            bytes,
         }
-    })
-    .into()
+    }
+}
+
+static ASSETS: LazyLock<Vec<Asset>> = LazyLock::new(|| {
+    const SCRIPT: &str = "text/javascript; charset=utf-8";
+    let font = Asset::new(
+        FONT,
+        "font/woff2",
+        include_bytes!("static/inter.woff2").as_slice(),
+    );
+    let style = include_str!("static/app.css").replace(FONT, &font.hashed);
+    vec![
+        Asset::new("app.css", "text/css; charset=utf-8", style),
+        Asset::new("app.js", SCRIPT, include_str!("static/app.js")),
+        Asset::new("live.js", SCRIPT, include_str!("static/live.js")),
+        Asset::new("htmx.js", SCRIPT, include_str!("static/htmx.min.js")),
+        Asset::new("icon.svg", "image/svg+xml", include_str!("static/icon.svg")),
+        font,
+    ]
 });
+
+/// What the style sheet calls it, too.
+const FONT: &str = "inter.woff2";
 
 /// The name under which a file is served. A name that is not there is a defect that tests find: the page asks for it.
 pub(super) fn hashed(name: &str) -> &str {
@@ -74,5 +78,5 @@ async fn file(Path(name): Path<String>) -> Result<Response, Fault> {
         (CONTENT_TYPE, HeaderValue::from_static(asset.media_type)),
         (CACHE_CONTROL, FOR_EVER),
     ];
-    Ok((headers, asset.text).into_response())
+    Ok((headers, asset.bytes.clone()).into_response())
 }

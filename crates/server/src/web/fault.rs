@@ -15,7 +15,7 @@ use super::{Web, cookie};
 
 /// Nothing but what this server sends, and no script or style inside a page.
 const POLICY: HeaderValue = HeaderValue::from_static(
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; connect-src 'self'; \
      form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
 );
 const CSP: HeaderName = HeaderName::from_static("content-security-policy");

@@ -1,7 +1,11 @@
 //! Forms that were sent, and text in URLs.
 
+use axum::body::Body;
+use axum::extract::multipart::MultipartError;
 use axum::extract::rejection::FormRejection;
-use axum::extract::{FromRequest, Request};
+use axum::extract::{FromRequest, Multipart, Request};
+use http::HeaderValue;
+use http::header::CONTENT_TYPE;
 use serde::de::DeserializeOwned;
 
 use super::Web;
@@ -14,10 +18,47 @@ impl<T: DeserializeOwned> FromRequest<Web> for Form<T> {
     type Rejection = Fault;
 
     async fn from_request(request: Request, web: &Web) -> Result<Self, Fault> {
+        let request = if is_multipart(&request) {
+            flattened(request, web).await?
+        } else {
+            request
+        };
         let read: Result<axum::Form<T>, FormRejection> = axum::Form::from_request(request, web).await;
         read.map(|axum::Form(fields)| Self(fields))
             .map_err(|why| Fault::new(why.status(), &why.body_text()))
     }
+}
+
+fn is_multipart(request: &Request) -> bool {
+    let kind = request
+        .headers()
+        .get(CONTENT_TYPE)
+        .and_then(|kind| kind.to_str().ok());
+    kind.is_some_and(|kind| kind.starts_with("multipart/form-data"))
+}
+
+/// A form with files (RFC 7578) as one without: a file is the field's value. One that is no text is taken for DER and becomes
+/// PEM, as somebody would paste it.
+async fn flattened(request: Request, web: &Web) -> Result<Request, Fault> {
+    let mut fields = Multipart::from_request(request, web)
+        .await
+        .map_err(|why| Fault::new(why.status(), &why.body_text()))?;
+    let broken = |why: MultipartError| Fault::new(why.status(), &why.body_text());
+    let mut pairs = Vec::new();
+    while let Some(field) = fields.next_field().await.map_err(broken)? {
+        let name = field.name().unwrap_or_default().to_owned();
+        let bytes = field.bytes().await.map_err(broken)?;
+        let text = match std::str::from_utf8(&bytes) {
+            Ok(text) => text.to_owned(),
+            Err(_) => muster_pki::pem::encode(muster_pki::pem::CSR, &bytes)?,
+        };
+        pairs.push(format!("{}={}", escape(&name), escape(&text)));
+    }
+    let mut flat = Request::new(Body::from(pairs.join("&")));
+    *flat.method_mut() = http::Method::POST;
+    let kind = HeaderValue::from_static("application/x-www-form-urlencoded");
+    flat.headers_mut().insert(CONTENT_TYPE, kind);
+    Ok(flat)
 }
 
 /// Text as it may stand in a query or a cookie.

@@ -18,6 +18,8 @@ use super::{Web, cookie};
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// htmx would put a login page into the middle of another, so it is told to go there.
 const HX_REQUEST: HeaderName = HeaderName::from_static("hx-request");
+/// What a page sends by itself, without anybody's doing, must not keep a session alive.
+const REFRESH: HeaderName = HeaderName::from_static("muster-refresh");
 const HX_REDIRECT: HeaderName = HeaderName::from_static("hx-redirect");
 
 /// Lets through who has the permission, and what comes from a page of ours.
@@ -55,8 +57,13 @@ async fn visitor(
 ) -> Result<Visitor, muster_ca::Error> {
     let secret = cookie::session(web, headers)
         .ok_or_else(|| muster_ca::Error::Unproven("there is no session".into()))?;
+    let by_itself = headers.contains_key(REFRESH);
     let proof = Proof {
-        evidence: Evidence::Session(secret),
+        evidence: if by_itself {
+            Evidence::Glance(secret)
+        } else {
+            Evidence::Session(secret)
+        },
         origin: client.origin(),
         dry_run: false,
     };

@@ -8,6 +8,7 @@
 mod assets;
 mod components;
 mod cookie;
+mod event;
 mod export;
 mod fault;
 mod form;
@@ -15,6 +16,7 @@ mod frame;
 mod gate;
 mod handout;
 mod health;
+mod live;
 mod origin;
 mod pages;
 mod query;
@@ -30,9 +32,11 @@ use muster_ca::operator::Permission;
 use tower_http::compression::CompressionLayer;
 
 use self::handout::Handouts;
+use self::live::Live;
 pub use self::route::{Method, Needs};
 use self::route::{Page, Route};
 use crate::attempts::Attempts;
+use crate::background::Stop;
 use crate::{Edge, Settings, shell};
 
 /// Every page, in the order of the menu.
@@ -53,6 +57,7 @@ const PAGES: &[Page] = &[
     pages::login::PAGE,
     pages::setup::PAGE,
     pages::theme::PAGE,
+    live::PAGE,
     assets::PAGE,
 ];
 
@@ -68,6 +73,7 @@ struct Inner {
     /// Whether only this machine reaches the listener.
     loopback: bool,
     handouts: Handouts,
+    live: Live,
 }
 
 impl Web {
@@ -86,16 +92,22 @@ impl Web {
     fn handouts(&self) -> &Handouts {
         &self.0.handouts
     }
+
+    fn live(&self) -> &Live {
+        &self.0.live
+    }
 }
 
 /// What the GUI's listener answers: the pages, and the API for programs.
 ///
-/// `loopback` says that the listener can be reached from this machine alone, so that plain HTTP will do.
-pub(crate) fn service(edge: &Edge, loopback: bool, api: Router) -> Router {
+/// `loopback` says that the listener can be reached from this machine alone, so that plain HTTP will do. `stop` ends what is
+/// open for long.
+pub(crate) fn service(edge: &Edge, loopback: bool, api: Router, stop: Stop) -> Router {
     let web = Web(Arc::new(Inner {
         edge: edge.clone(),
         loopback,
         handouts: Handouts::default(),
+        live: Live::new(stop),
     }));
     let base = &web.settings().base_path;
     let mut pages = Router::new();

@@ -16,6 +16,12 @@ pub(crate) struct Filters(Vec<(String, String)>);
 const CURSOR: &str = "cursor";
 
 impl Filters {
+    #[cfg(test)]
+    pub(crate) fn of(pairs: &[(&str, &str)]) -> Self {
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        Self(pairs.iter().map(owned).collect())
+    }
+
     /// The value of a parameter; empty is as good as none.
     pub(crate) fn get(&self, name: &str) -> &str {
         self.all(name).next().unwrap_or_default()

@@ -108,14 +108,22 @@ impl Visit {
         }
     }
 
+    /// The same for what a page does by itself, which does not keep the session alive.
+    pub(crate) fn glance(&self) -> Proof {
+        let mut proof = self.proof();
+        if let Evidence::Session(secret) = proof.evidence {
+            proof.evidence = Evidence::Glance(secret);
+        }
+        proof
+    }
+
     /// What the session is known by in memory: the SHA-256 of its secret.
     pub(crate) fn session(&self) -> [u8; 32] {
-        let secret = if let Evidence::Session(secret) = &self.visitor.proof.evidence {
-            secret.as_bytes()
+        if let Evidence::Session(secret) | Evidence::Glance(secret) = &self.visitor.proof.evidence {
+            sha256(secret.as_bytes())
         } else {
-            &[]
-        };
-        sha256(secret)
+            sha256(&[])
+        }
     }
 
     /// The operator.

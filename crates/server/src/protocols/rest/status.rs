@@ -20,7 +20,7 @@ pub(super) const ROUTES: &[Route] = &[Route::get(
 
 async fn status(State(api): State<Api>, Sender(proof): Sender) -> Answer<api::Status> {
     let standing = api.ca.standing(proof).await?;
-    let todos = [standing.todos, (api.edge.todos())()].concat();
+    let todos = api.edge.todos(standing.todos).await?;
     let counts = standing.counts;
     let readiness = api.ca.readiness().await;
     let due = api.ca.first_renewal_due().await?;

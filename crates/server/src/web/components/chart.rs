@@ -4,28 +4,45 @@
 
 use askama::Template;
 use askama::filters::HtmlSafe;
+use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use jiff::{SignedDuration, Timestamp};
+use muster_ca::queries::ExpiryDay;
 
-/// How many things happen on each of some days, from today on.
+/// What runs out on each of some days, from today on: what is renewed by itself, and above it what needs somebody.
 #[derive(Template)]
 #[template(path = "components/days.html")]
 pub(crate) struct Days {
     label: String,
-    unit: &'static str,
+    /// What a day's link begins with.
+    path: String,
     days: Vec<Day>,
     marks: Vec<Mark>,
+    step: u32,
+    gap: u32,
+    every: usize,
 }
 
 impl HtmlSafe for Days {}
 
+/// The two parts of a bar, from below.
+const PARTS: [&str; 2] = ["renew by themselves", "need you"];
+
 struct Day {
     /// `23 Nov`.
     name: String,
-    count: u64,
+    by_itself: u64,
+    needs_you: u64,
+    /// The end of its link: its first moment and the next day's.
+    link: String,
     x: u32,
-    y: u32,
-    height: u32,
+    low: u32,
+    high: u32,
+}
+
+impl Day {
+    fn is_any(&self) -> bool {
+        self.by_itself + self.needs_you > 0
+    }
 }
 
 /// A line of the scale.
@@ -36,28 +53,33 @@ struct Mark {
 
 /// The drawing's measures; `days.html` has the rest of them.
 const LEFT: u32 = 44;
-const STEP: u32 = 23;
+const WIDTH: u32 = 720;
 const TOP: u32 = 12;
 const HEIGHT: u32 = 160;
 
 impl Days {
-    /// `label` says what is counted, `unit` one of them in the plural.
-    pub(crate) fn new(label: &str, unit: &'static str, counts: &[u64], now: Timestamp) -> Self {
-        let top = round_up(counts.iter().copied().max().unwrap_or(0));
+    /// `label` says what is counted; a day's link is `path` and the day as the filter of the list of certificates.
+    pub(crate) fn new(label: &str, path: &str, counts: &[ExpiryDay]) -> Self {
+        let most = counts.iter().map(|day| day.by_itself + day.needs_you).max();
+        let top = round_up(most.unwrap_or(0));
         let tall = |count: u64| {
             let exact = u128::from(count) * u128::from(HEIGHT) / u128::from(top);
             let height = u32::try_from(exact).unwrap_or(HEIGHT);
             if count > 0 { height.max(2) } else { 0 }
         };
-        let days = counts.iter().zip(0..).map(|(count, place)| {
-            let at = now + SignedDuration::from_hours(24) * place;
-            Day {
-                name: at.to_zoned(TimeZone::UTC).strftime("%-d %b").to_string(),
-                count: *count,
-                x: LEFT + place.unsigned_abs() * STEP,
-                y: TOP + HEIGHT - tall(*count),
-                height: tall(*count),
-            }
+        let step = (WIDTH / u32::try_from(counts.len().max(1)).unwrap_or(WIDTH)).max(4);
+        let days = counts.iter().zip(0..).map(|(day, place)| Day {
+            name: date(day.day, "%-d %b"),
+            by_itself: day.by_itself,
+            needs_you: day.needs_you,
+            link: format!(
+                "expires_from={}&expires_until={}",
+                date(day.day, "%Y-%m-%d"),
+                date(day.day + 1, "%Y-%m-%d")
+            ),
+            x: LEFT + place * step,
+            low: tall(day.by_itself),
+            high: tall(day.needs_you),
         });
         let marks = [0, top / 2, top].map(|count| Mark {
             y: TOP + HEIGHT - tall(count),
@@ -65,15 +87,24 @@ impl Days {
         });
         Self {
             label: label.to_owned(),
-            unit,
+            path: path.to_owned(),
             days: days.collect(),
             marks: marks.into(),
+            step,
+            gap: if step > 12 { 3 } else { 1 },
+            every: counts.len().div_ceil(7).max(1),
         }
     }
 
     fn width(&self) -> u32 {
-        LEFT + u32::try_from(self.days.len()).unwrap_or(0) * STEP + 4
+        LEFT + u32::try_from(self.days.len()).unwrap_or(0) * self.step + 4
     }
+}
+
+/// A day since 1970 in a form of strftime.
+fn date(day: i64, form: &str) -> String {
+    let at = Timestamp::from_second(day * DAY).unwrap_or_default();
+    at.to_zoned(TimeZone::UTC).strftime(form).to_string()
 }
 
 /// The next number that divides a scale well: 2, 4, 10, 20, 40, 100, …
@@ -121,6 +152,8 @@ struct Drawn {
     class: &'static str,
     from: String,
     to: String,
+    /// `Nov 2031`.
+    end: String,
     x: i64,
     width: i64,
     y: usize,
@@ -128,7 +161,7 @@ struct Drawn {
 
 /// Where the scale begins and ends in the drawing.
 const SCALE: (i64, i64) = (150, 740);
-const LANE: usize = 38;
+const LANE: usize = 42;
 const DAY: i64 = 86_400;
 
 impl Lanes {
@@ -153,6 +186,7 @@ impl Lanes {
                 .map(|(row, lane)| Drawn {
                     from: date(lane.from),
                     to: date(lane.to),
+                    end: lane.to.to_zoned(TimeZone::UTC).strftime("%b %Y").to_string(),
                     x: x(lane.from.as_second()),
                     width: (x(lane.to.as_second()) - x(lane.from.as_second())).max(3),
                     y: 8 + row * LANE,
@@ -169,6 +203,7 @@ impl Lanes {
     }
 }
 
+/// The year of a moment.
 fn year(second: i64) -> i16 {
     let at = Timestamp::from_second(second).unwrap_or_default();
     at.to_zoned(TimeZone::UTC).year()
@@ -194,8 +229,15 @@ mod tests {
     #[test]
     fn what_is_drawn_stands_in_the_table_too() {
         let now: Timestamp = "2030-06-01T12:00:00Z".parse().unwrap();
-        let drawn = Days::new("Certificates", "certificates", &[0, 3, 12], now).to_string();
-        assert!(drawn.contains("<td>2 Jun</td><td>3</td>"), "{drawn}");
+        let day = |by_itself, needs_you| ExpiryDay {
+            day: now.as_second() / DAY,
+            by_itself,
+            needs_you,
+        };
+        let drawn = Days::new("Certificates", "/certificates?", &[day(0, 0), day(12, 3)]).to_string();
+        let row = "expires_from=2030-06-01&#38;expires_until=2030-06-02\">1 Jun</a></td><td data-label=\"renew by themselves\">12</td><td data-label=\"need you\">3</td>";
+        assert!(drawn.contains(row), "{drawn}");
+        assert_eq!(drawn.matches("class=\"bar").count(), 2, "{drawn}");
         assert!(drawn.contains("role=\"img\""));
         let lane = Lane {
             name: "Root".into(),

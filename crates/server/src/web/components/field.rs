@@ -33,10 +33,23 @@ impl Field {
         }
     }
 
+    /// The name under which it is sent.
+    pub(crate) fn name(&self) -> &'static str {
+        self.name
+    }
+
     /// A password. Whatever was typed is never sent back.
     pub(crate) fn password(name: &'static str, label: &'static str) -> Self {
         Self {
             kind: "password",
+            ..Self::text(name, label)
+        }
+    }
+
+    /// A day.
+    pub(crate) fn day(name: &'static str, label: &'static str) -> Self {
+        Self {
+            kind: "date",
             ..Self::text(name, label)
         }
     }

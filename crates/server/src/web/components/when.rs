@@ -70,7 +70,8 @@ impl When {
     }
 }
 
-/// How long, in the one unit that says it best: the largest of which there are two, or minutes.
+/// How long, in the one unit that says it best: the largest of which there are two, or minutes. Rounded as people do: 30 days
+/// less a minute are 30 days.
 fn span(seconds: i64) -> String {
     let units = [
         (365 * DAY, "year"),
@@ -78,13 +79,18 @@ fn span(seconds: i64) -> String {
         (DAY, "day"),
         (HOUR, "hour"),
     ];
-    let fits = units.into_iter().find(|(length, _)| seconds >= 2 * length);
+    let nearest = |length: i64| (seconds + length / 2) / length;
+    // A little less than two is two.
+    let fits = units
+        .into_iter()
+        .find(|(length, _)| seconds + length / 48 >= 2 * length);
     let (length, unit) = match fits {
-        None if seconds >= HOUR => (HOUR, "hour"),
+        None if nearest(MINUTE) >= 60 => (HOUR, "hour"),
         None => (MINUTE, "minute"),
+        Some((_, "month")) if nearest(30 * DAY) == 12 => (365 * DAY, "year"),
         Some(fits) => fits,
     };
-    let count = seconds / length;
+    let count = nearest(length);
     format!("{count} {unit}{}", if count == 1 { "" } else { "s" })
 }
 
@@ -101,6 +107,11 @@ mod tests {
         assert_eq!(words("2030-06-01T13:00:00Z"), "in 1 hour");
         assert_eq!(words("2030-05-29T12:00:00Z"), "3 days ago");
         assert_eq!(words("2035-06-01T12:00:00Z"), "in 5 years");
+        assert_eq!(words("2030-07-01T11:59:00Z"), "in 30 days");
+        assert_eq!(words("2030-06-01T12:59:50Z"), "in 1 hour");
+        assert_eq!(words("2030-06-03T11:30:00Z"), "in 2 days");
+        assert_eq!(words("2031-06-01T11:00:00Z"), "in 1 year");
+        assert_eq!(words("2030-05-31T11:00:00Z"), "25 hours ago");
         assert_eq!(
             When::date(now).to_string(),
             r#"<time datetime="2030-06-01T12:00:00Z" title="2030-06-01 12:00:00 UTC">1 Jun 2030</time>"#

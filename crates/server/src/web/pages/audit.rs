@@ -1,7 +1,6 @@
 //! Audit log: who did what, and whether the log is whole.
 
 use askama::Template;
-use axum::extract::Query;
 use axum::response::Response;
 use axum::routing::{get, post};
 use muster_ca::audit::Entry as AuditEntry;
@@ -11,11 +10,15 @@ use muster_ca::verify::AuditWatch;
 use serde_json::Value;
 
 use crate::lists::AuditQuery;
-use crate::web::components::{Badge, Lines, Mood, When};
+use crate::web::components::{
+    Badge, Columns, Field, Given, Heads, Icon, Lines, Listed, Mood, Narrow, Pages, When, quoted,
+};
+use crate::web::event::words;
 use crate::web::export::{self, Chunk, Format};
 use crate::web::fault::Fault;
 use crate::web::form::escape;
 use crate::web::frame::Frame;
+use crate::web::query::Filters;
 use crate::web::route::{Entry, Page, Route};
 use crate::web::visit::{Answer, Visit, html};
 
@@ -33,6 +36,16 @@ pub(in crate::web) const PAGE: Page = Page {
     ],
 };
 
+/// The columns that can be left out, and whether they are shown when nobody chose.
+const COLUMNS: [(&str, &str, bool); 3] = [
+    ("detail", "Details", true),
+    ("how", "How", true),
+    ("number", "No.", true),
+];
+/// What narrows the list in its menu.
+const NARROWED_BY: [&str; 4] = ["actor", "action", "from", "until"];
+/// What narrows or orders it, as the API and the command line have it, too.
+const PARAMETERS: [&str; 6] = ["actor", "action", "subject", "from", "until", "sort"];
 /// The columns of the file.
 const HEAD: &[&str] = &[
     "sequence", "at", "actor", "via", "source", "action", "subject", "detail", "writer", "hash",
@@ -46,15 +59,17 @@ struct List {
     watch: String,
     /// Whether a walk goes on.
     walking: bool,
-    query: AuditQuery,
-    filtered: bool,
+    subject: String,
+    /// What the search keeps of the address.
+    kept: Vec<(String, String)>,
+    given: Given,
+    narrow: Narrow,
+    columns: Columns,
+    heads: Heads,
     rows: Vec<Row>,
-    previous: Option<String>,
-    next: Option<String>,
-    /// Whether there may be more that fits than is shown, beyond what was looked at.
-    cut_short: bool,
+    pages: Pages,
     /// What the files keep of the address.
-    kept: String,
+    query: String,
     lines: Lines,
 }
 
@@ -67,47 +82,105 @@ struct Row {
     action: String,
     words: String,
     subject: String,
+    /// The device that it was done to, and what follows its name.
+    device: Option<String>,
+    rest: String,
     detail: String,
 }
 
-impl List {
-    fn text<'a>(&self, field: &'a Option<String>) -> &'a str {
-        field.as_deref().unwrap_or_default()
-    }
-}
-
-async fn list(visit: Visit, Query(query): Query<AuditQuery>) -> Answer {
+async fn list(visit: Visit, filters: Filters) -> Answer {
+    let listed = Listed::new(visit.url("audit"), &filters);
+    let query = AuditQuery {
+        limit: Some(listed.limit()),
+        ..asked(&filters)
+    };
     let found = visit.ca().audit(visit.proof(), query.list()?).await?;
     let watch = visit.ca().audit_watch(visit.proof()).await?;
     let (state, words) = standing(&watch, &visit);
-    let to = |cursor: String| link(&query, Some(&cursor));
+    let columns = listed.columns(COLUMNS);
     html(&List {
         frame: visit.frame("Audit log"),
         state,
         watch: words,
         walking: watch.walking.is_some(),
-        filtered: !pairs(&query).is_empty(),
-        previous: found.previous.as_ref().map(|cursor| to(cursor.to_string())),
-        next: found.next.as_ref().map(|cursor| to(cursor.to_string())),
-        cut_short: found.cut_short,
-        kept: link(&query, None),
+        subject: filters.get("subject").to_owned(),
+        kept: filters.without(&["subject"]),
+        given: listed.given(&NARROWED_BY),
+        narrow: listed.narrow(fields(&filters)),
+        heads: listed.heads("-at", heads(&columns)),
+        columns,
+        pages: listed.pages(&found),
+        query: filters.with("cursor", ""),
         rows: found.items.into_iter().map(row).collect(),
-        lines: lines(&query),
-        query,
+        lines: lines(&filters, listed.limit()),
     })
 }
 
+/// What the address asks for.
+fn asked(filters: &Filters) -> AuditQuery {
+    let said = |name: &str| Some(filters.get(name).to_owned());
+    AuditQuery {
+        actor: said("actor"),
+        action: said("action"),
+        subject: said("subject"),
+        from: said("from"),
+        until: said("until"),
+        sort: said("sort"),
+        cursor: said("cursor"),
+        ..AuditQuery::default()
+    }
+}
+
+/// The fields of the menu.
+fn fields(filters: &Filters) -> Vec<Field> {
+    let text = |name, label, like: &str| {
+        Field::text(name, label)
+            .value(filters.get(name))
+            .with("placeholder", like)
+            .with("autocapitalize", "none")
+            .with("spellcheck", "false")
+    };
+    let day = |name, label| Field::day(name, label).value(filters.get(name));
+    vec![
+        text("actor", "Who", "alice"),
+        text("action", "What", "device.revoked"),
+        day("from", "From day"),
+        day("until", "Before day"),
+    ]
+}
+
+/// The heads of the columns that are shown.
+fn heads(columns: &Columns) -> Vec<(&'static str, Option<&'static str>)> {
+    let mut heads = vec![
+        ("When (UTC)", Some("at")),
+        ("Who", None),
+        ("What", None),
+        ("To what", None),
+    ];
+    let more = COLUMNS.iter().filter(|(name, ..)| *name != "detail");
+    let shown = more.filter(|(name, ..)| columns.shows(name));
+    heads.extend(shown.map(|(_, words, _)| (*words, None)));
+    heads
+}
+
 fn row(entry: AuditEntry) -> Row {
+    let (first, rest) = entry.subject.split_once(' ').unwrap_or((&entry.subject, ""));
+    let of_device = ["device.", "certificate."]
+        .iter()
+        .any(|noun| entry.action.starts_with(noun));
+    let device = Some(first).filter(|name| of_device && !name.is_empty());
     Row {
         number: entry.sequence,
         at: When::minute(entry.at),
-        words: entry.action.replace(['.', '_'], " "),
+        words: words(&entry.action),
         actor: entry.actor,
         via: entry.via,
         source: entry.source,
         action: entry.action,
-        subject: entry.subject,
         detail: plain(&entry.detail),
+        device: device.map(str::to_owned),
+        rest: rest.to_owned(),
+        subject: entry.subject,
     }
 }
 
@@ -117,10 +190,19 @@ fn plain(detail: &str) -> String {
         return detail.to_owned();
     };
     let words = fields.iter().map(|(name, value)| match value.as_str() {
-        Some(text) => format!("{name}: {text}"),
-        None => format!("{name}: {value}"),
+        Some(text) => format!("{}: {}", name.replace('_', " "), moment(text)),
+        None => format!("{}: {value}", name.replace('_', " ")),
     });
     words.collect::<Vec<_>>().join(", ")
+}
+
+/// A moment as people write it; anything else as it is.
+fn moment(text: &str) -> String {
+    let read = text.parse::<jiff::Timestamp>();
+    read.map_or_else(
+        |_| text.to_owned(),
+        |at| at.strftime("%-d %b %Y, %H:%M").to_string(),
+    )
 }
 
 /// How the chain stands, at a glance and in words.
@@ -162,57 +244,28 @@ async fn verify(visit: Visit) -> Result<Response, Fault> {
     Ok(visit.go("audit"))
 }
 
-/// What the list is filtered by: name and value.
-fn pairs(query: &AuditQuery) -> Vec<(&'static str, &str)> {
-    let all = [
-        ("actor", &query.actor),
-        ("action", &query.action),
-        ("subject", &query.subject),
-        ("from", &query.from),
-        ("until", &query.until),
-    ];
-    let given = all
-        .into_iter()
-        .map(|(name, value)| (name, value.as_deref().unwrap_or_default()));
-    given.filter(|(_, value)| !value.is_empty()).collect()
-}
-
-/// The query of an address.
-fn link(query: &AuditQuery, cursor: Option<&str>) -> String {
-    let mut all = pairs(query);
-    all.extend(cursor.map(|cursor| ("cursor", cursor)));
-    let all: Vec<_> = all
-        .into_iter()
-        .map(|(name, value)| format!("{name}={}", escape(value)))
-        .collect();
-    if all.is_empty() {
-        return String::new();
+fn lines(filters: &Filters, limit: usize) -> Lines {
+    let mut cli = format!("muster audit list --limit {limit}");
+    let mut api = format!("GET /audit?limit={limit}");
+    for name in PARAMETERS {
+        let value = filters.get(name);
+        if !value.is_empty() {
+            cli.push_str(&format!(" --{name} {}", quoted(value)));
+            api.push_str(&format!("&{name}={}", escape(value)));
+        }
     }
-    format!("?{}", all.join("&"))
+    Lines::new("lines", &cli, &api)
 }
 
-fn lines(query: &AuditQuery) -> Lines {
-    let quoted = |value: &str| format!("'{}'", value.replace('\'', "'\\''"));
-    let flags: String = pairs(query)
-        .iter()
-        .map(|(name, value)| format!(" --{name} {}", quoted(value)))
-        .collect();
-    Lines::new(
-        "lines",
-        &format!("muster audit list{flags}"),
-        &format!("GET /audit{}", link(query, None)),
-    )
+async fn csv(visit: Visit, filters: Filters) -> Answer {
+    file(&visit, &asked(&filters), Format::Csv).await
 }
 
-async fn csv(visit: Visit, Query(query): Query<AuditQuery>) -> Answer {
-    file(&visit, &query, Format::Csv).await
+async fn json(visit: Visit, filters: Filters) -> Answer {
+    file(&visit, &asked(&filters), Format::Json).await
 }
 
-async fn json(visit: Visit, Query(query): Query<AuditQuery>) -> Answer {
-    file(&visit, &query, Format::Json).await
-}
-
-/// Everything that fits, from the newest on.
+/// Everything that fits, in the list's order.
 async fn file(visit: &Visit, query: &AuditQuery, format: Format) -> Answer {
     let (ca, proof, list) = (visit.ca().clone(), visit.proof(), query.list()?);
     let read = move |cursor| {

@@ -5,18 +5,20 @@ use std::sync::Arc;
 use askama::Template;
 use axum::routing::get;
 use jiff::Timestamp;
-use muster_ca::audit::Entry;
 use muster_ca::authority::{Authority, DEFAULT, Generation, INTERNAL, ROOT, Stage};
+use muster_ca::device::State;
 use muster_ca::list::{AuditList, Paging};
 use muster_ca::operator::Permission;
 use muster_ca::ports::{Counts, Crl};
 use muster_ca::standing::{About, End, Todo};
 
-use crate::web::components::{Badge, Days, Icon, Lane, Lanes, Lines, Mood, When};
+use crate::web::components::{Badge, Days, Icon, Lane, Lanes, Lines, Mood, When, thousands};
+use crate::web::event::{Event, sentence};
 use crate::web::fault::Fault;
 use crate::web::form::escape;
 use crate::web::frame::Frame;
 use crate::web::needs_of;
+use crate::web::query::Filters;
 use crate::web::route::{Entry as MenuEntry, Page, Route};
 use crate::web::visit::{Answer, Visit, html};
 
@@ -31,15 +33,17 @@ pub(in crate::web) const PAGE: Page = Page {
 
 /// As many to-dos are shown; more would be read by nobody.
 const TODOS: usize = 5;
-/// As many of the latest acts are shown.
-const ACTS: usize = 6;
-/// As many days are looked ahead, today counted.
-const AHEAD: u16 = 31;
+/// As many of the latest acts are shown, of so many that are looked at.
+const ACTS: usize = 9;
+const ACTS_LOOKED_AT: usize = 40;
+/// As many days are looked ahead.
+const AHEAD: [u16; 2] = [30, 90];
 
 #[derive(Template)]
 #[template(path = "pages/dashboard.html")]
 struct Dashboard {
     frame: Frame,
+    operates: bool,
     mood: Mood,
     problems: Arc<[String]>,
     until: Option<(When, When, String)>,
@@ -48,10 +52,12 @@ struct Dashboard {
     counts: Vec<Count>,
     authority: Facts,
     settings: Option<&'static str>,
+    /// How far ahead the chart may look: days, and whether it does.
+    ahead: [(u16, bool); 2],
     expiring: Days,
     lifetimes: Lanes,
     /// `None` for those who may not read the audit log.
-    acts: Option<Vec<Act>>,
+    acts: Option<Vec<Event>>,
     audit: Option<&'static str>,
     lines: Lines,
 }
@@ -61,12 +67,14 @@ struct Task {
     what: String,
     fix: String,
     urgent: bool,
+    /// A line to copy.
+    command: Option<String>,
     link: Option<(String, &'static str)>,
 }
 
 /// A number that leads to what it counts.
 struct Count {
-    number: u64,
+    number: String,
     what: &'static str,
     note: String,
     link: Option<&'static str>,
@@ -79,29 +87,26 @@ struct Facts {
     valid_until: When,
     left: When,
     fingerprint: String,
-    crl: Option<(u64, When)>,
+    crl: Option<(String, When)>,
 }
 
-struct Act {
-    icon: Icon,
-    what: String,
-    subject: String,
-    who: String,
-    when: When,
-}
-
-async fn show(visit: Visit) -> Answer {
+async fn show(visit: Visit, filters: Filters) -> Answer {
     let now = visit.now();
     let edge = visit.web().edge();
     let problems = edge.probe().problems(visit.ca()).await;
     let standing = visit.ca().standing(visit.proof()).await?;
-    let mut todos = [standing.todos, (edge.todos())()].concat();
+    let mut todos = chain_todos(&visit).await?;
+    todos.extend(edge.todos(standing.todos).await?);
     let more_todos = todos.len().saturating_sub(TODOS);
     todos.truncate(TODOS);
     let soon = standing.first_end.as_ref().is_some_and(|end| is_soon(end, now));
     let authorities = visit.ca().authorities();
-    let days = visit.ca().expiries(visit.proof(), AHEAD).await?;
-    let days: Vec<_> = days.iter().map(|day| day.by_itself + day.needs_you).collect();
+    let ahead = if filters.get("days") == "90" {
+        AHEAD[1]
+    } else {
+        AHEAD[0]
+    };
+    let days = visit.ca().expiries(visit.proof(), ahead + 1).await?;
     html(&Dashboard {
         frame: visit.frame("Dashboard"),
         mood: match (problems.is_empty(), soon || todos.iter().any(|todo| todo.urgent)) {
@@ -123,7 +128,13 @@ async fn show(visit: Visit) -> Answer {
         more_todos,
         counts: counts(standing.counts),
         settings: page("ca"),
-        expiring: Days::new("Certificates that run out, by day", "certificates", &days, now),
+        ahead: AHEAD.map(|days| (days, days == ahead)),
+        expiring: Days::new(
+            "Certificates that run out, by day",
+            &visit.url("certificates?status=active&"),
+            &days,
+        ),
+        operates: visit.may(Permission::Operate),
         lifetimes: Lanes::new(
             "When the certificates of the authorities are valid",
             lanes(&authorities)?,
@@ -140,6 +151,41 @@ fn page(path: &'static str) -> Option<&'static str> {
     needs_of(path).map(|_| path)
 }
 
+/// Of the audit log, for who may read it.
+async fn chain_todos(visit: &Visit) -> Result<Vec<Todo>, Fault> {
+    if !visit.may(Permission::ReadAudit) {
+        return Ok(Vec::new());
+    }
+    let watch = visit.ca().audit_watch(visit.proof()).await?;
+    let broken = watch.last.and_then(|(_, verdict)| verdict.broken_at);
+    Ok(broken.into_iter().map(chain_todo).collect())
+}
+
+fn chain_todo(entry: u64) -> Todo {
+    Todo {
+        urgent: true,
+        ..Todo::on_the_machine(
+            format!("the audit log is not what was written: its chain breaks at entry {entry}"),
+            "somebody changed the database by hand; compare it with a backup",
+        )
+        .about(About::AuditLog)
+    }
+}
+
+/// How many of them can come in, and how many are shut out.
+fn devices_note(counts: &Counts) -> String {
+    let of = |states: &[State]| -> u64 {
+        let those = counts.devices.iter().filter(|one| states.contains(&one.state));
+        those.map(|one| one.count).sum()
+    };
+    let out = of(&[State::Suspended, State::Revoked, State::Retired]);
+    format!(
+        "{} active, {} shut out",
+        thousands(of(&[State::Active])),
+        thousands(out)
+    )
+}
+
 /// A week is what an operator may be away.
 fn is_soon(end: &End, now: Timestamp) -> bool {
     end.at.duration_since(now) < jiff::SignedDuration::from_hours(7 * 24)
@@ -147,7 +193,9 @@ fn is_soon(end: &End, now: Timestamp) -> bool {
 
 fn task(visit: &Visit, todo: Todo) -> Task {
     let link = match &todo.about {
-        About::Machine => None,
+        About::Machine | About::FirstLogin => None,
+        About::Setting(key) => Some((format!("settings#{key}"), "See the setting")),
+        About::AuditLog => Some(("audit".to_owned(), "See the audit log")),
         About::Authorities => page("ca").map(|path| (path.to_owned(), "CA settings")),
         About::Device(name) => {
             page("devices/{name}").map(|_| (format!("devices/{}", escape(name.as_str())), "See the device"))
@@ -155,44 +203,38 @@ fn task(visit: &Visit, todo: Todo) -> Task {
     };
     Task {
         what: sentence(&todo.what),
-        fix: todo.fix,
+        fix: sentence(&todo.fix),
         urgent: todo.urgent,
+        command: todo.command,
         link: link.map(|(path, label)| (visit.url(&path), label)),
     }
-}
-
-/// Texts of the authority begin small, so that they fit into longer ones.
-fn sentence(text: &str) -> String {
-    let mut letters = text.chars();
-    let first = letters.next().map(char::to_uppercase);
-    first.into_iter().flatten().chain(letters).collect()
 }
 
 fn counts(counts: Counts) -> Vec<Count> {
     let linked = |path: &'static str, query: &'static str| page(path).map(|_| query);
     vec![
         Count {
-            number: counts.active,
+            number: thousands(counts.active),
             what: "Active certificates",
-            note: String::new(),
+            note: "neither expired nor revoked".into(),
             link: linked("certificates", "certificates?status=active"),
         },
         Count {
-            number: counts.expiring,
+            number: thousands(counts.expiring),
             what: "Run out within 7 days",
             note: "most renew by themselves".into(),
             link: linked("certificates", "certificates?expires_within=7d"),
         },
         Count {
-            number: counts.revoked,
+            number: thousands(counts.revoked),
             what: "Revoked or on hold",
-            note: format!("{} expired", counts.expired),
+            note: format!("{} have expired", thousands(counts.expired)),
             link: linked("certificates", "certificates?status=revoked"),
         },
         Count {
-            number: counts.all_devices(),
+            number: thousands(counts.all_devices()),
             what: "Devices",
-            note: String::new(),
+            note: devices_note(&counts),
             link: linked("devices", "devices"),
         },
     ]
@@ -231,7 +273,7 @@ fn facts(
             .flatten()
             .map(|byte| format!("{byte:02x}"))
             .collect(),
-        crl: crl.map(|crl| (crl.entries, When::date(crl.next_update))),
+        crl: crl.map(|crl| (thousands(crl.entries), When::date(crl.next_update))),
     })
 }
 
@@ -266,40 +308,21 @@ fn lanes(authorities: &[Authority]) -> Result<Vec<Lane>, Fault> {
     Ok(lanes)
 }
 
-async fn acts(visit: &Visit, now: Timestamp) -> Result<Option<Vec<Act>>, Fault> {
+async fn acts(visit: &Visit, now: Timestamp) -> Result<Option<Vec<Event>>, Fault> {
     if !visit.may(Permission::ReadAudit) {
         return Ok(None);
     }
     let newest = AuditList {
         paging: Paging {
             cursor: None,
-            limit: ACTS,
+            limit: ACTS_LOOKED_AT,
         },
         ..AuditList::default()
     };
     let entries = visit.ca().audit(visit.proof(), newest).await?;
-    Ok(Some(entries.items.iter().map(|entry| act(entry, now)).collect()))
-}
-
-fn act(entry: &Entry, now: Timestamp) -> Act {
-    let (noun, verb) = entry.action.split_once('.').unwrap_or(("", &entry.action));
-    let icon = match (noun, verb) {
-        (_, "revoked" | "suspended" | "removed" | "withdrawn" | "login_refused") => "ban",
-        (_, "renewed" | "rekeyed") => "renew",
-        ("certificate", _) => "cert",
-        ("device", _) => "device",
-        ("token" | "setup", _) => "ticket",
-        ("operator", _) => "user",
-        _ => "shield",
-    };
-    // A certificate's serial number follows its device; the audit log shows it whole.
-    let subject = entry.subject.split(' ').next().unwrap_or_default();
-    let noun = if noun == "crl" { "CRL" } else { noun };
-    Act {
-        icon: Icon(icon),
-        what: sentence(format!("{noun} {}", verb.replace('_', " ")).trim()),
-        subject: subject.to_owned(),
-        who: format!("{} · {}", entry.actor, entry.via),
-        when: When::relative(entry.at, now),
-    }
+    // Revocation lists are made by themselves, several a day; the audit log has them.
+    let shown = entries.items.iter().filter(|entry| entry.action != "crl.made");
+    Ok(Some(
+        shown.take(ACTS).map(|entry| Event::of(entry, now)).collect(),
+    ))
 }

@@ -8,6 +8,7 @@ use muster_ca::standing::{About, Todo};
 
 use crate::Configured;
 use crate::web::components::Icon;
+use crate::web::event::sentence;
 use crate::web::frame::Frame;
 use crate::web::route::{Entry, Page, Route};
 use crate::web::visit::{Answer, Visit, html};
@@ -54,9 +55,10 @@ const MEANINGS: [(&str, &str); 13] = [
 ];
 
 /// What is part of the program, who wrote it, and its licence.
-const PARTS: [(&str, &str); 3] = [
+const PARTS: [(&str, &str); 4] = [
     ("Muster", "Apache-2.0"),
     ("htmx 2.0.11, in this GUI", "0BSD"),
+    ("Inter, the typeface of this GUI", "OFL-1.1"),
     (
         "Rust libraries",
         "Apache-2.0, MIT, BSD-3-Clause, ISC, Zlib or Unicode-3.0 each",
@@ -68,6 +70,8 @@ struct Row {
     meaning: &'static str,
     value: String,
     origin: String,
+    /// A line for the file that would set it.
+    proposal: Option<String>,
 }
 
 #[derive(Template)]
@@ -77,29 +81,38 @@ struct Settings {
     todos: Vec<Todo>,
     rows: Vec<Row>,
     data: String,
-    parts: [(&'static str, &'static str); 3],
+    parts: [(&'static str, &'static str); 4],
 }
 
 async fn show(visit: Visit) -> Answer {
     let settings = visit.web().settings();
-    let mut todos = (visit.web().edge().todos())();
-    todos.extend(visit.ca().standing(visit.proof()).await?.todos);
-    todos.retain(|todo| todo.about == About::Machine);
+    let known = visit.ca().standing(visit.proof()).await?.todos;
+    let mut todos = visit.web().edge().todos(known).await?;
+    todos.retain(|todo| matches!(todo.about, About::Machine | About::FirstLogin | About::Setting(_)));
+    for todo in &mut todos {
+        (todo.what, todo.fix) = (sentence(&todo.what), sentence(&todo.fix));
+    }
     html(&Settings {
         frame: visit.frame("Settings"),
         todos,
-        rows: settings.configured.iter().map(row).collect(),
+        rows: settings.configured.iter().map(|one| row(one, settings)).collect(),
         data: settings.data.display().to_string(),
         parts: PARTS,
     })
 }
 
-fn row(one: &Configured) -> Row {
+fn row(one: &Configured, settings: &crate::web::Settings) -> Row {
+    let guessed = one.key == "public_url" && one.value.is_empty();
     let meaning = MEANINGS.iter().find(|(key, _)| *key == one.key);
     Row {
         key: one.key,
         meaning: meaning.map_or("", |(_, words)| words),
         value: one.value.replace(',', ", "),
         origin: one.origin.clone(),
+        // As far as this machine can know; under localhost nobody else finds it.
+        proposal: guessed.then(|| match settings.public_url.contains("//localhost:") {
+            true => "public_url = \"http://ca.example.org:9080\"".to_owned(),
+            false => format!("public_url = \"{}\"", settings.public_url),
+        }),
     }
 }

@@ -22,23 +22,18 @@ addEventListener("click", (event) => {
   }
 });
 
+// What has data-go leads there; a link beside it does the same for keyboards.
+addEventListener("click", (event) => {
+  const to = event.target.closest("[data-go]");
+  if (to) location.assign(to.dataset.go);
+});
+
 // A checkbox with data-all ticks every other one of its table.
 addEventListener("change", (event) => {
   if (!event.target.matches("[data-all]")) return;
   for (const box of event.target.closest("table").querySelectorAll("tbody input[type=checkbox]")) {
     box.checked = event.target.checked;
   }
-});
-
-// A file with data-into goes, as text, into the field of that id.
-addEventListener("change", (event) => {
-  const field = document.getElementById(event.target.dataset.into);
-  const file = event.target.files?.[0];
-  if (!field || !file || file.size > 65536) return;
-  file.text().then((text) => {
-    field.value = text;
-    field.dispatchEvent(new Event("input", { bubbles: true }));
-  });
 });
 
 // The key / goes to the page's search.

@@ -21,11 +21,12 @@ pub(in super::super) fn audit(conn: &Connection, list: &AuditList) -> Read<Page<
         range: Clause::of("sequence BETWEEN ? AND ?", window.map(Value::from)),
         filter: filter(list),
         order: &["sequence"],
-        descending: true,
+        descending: !list.oldest_first,
         rest: None,
     };
     if let Some(words) = words(list) {
-        let descending = !list.paging.cursor.as_ref().is_some_and(|cursor| cursor.back);
+        let back = list.paging.cursor.as_ref().is_some_and(|cursor| cursor.back);
+        let descending = back == list.oldest_first;
         let found = find::entries(&snapshot, &words, window, descending)?;
         // There may be more behind the last one.
         look.rest = found.get(FEW - 1).map(|last| vec![Part::Number(*last)]);
@@ -80,7 +81,7 @@ fn window(conn: &Connection, list: &AuditList) -> Read<[i64; 2]> {
     if let Some(cursor) = &list.paging.cursor
         && let [Part::Number(place)] = cursor.place.as_slice()
     {
-        if cursor.back {
+        if cursor.back != list.oldest_first {
             window[0] = window[0].max(place.saturating_add(1));
         } else {
             window[1] = window[1].min(place.saturating_sub(1));

@@ -10,17 +10,15 @@ use muster_ca::{Ca, Proof};
 
 use super::view;
 use crate::lists::CertificateQuery;
-use crate::web::components::{Badge, Icon, Lines, When, quoted};
+use crate::web::components::{
+    Badge, Columns, Field, Given, Heads, Icon, Lines, Listed, Narrow, Pages, When, quoted,
+};
 use crate::web::export::{self, Chunk, Format};
 use crate::web::fault::Fault;
 use crate::web::form::escape;
 use crate::web::frame::Frame;
 use crate::web::query::Filters;
 use crate::web::visit::{Answer, Visit, html};
-
-/// How many rows a page has, and what else it may have.
-const USUAL: usize = 50;
-const SIZES: [usize; 4] = [10, 50, 100, 500];
 
 /// What to choose from, and the words: parameter, value, words.
 const CHIPS: [(&str, &str, &str); 5] = [
@@ -30,14 +28,33 @@ const CHIPS: [(&str, &str, &str); 5] = [
     ("status", "expired", "Expired"),
     ("status", "revoked", "Revoked"),
 ];
-/// The columns that can be left out.
-const COLUMNS: [(&str, &str); 6] = [
-    ("issued", "Issued"),
-    ("expires", "Expires"),
-    ("profile", "Profile"),
-    ("how", "Asked for"),
-    ("authority", "Issued by"),
-    ("serial", "Serial"),
+/// The columns that can be left out, and whether they are shown when nobody chose.
+const COLUMNS: [(&str, &str, bool); 6] = [
+    ("issued", "Issued", true),
+    ("expires", "Expires", true),
+    ("profile", "Profile", true),
+    ("how", "Asked for", false),
+    ("authority", "Issued by", false),
+    ("serial", "Serial", true),
+];
+/// What else narrows it, in a menu or by a link from another page.
+const NARROWED_BY: [&str; 9] = [
+    "expires_within",
+    "device",
+    "profile",
+    "authority",
+    "how",
+    "issued_from",
+    "issued_until",
+    "expires_from",
+    "expires_until",
+];
+/// How certificates are asked for: value and words.
+const WAYS: [(&str, &str); 4] = [
+    ("operator", "by an operator"),
+    ("token", "with an enrolment token"),
+    ("renewal", "renewed by the device"),
+    ("step", "with step"),
 ];
 /// The parameters that narrow or order the list, as the API and the command line have them, too.
 const PARAMETERS: [&str; 12] = [
@@ -60,20 +77,16 @@ const PARAMETERS: [&str; 12] = [
 struct ListPage {
     frame: Frame,
     search: String,
-    /// What the search and the columns keep of the address.
+    /// What the search keeps of the address.
     kept: Vec<(String, String)>,
-    kept_by_columns: Vec<(String, String)>,
     chips: Vec<Choice>,
-    /// What else narrows it, each with the link that takes it away.
-    narrowed: Vec<Choice>,
-    columns: Vec<(&'static str, &'static str, bool)>,
-    heads: Vec<Head>,
+    given: Given,
+    narrow: Narrow,
+    columns: Columns,
+    heads: Heads,
     rows: Vec<Row>,
     filtered: bool,
-    cut_short: bool,
-    sizes: Vec<Choice>,
-    previous: Option<String>,
-    next: Option<String>,
+    pages: Pages,
     query: String,
     operates: bool,
     lines: Lines,
@@ -83,12 +96,6 @@ struct Choice {
     words: String,
     link: String,
     current: bool,
-}
-
-/// A column's head; one that the list can be sorted by leads to that.
-struct Head {
-    words: &'static str,
-    sort: Option<(String, &'static str)>,
 }
 
 struct Row {
@@ -104,39 +111,60 @@ struct Row {
     grouped: String,
 }
 
-impl ListPage {
-    fn shows(&self, column: &str) -> bool {
-        self.columns
-            .iter()
-            .any(|(name, _, shown)| *name == column && *shown)
-    }
-}
-
 pub(super) async fn show(visit: Visit, filters: Filters) -> Answer {
-    let limit = filters.number("limit", USUAL, 500);
-    let list = wish(&visit, &filters, limit)?;
+    let listed = Listed::new(visit.url("certificates"), &filters);
+    let list = wish(&visit, &filters, listed.limit())?;
     let page = visit.ca().certificates(visit.proof(), list).await?;
-    let turn = |cursor: Option<Cursor>| cursor.map(|cursor| filters.with("cursor", &cursor.to_string()));
-    let columns = columns(&filters);
+    let columns = listed.columns(COLUMNS);
+    // What has a chip of its own is taken away there.
+    let seven = filters.get("expires_within") == "7d";
     html(&ListPage {
         frame: visit.frame("View Certificates"),
         search: filters.get("q").to_owned(),
         kept: filters.without(&["q"]),
-        kept_by_columns: filters.without(&["show"]),
         chips: CHIPS.map(|chip| self::chip(&filters, chip)).into(),
-        narrowed: narrowed(&filters),
-        heads: heads(&filters, &columns),
+        given: listed.given(&NARROWED_BY[usize::from(seven)..]),
+        narrow: listed.narrow(fields(&visit, &filters)),
+        heads: listed.heads(usual(&filters), heads(&columns)),
         columns,
         rows: page.items.iter().map(|one| row(&visit, one)).collect(),
         filtered: PARAMETERS.iter().any(|name| !filters.get(name).is_empty()),
-        cut_short: page.cut_short,
-        sizes: SIZES.map(|size| self::size(&filters, size, limit)).into(),
-        previous: turn(page.previous),
-        next: turn(page.next),
+        pages: listed.pages(&page),
         query: filters.with("cursor", ""),
         operates: visit.may(Permission::Operate),
-        lines: lines(&filters, limit),
+        lines: lines(&filters, listed.limit()),
     })
+}
+
+/// The order that [`CertificateQuery`] takes when nobody says.
+fn usual(filters: &Filters) -> &'static str {
+    if !filters.get("expires_within").is_empty() {
+        "expiry"
+    } else if filters.get("status") == "expired" {
+        "-expiry"
+    } else {
+        "-issued"
+    }
+}
+
+/// The fields of the menu.
+fn fields(visit: &Visit, filters: &Filters) -> Vec<Field> {
+    let any = || (String::new(), "Any".to_owned());
+    let profiles = visit.ca().profiles().map(|one| one.name().to_owned());
+    let profiles = profiles.map(|name| (name.clone(), name));
+    let ways = WAYS.map(|(value, words)| (value.to_owned(), words.to_owned()));
+    let choice = |name, label, options: Vec<_>| {
+        Field::choice(name, label, std::iter::once(any()).chain(options).collect()).value(filters.get(name))
+    };
+    let day = |name, label| Field::day(name, label).value(filters.get(name));
+    vec![
+        choice("profile", "Profile", profiles.collect()),
+        choice("how", "Asked for", ways.into()),
+        day("issued_from", "Issued from day"),
+        day("issued_until", "Issued before day"),
+        day("expires_from", "Expires from day"),
+        day("expires_until", "Expires before day"),
+    ]
 }
 
 /// What the address asks for, in the words of the API.
@@ -171,7 +199,7 @@ fn row(visit: &Visit, certificate: &Certificate) -> Row {
     Row {
         name: certificate.device.to_string(),
         status: view::status(certificate, now),
-        issued: When::date(certificate.not_before),
+        issued: When::date(certificate.issued()),
         expires: When::date(certificate.not_after),
         far: When::relative(certificate.not_after, now),
         profile: certificate.profile.clone(),
@@ -197,65 +225,18 @@ fn chip(filters: &Filters, (name, value, words): (&'static str, &'static str, &'
     }
 }
 
-/// What a link from another page narrows the list by, to be taken away again.
-fn narrowed(filters: &Filters) -> Vec<Choice> {
-    let shown = ["q", "status", "sort"];
-    let others = PARAMETERS.into_iter().filter(|name| !shown.contains(name));
-    let given = others.filter(|name| !filters.get(name).is_empty());
-    given
-        .filter(|name| (*name, filters.get(name)) != ("expires_within", "7d"))
-        .map(|name| Choice {
-            words: format!("{} {}", name.replace('_', " "), filters.get(name)),
-            link: format!("certificates{}", filters.with(name, "")),
-            current: true,
-        })
-        .collect()
-}
-
-fn size(filters: &Filters, size: usize, limit: usize) -> Choice {
-    Choice {
-        words: size.to_string(),
-        link: format!("certificates{}", filters.with("limit", &size.to_string())),
-        current: size == limit,
-    }
-}
-
-/// Every column that can be left out, and whether it is shown: the usual ones if none was chosen.
-fn columns(filters: &Filters) -> Vec<(&'static str, &'static str, bool)> {
-    let chosen: Vec<_> = filters.all("show").collect();
-    let usual = |name: &str| !["how", "authority"].contains(&name);
-    let shown = |name: &str| {
-        if chosen.is_empty() {
-            usual(name)
-        } else {
-            chosen.contains(&name)
-        }
-    };
-    COLUMNS.map(|(name, words)| (name, words, shown(name))).into()
-}
-
-fn heads(filters: &Filters, columns: &[(&'static str, &'static str, bool)]) -> Vec<Head> {
-    let sorted = filters.get("sort");
-    let head = |words: &'static str, order: Option<&str>| Head {
-        words,
-        sort: order.map(|order| {
-            let down = format!("-{order}");
-            let (next, state) = match sorted {
-                now if now == order => (down.as_str(), "ascending"),
-                now if now == down => (order, "descending"),
-                _ => (order, "none"),
-            };
-            (format!("certificates{}", filters.with("sort", next)), state)
-        }),
-    };
-    let order = |name: &str| match name {
-        "issued" => Some("issued"),
-        "expires" => Some("expiry"),
-        _ => None,
-    };
-    let mut heads = vec![head("CN", Some("name")), head("Status", None)];
-    let shown = columns.iter().filter(|(.., shown)| *shown);
-    heads.extend(shown.map(|(name, words, _)| head(words, order(name))));
+/// The heads of the columns that are shown, and what the list is sorted by with each.
+fn heads(columns: &Columns) -> Vec<(&'static str, Option<&'static str>)> {
+    let mut heads = vec![("CN", Some("name")), ("Status", None)];
+    let shown = COLUMNS.iter().filter(|(name, ..)| columns.shows(name));
+    heads.extend(shown.map(|(name, words, _)| {
+        let order = match *name {
+            "issued" => Some("issued"),
+            "expires" => Some("expiry"),
+            _ => None,
+        };
+        (*words, order)
+    }));
     heads
 }
 

@@ -132,7 +132,7 @@ async fn history(visit: &Visit, certificate: &Certificate) -> Result<Option<Vec<
     entries
         .retain(|one| one.subject == device || one.subject.contains(&serial) || one.detail.contains(&serial));
     let act = |one: &Entry| Act {
-        what: one.action.replace(['.', '_'], " "),
+        what: crate::web::event::words(&one.action),
         who: format!("{} by {}", one.actor, one.via),
         when: When::relative(one.at, visit.now()),
     };

@@ -18,7 +18,9 @@ use muster_ca::list::{
 use muster_ca::operator::Permission;
 
 use crate::lists::DeviceQuery;
-use crate::web::components::{Badge, Icon, Lines, When, quoted};
+use crate::web::components::{
+    Badge, Chips, Columns, Field, Given, Heads, Icon, Lines, Listed, Narrow, Pages, When, quoted,
+};
 use crate::web::export::{self, Chunk, Format};
 use crate::web::fault::Fault;
 use crate::web::frame::Frame;
@@ -47,9 +49,6 @@ pub(in crate::web) const PAGE: Page = Page {
     ],
 };
 
-/// How many rows a page has, and what else it may have.
-const USUAL: usize = 50;
-const SIZES: [usize; 4] = [25, 50, 100, 500];
 /// How many devices that need somebody are shown, and how many certificates are looked at for them.
 const TROUBLES: usize = 5;
 const LOOKED_AT: usize = 20;
@@ -63,20 +62,29 @@ const STATES: [(&str, &str); 6] = [
     ("revoked", "Revoked"),
     ("retired", "Retired"),
 ];
-/// The columns that can be left out.
-const COLUMNS: [(&str, &str); 4] = [
-    ("kind", "Kind"),
-    ("profile", "Profile"),
-    ("until", "Expires"),
-    ("created", "Registered"),
+/// The columns that can be left out, and whether they are shown when nobody chose.
+const COLUMNS: [(&str, &str, bool); 4] = [
+    ("kind", "Kind", true),
+    ("profile", "Profile", true),
+    ("until", "Expires", true),
+    ("created", "Registered", true),
 ];
-
-/// A link that is one of several.
-struct Choice {
-    link: String,
-    words: String,
-    current: bool,
-}
+/// The kinds to choose from, and their words.
+const KINDS: [(&str, &str); 3] = [
+    ("client", "client: a site, a device"),
+    ("server", "server: a broker"),
+    ("broker", "broker: one that bridges, too"),
+];
+/// What narrows or orders the list: the parameter, and the option of the command line.
+const PARAMETERS: [(&str, &str); 5] = [
+    ("q", "search"),
+    ("state", "state"),
+    ("kind", "kind"),
+    ("profile", "profile"),
+    ("sort", "sort"),
+];
+/// What else narrows the list, in a menu.
+const NARROWED_BY: [&str; 2] = ["kind", "profile"];
 
 struct Row {
     name: String,
@@ -102,78 +110,91 @@ struct List {
     may_operate: bool,
     troubles: Vec<Trouble>,
     search: String,
-    /// What the search and the columns keep of the address.
+    /// What the search keeps of the address.
     kept: Vec<(String, String)>,
-    kept_by_columns: Vec<(String, String)>,
-    states: Vec<Choice>,
-    columns: Vec<(&'static str, &'static str, bool)>,
+    states: Chips,
+    given: Given,
+    narrow: Narrow,
+    columns: Columns,
+    heads: Heads,
     rows: Vec<Row>,
     filtered: bool,
-    sizes: Vec<Choice>,
-    previous: Option<String>,
-    next: Option<String>,
-    /// Whether there may be more that fit, though this page is not full.
-    cut_short: bool,
+    pages: Pages,
     query: String,
     lines: Lines,
 }
 
-impl List {
-    fn shows(&self, column: &str) -> bool {
-        self.columns
-            .iter()
-            .any(|(name, _, shown)| *name == column && *shown)
-    }
-}
-
 async fn list(visit: Visit, filters: Filters) -> Answer {
-    let limit = filters.number("limit", USUAL, 500);
-    let found = visit.ca().devices(visit.proof(), wish(&filters, limit)?).await?;
-    let link = |cursor: &Cursor| filters.with("cursor", &cursor.to_string());
-    let (next, previous) = (found.next.as_ref().map(link), found.previous.as_ref().map(link));
+    let listed = Listed::new(visit.url("devices"), &filters);
+    let found = visit
+        .ca()
+        .devices(visit.proof(), wish(&filters, listed.limit())?)
+        .await?;
+    let pages = listed.pages(&found);
     let mut rows = Vec::new();
     for device in found.items {
         rows.push(row(&visit, device).await?);
     }
-    let filtered = !filters.get("q").is_empty() || !filters.get("state").is_empty();
+    let filtered = ["q", "state", "kind", "profile"]
+        .iter()
+        .any(|name| !filters.get(name).is_empty());
     let begins = filters.get("cursor").is_empty();
     let troubles = if filtered || !begins {
         Vec::new()
     } else {
         troubles(&visit).await?
     };
+    let columns = listed.columns(COLUMNS);
     html(&List {
         frame: visit.frame("Devices"),
         may_operate: visit.may(Permission::Operate),
         troubles,
         search: filters.get("q").to_owned(),
         kept: filters.without(&["q"]),
-        kept_by_columns: filters.without(&["show"]),
-        states: STATES
-            .map(|(value, words)| choice(&filters, "state", value, words))
-            .into(),
-        columns: columns(&filters),
+        states: listed.chips("State", "state", STATES),
+        given: listed.given(&NARROWED_BY),
+        narrow: listed.narrow(fields(&visit, &filters)),
+        heads: listed.heads("name", heads(&columns)),
+        columns,
         rows,
         filtered,
-        sizes: SIZES
-            .map(|size| Choice {
-                current: size == limit,
-                ..choice(&filters, "limit", &size.to_string(), &size.to_string())
-            })
-            .into(),
-        previous,
-        next,
-        cut_short: found.cut_short,
+        pages,
         query: filters.with("cursor", ""),
-        lines: lines(&filters, limit),
+        lines: lines(&filters, listed.limit()),
     })
+}
+
+/// The fields of the menu.
+fn fields(visit: &Visit, filters: &Filters) -> Vec<Field> {
+    let any = || (String::new(), "Any".to_owned());
+    let kinds = KINDS.map(|(value, words)| (value.to_owned(), words.to_owned()));
+    let profiles = visit.ca().profiles().map(|one| one.name().to_owned());
+    let profiles = profiles.map(|name| (name.clone(), name));
+    let choice = |name, label, options: Vec<_>| {
+        Field::choice(name, label, std::iter::once(any()).chain(options).collect()).value(filters.get(name))
+    };
+    vec![
+        choice("kind", "Kind", kinds.into()),
+        choice("profile", "Profile", profiles.collect()),
+    ]
+}
+
+/// The heads of the columns that are shown, and what the list is sorted by with each.
+fn heads(columns: &Columns) -> Vec<(&'static str, Option<&'static str>)> {
+    let mut heads = vec![("Device", Some("name")), ("State", None)];
+    let shown = COLUMNS.iter().filter(|(name, ..)| columns.shows(name));
+    heads.extend(shown.map(|(name, words, _)| (*words, (*name == "created").then_some("created"))));
+    heads
 }
 
 /// What the address asks for.
 fn wish(filters: &Filters, limit: usize) -> Result<DeviceList, Fault> {
     let given = |name| Some(filters.get(name).to_owned());
     let query = DeviceQuery {
+        kind: given("kind"),
         state: given("state"),
+        profile: given("profile"),
+        sort: given("sort"),
         q: given("q"),
         cursor: given("cursor"),
         limit: Some(limit),
@@ -245,33 +266,15 @@ async fn troubles(visit: &Visit) -> Result<Vec<Trouble>, Fault> {
     Ok(troubles)
 }
 
-fn choice(filters: &Filters, name: &str, value: &str, words: &str) -> Choice {
-    let query = filters.with(name, value);
-    Choice {
-        link: format!("devices{query}"),
-        words: words.to_owned(),
-        current: filters.get(name) == value,
-    }
-}
-
-/// Every column that can be left out, and whether it is shown: all of them if none was chosen.
-fn columns(filters: &Filters) -> Vec<(&'static str, &'static str, bool)> {
-    let chosen: Vec<_> = filters.all("show").collect();
-    let shown = |name| chosen.is_empty() || chosen.contains(&name);
-    COLUMNS.map(|(name, words)| (name, words, shown(name))).into()
-}
-
 fn lines(filters: &Filters, limit: usize) -> Lines {
-    let (prefix, state) = (filters.get("q").to_lowercase(), filters.get("state"));
-    let mut cli = String::from("muster device list");
+    let mut cli = format!("muster device list --limit {limit}");
     let mut api = format!("GET /devices?limit={limit}");
-    if !prefix.is_empty() {
-        cli.push_str(&format!(" --search {}", quoted(&prefix)));
-        api.push_str(&format!("&q={}", crate::web::form::escape(&prefix)));
-    }
-    if !state.is_empty() {
-        cli.push_str(&format!(" --state {state}"));
-        api.push_str(&format!("&state={state}"));
+    for (name, option) in PARAMETERS {
+        let value = filters.get(name);
+        if !value.is_empty() {
+            cli.push_str(&format!(" --{option} {}", quoted(value)));
+            api.push_str(&format!("&{name}={}", crate::web::form::escape(value)));
+        }
     }
     Lines::new("list", &cli, &api)
 }

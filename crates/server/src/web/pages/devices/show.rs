@@ -5,11 +5,13 @@ use axum::extract::Path;
 use axum::routing::get;
 use muster_ca::certificate::Certificate;
 use muster_ca::device::{Device, DeviceName, State};
-use muster_ca::list::{CertificateList, Paging};
+use muster_ca::list::{AuditList, CertificateList, Paging};
 use muster_ca::operator::Permission;
 
 use super::act::Act;
 use crate::web::components::{Badge, Icon, Lines, When};
+use crate::web::event::Event;
+use crate::web::fault::Fault;
 use crate::web::frame::Frame;
 use crate::web::health::{Health, revoked_since};
 use crate::web::pages::certificates::view;
@@ -18,6 +20,8 @@ use crate::web::visit::{Answer, Visit, html};
 
 pub(super) const SHOW: Route = Route::get("devices/{name}", Permission::Read, || get(show));
 
+/// How many entries of the audit log are shown.
+const REMEMBERED: usize = 12;
 /// How many certificates are shown; the list of all certificates has the others.
 const SHOWN: usize = 10;
 
@@ -44,6 +48,8 @@ struct Show {
     acts: Vec<&'static Act>,
     papers: Vec<Paper>,
     more: bool,
+    /// Newest first; `None` for those who may not read the audit log.
+    history: Option<Vec<Event>>,
     created: When,
     lines: Lines,
 }
@@ -77,6 +83,7 @@ async fn show(visit: Visit, Path(name): Path<String>) -> Answer {
         acts: Act::of(device.state).collect(),
         more: newest.next.is_some(),
         papers: newest.items.iter().map(|one| paper(one, now)).collect(),
+        history: history(&visit, &name).await?,
         created: When::date(device.created),
         lines: Lines::new("device", &plain, &format!("GET /devices/{name}")),
         health,
@@ -84,12 +91,34 @@ async fn show(visit: Visit, Path(name): Path<String>) -> Answer {
     })
 }
 
+/// What was done to a device and to its certificates.
+async fn history(visit: &Visit, name: &DeviceName) -> Result<Option<Vec<Event>>, Fault> {
+    if !visit.may(Permission::ReadAudit) {
+        return Ok(None);
+    }
+    let list = AuditList {
+        subject: Some(name.to_string()),
+        paging: Paging {
+            cursor: None,
+            limit: REMEMBERED,
+        },
+        ..AuditList::default()
+    };
+    let entries = visit.ca().audit(visit.proof(), list).await?.items;
+    Ok(Some(
+        entries
+            .iter()
+            .map(|entry| Event::of(entry, visit.now()))
+            .collect(),
+    ))
+}
+
 fn paper(certificate: &Certificate, now: jiff::Timestamp) -> Paper {
     Paper {
         serial: certificate.serial.hex(),
         grouped: view::grouped(&certificate.serial),
         badge: view::status(certificate, now),
-        issued: When::relative(certificate.not_before, now),
+        issued: When::relative(certificate.issued(), now),
         until: When::relative(certificate.not_after, now),
         how: how(&certificate.how),
         token: certificate.enrolment_token().map(str::to_owned),

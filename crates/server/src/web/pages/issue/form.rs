@@ -26,13 +26,24 @@ pub(super) struct Sent {
     /// `here` or `csr`.
     key: String,
     csr: String,
+    /// The same as a file.
+    csr_file: String,
 }
 
 impl Sent {
     /// Whether what it cannot do without is still missing.
     pub(super) fn is_blank(&self) -> bool {
-        let missing = if self.own_key() { &self.csr } else { &self.name };
+        let missing = if self.own_key() { self.csr() } else { &self.name };
         missing.trim().is_empty()
+    }
+
+    /// The request: what was pasted, else the file.
+    fn csr(&self) -> &str {
+        if self.csr.trim().is_empty() {
+            &self.csr_file
+        } else {
+            &self.csr
+        }
     }
 
     /// Whether its owner made the key and sends a request.
@@ -172,7 +183,7 @@ fn read_csr(sent: &Sent) -> Result<Vec<u8>, muster_pki::Error> {
     if !sent.own_key() {
         return Ok(Vec::new());
     }
-    let der = Csr::der_from_pem(&sent.csr)?;
+    let der = Csr::der_from_pem(sent.csr())?;
     Csr::from_der(&der)?;
     Ok(der)
 }
@@ -266,7 +277,7 @@ pub(super) fn sans(sent: &Sent) -> Field {
 
 pub(super) fn csr(sent: &Sent) -> Field {
     Field::lines("csr", "Certificate request (CSR)")
-        .value(&sent.csr)
+        .value(sent.csr())
         .live()
         .hint("Paste the text that begins with -----BEGIN CERTIFICATE REQUEST-----, or choose its file.")
         .with("autocomplete", "off")

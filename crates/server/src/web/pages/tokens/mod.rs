@@ -8,13 +8,16 @@ mod show;
 use askama::Template;
 use axum::routing::get;
 use jiff::Timestamp;
-use muster_ca::list::{Cursor, TokenList};
+use muster_ca::list::TokenList;
 use muster_ca::operator::Permission;
 use muster_ca::token::EnrolmentToken;
 
 use crate::lists::TokenQuery;
-use crate::web::components::{Badge, Icon, Lines, Mood, When};
+use crate::web::components::{
+    Badge, Chips, Columns, Field, Given, Heads, Icon, Lines, Listed, Mood, Narrow, Pages, When, quoted,
+};
 use crate::web::fault::Fault;
+use crate::web::form::escape;
 use crate::web::frame::Frame;
 use crate::web::query::Filters;
 use crate::web::route::{Entry, Page, Route};
@@ -37,8 +40,6 @@ pub(in crate::web) const PAGE: Page = Page {
         end::UNBIND,
     ],
 };
-
-const USUAL: usize = 50;
 
 /// A token as pages show it.
 struct Row {
@@ -107,39 +108,104 @@ async fn known(visit: &Visit, id: &str) -> Result<EnrolmentToken, Fault> {
         .ok_or_else(|| Fault::missing("there is no enrolment token with this id"))
 }
 
+/// The columns that can be left out, and whether they are shown when nobody chose.
+const COLUMNS: [(&str, &str, bool); 4] = [
+    ("used", "Used", true),
+    ("profile", "Profile", true),
+    ("expires", "Expires", true),
+    ("made", "Made", true),
+];
+/// The statuses to choose from, and their words.
+const STATUSES: [(&str, &str); 5] = [
+    ("", "All"),
+    ("open", "Open"),
+    ("used-up", "Used up"),
+    ("expired", "Expired"),
+    ("withdrawn", "Withdrawn"),
+];
+/// What narrows or orders the list: the parameter, and the option of the command line.
+const PARAMETERS: [(&str, &str); 4] = [
+    ("q", "search"),
+    ("status", "status"),
+    ("profile", "profile"),
+    ("sort", "sort"),
+];
+
 #[derive(Template)]
 #[template(path = "pages/tokens/list.html")]
 struct List {
     frame: Frame,
     may_operate: bool,
+    search: String,
+    /// What the search keeps of the address.
+    kept: Vec<(String, String)>,
+    statuses: Chips,
+    given: Given,
+    narrow: Narrow,
+    columns: Columns,
+    heads: Heads,
     rows: Vec<Row>,
-    /// Whether the numbers may change while somebody looks.
-    live: bool,
-    here: String,
-    previous: Option<String>,
-    next: Option<String>,
+    filtered: bool,
+    pages: Pages,
     lines: Lines,
 }
 
 async fn list(visit: Visit, filters: Filters) -> Answer {
-    let limit = filters.number("limit", USUAL, 500);
-    let (cursor, now) = (filters.get("cursor"), visit.now());
+    let listed = Listed::new(visit.url("tokens"), &filters);
+    let now = visit.now();
+    let said = |name: &str| Some(filters.get(name).to_owned());
     let query = TokenQuery {
-        limit: Some(limit),
-        cursor: Some(cursor.to_owned()),
-        ..TokenQuery::default()
+        status: said("status"),
+        profile: said("profile"),
+        q: said("q"),
+        sort: said("sort"),
+        limit: Some(listed.limit()),
+        cursor: said("cursor"),
+        format: None,
     };
     let found = visit.ca().tokens(visit.proof(), query.list(now)?).await?;
-    let link = |cursor: &Cursor| filters.with("cursor", &cursor.to_string());
-    let rows: Vec<_> = found.items.iter().map(|token| Row::of(token, now)).collect();
+    let columns = listed.columns(COLUMNS);
+    let shown = COLUMNS.iter().filter(|(name, ..)| columns.shows(name));
+    let head =
+        |(name, words, _): &(&str, &'static str, bool)| (*words, (*name == "made").then_some("created"));
+    let heads = [("For", None), ("Status", None)]
+        .into_iter()
+        .chain(shown.map(head));
     html(&List {
         frame: visit.frame("Enrolment tokens"),
         may_operate: visit.may(Permission::Operate),
-        live: rows.iter().any(|row| row.open),
-        here: filters.with("cursor", cursor),
-        previous: found.previous.as_ref().map(link),
-        next: found.next.as_ref().map(link),
-        lines: Lines::new("list", "muster token list", &format!("GET /tokens?limit={limit}")),
-        rows,
+        search: filters.get("q").to_owned(),
+        kept: filters.without(&["q"]),
+        statuses: listed.chips("Status", "status", STATUSES),
+        given: listed.given(&["profile"]),
+        narrow: listed.narrow(vec![profile_field(&visit, &filters)]),
+        heads: listed.heads("-created", heads.collect::<Vec<_>>()),
+        columns,
+        pages: listed.pages(&found),
+        rows: found.items.iter().map(|token| Row::of(token, now)).collect(),
+        filtered: ["q", "status", "profile"]
+            .iter()
+            .any(|name| !filters.get(name).is_empty()),
+        lines: lines(&filters, listed.limit()),
     })
+}
+
+fn profile_field(visit: &Visit, filters: &Filters) -> Field {
+    let profiles = visit.ca().profiles().map(|one| one.name().to_owned());
+    let any = std::iter::once((String::new(), "Any".to_owned()));
+    let options = any.chain(profiles.map(|name| (name.clone(), name)));
+    Field::choice("profile", "Profile", options.collect()).value(filters.get("profile"))
+}
+
+fn lines(filters: &Filters, limit: usize) -> Lines {
+    let mut cli = format!("muster token list --limit {limit}");
+    let mut api = format!("GET /tokens?limit={limit}");
+    for (name, option) in PARAMETERS {
+        let value = filters.get(name);
+        if !value.is_empty() {
+            cli.push_str(&format!(" --{option} {}", quoted(value)));
+            api.push_str(&format!("&{name}={}", escape(value)));
+        }
+    }
+    Lines::new("list", &cli, &api)
 }
