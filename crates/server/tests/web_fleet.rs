@@ -82,7 +82,9 @@ async fn the_list_is_searched_filtered_paged_and_saved() {
     assert!(none.contains("No device is like that"));
     assert_eq!(browser.get("/devices?state=tired").await.status, 400);
     let narrow = browser.get("/devices?show=kind").await.text();
-    assert!(narrow.contains("<th scope=\"col\">Kind</th>") && !narrow.contains("<th scope=\"col\">Profile</th>"));
+    assert!(
+        narrow.contains("<th scope=\"col\">Kind</th>") && !narrow.contains("<th scope=\"col\">Profile</th>")
+    );
     let script = browser
         .get("/devices?q=%22%3E%3Cscript%3Ealert(1)%3C/script%3E")
         .await
