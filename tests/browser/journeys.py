@@ -214,8 +214,29 @@ def without_javascript(world):
     page.wait_for_url("**/devices")
 
 
+def live_list(world):
+    """A device that is registered elsewhere appears by itself; what somebody does in the list stays. Then it is sorted."""
+    page = world.open()
+    world.make_admin(page)
+    muster("device", "create", "site-001")
+    page.goto("devices")
+    page.get_by_text("Live", exact=True).wait_for()
+    muster("device", "create", "site-002")
+    page.get_by_role("link", name="site-002").wait_for()
+    page.get_by_label("Select site-001").check()
+    muster("device", "create", "site-003")
+    page.get_by_label("Select site-001").uncheck()
+    page.get_by_role("link", name="site-003").wait_for()
+    hands = Keyboard(page, world.wrong)
+    hands.go("Registered", "a")
+    assert page.locator("th[aria-sort=ascending]").inner_text().strip() == "Registered"
+    hands.go("Registered", "a")
+    assert page.locator("th[aria-sort=descending]").inner_text().strip() == "Registered"
+    assert page.locator("tbody .key a").first.inner_text() == "site-003"
+
+
 def main():
-    journey = {one.__name__: one for one in (first_day, every_page, by_keyboard, without_javascript)}[sys.argv[1]]
+    journey = {one.__name__: one for one in (first_day, every_page, by_keyboard, without_javascript, live_list)}[sys.argv[1]]
     with world() as here:
         journey(here)
         print("\n".join(here.wrong))

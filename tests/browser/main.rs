@@ -34,6 +34,11 @@ fn scripts_are_not_needed() {
     Journey::new("without_javascript", &[]).run();
 }
 
+#[test]
+fn a_list_keeps_itself_up_to_date_and_is_sorted_by_keys() {
+    Journey::new("live_list", &[]).run();
+}
+
 /// A function of `journeys.py` and the programs that it needs beside the browser.
 struct Journey<'a> {
     name: &'a str,

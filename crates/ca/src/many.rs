@@ -16,8 +16,8 @@ use crate::revoke::{Target, check_note};
 const KEY: &str = "revocation/waiting";
 /// A request that nobody agrees to is gone after so long.
 const WAITS: SignedDuration = SignedDuration::from_hours(24);
-/// As many as one request may name: what the longest page of a list shows.
-pub const MOST: usize = 500;
+/// As many as one request may name; more are done in steps.
+pub const MOST: usize = 1000;
 
 /// What became of many.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

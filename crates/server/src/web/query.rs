@@ -2,6 +2,7 @@
 
 use axum::extract::FromRequestParts;
 use axum::extract::rejection::QueryRejection;
+use http::StatusCode;
 use http::request::Parts;
 
 use super::Web;
@@ -20,6 +21,15 @@ impl Filters {
     pub(crate) fn of(pairs: &[(&str, &str)]) -> Self {
         let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         Self(pairs.iter().map(owned).collect())
+    }
+
+    /// Reads a query as [`Filters::with`] writes it.
+    pub(crate) fn parse(query: &str) -> Result<Self, Fault> {
+        let wrong = || Fault::new(StatusCode::BAD_REQUEST, "this is no filter of a list");
+        let uri = format!("/?{}", query.trim_start_matches('?'));
+        let uri: http::Uri = uri.parse().map_err(|_| wrong())?;
+        let pairs = axum::extract::Query::try_from_uri(&uri).map_err(|_| wrong())?;
+        Ok(Self(pairs.0))
     }
 
     /// The value of a parameter; empty is as good as none.

@@ -124,6 +124,18 @@ pub(crate) struct Pages {
 
 impl HtmlSafe for Pages {}
 
+/// Chooses every row that fits, not only those that are ticked; the form sends `all` with the query then.
+#[derive(Template)]
+#[template(
+    source = r#"<label class="tick"><input type="checkbox" name="all" value="{{ query }}"> all that fit, not only what is ticked</label>"#,
+    ext = "html"
+)]
+pub(crate) struct All {
+    query: String,
+}
+
+impl HtmlSafe for All {}
+
 /// How many rows a page has, and what else it may have.
 pub(crate) const USUAL: usize = 50;
 const SIZES: [usize; 4] = [10, 50, 100, 500];
@@ -230,6 +242,13 @@ impl<'a> Listed<'a> {
         };
         Given {
             given: given.map(choice).collect(),
+        }
+    }
+
+    /// The choice of every row that fits.
+    pub(crate) fn all(&self) -> All {
+        All {
+            query: format!("?{}", self.filters.with("cursor", "").trim_start_matches('?')),
         }
     }
 

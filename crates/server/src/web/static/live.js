@@ -8,19 +8,20 @@ const AGAIN = 60000;
 const inUse = (part) => {
   const selection = getSelection();
   return (
-    part.querySelector("tbody input:checked, .menu[open], dialog[open]") ||
-    document.activeElement?.matches("input, select, textarea") && part.contains(document.activeElement) ||
+    part.querySelector("tbody input:checked, .acts-on input:checked, .menu[open], dialog[open]") ||
+    document.activeElement?.matches("input:not([type=checkbox], [type=radio]), select, textarea") && part.contains(document.activeElement) ||
     (!selection.isCollapsed && part.contains(selection.anchorNode))
   );
 };
 
-const STOPS = "a[href], button, summary, [tabindex]";
+const STOPS = "a[href], button, summary, input, [tabindex]";
+const same = (one, other) => one?.textContent === other.textContent && one.value === other.value;
 
 // Puts the new part in the old one's place, with what is open, scrolled and focused there. Says whether it could.
 const swap = (part, next) => {
   const at = [...part.querySelectorAll(STOPS)].indexOf(document.activeElement);
   const focused = at < 0 ? null : next.querySelectorAll(STOPS)[at];
-  if (inUse(part) || (at >= 0 && focused?.textContent !== document.activeElement.textContent)) return false;
+  if (inUse(part) || (at >= 0 && !same(focused, document.activeElement))) return false;
   const pairs = (selector) => {
     const old = part.querySelectorAll(selector);
     return [...next.querySelectorAll(selector)].map((one, index) => [one, old[index]]).filter(([, before]) => before);
@@ -37,7 +38,7 @@ const swap = (part, next) => {
 const start = () => {
   const parts = () => document.querySelectorAll("[data-live][id]");
   const known = new Map([...parts()].map((part) => [part.id, part.outerHTML]));
-  let stream, waiting, last = 0;
+  let stream, waiting, last = 0, late = false;
 
   const refresh = async () => {
     waiting = undefined;
@@ -48,16 +49,22 @@ const start = () => {
     if (answer?.redirected) return location.reload();
     if (!answer?.ok) return;
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    late = false;
     for (const part of parts()) {
       const next = page.getElementById(part.id);
       const text = next?.outerHTML;
       if (!text || text === known.get(part.id)) continue;
       if (swap(part, document.adoptNode(next))) known.set(part.id, text);
+      else late = true;
     }
   };
   const soon = () => {
     waiting ??= setTimeout(refresh, Math.max(0, last + PAUSE - Date.now()));
   };
+  // What was put off is done once nothing is in its way.
+  for (const kind of ["change", "focusout", "toggle"]) {
+    document.addEventListener(kind, () => { if (late) soon(); }, true);
+  }
   const heard = (event) => {
     const words = new Set(event.data.split(" "));
     const touched = (part) => part.dataset.live.split(" ").some((word) => word === "all" || words.has(word));

@@ -11,7 +11,7 @@ use muster_ca::{Ca, Proof};
 use super::view;
 use crate::lists::CertificateQuery;
 use crate::web::components::{
-    Badge, Columns, Field, Given, Heads, Icon, Lines, Listed, Narrow, Pages, When, quoted,
+    All, Badge, Columns, Field, Given, Heads, Icon, Lines, Listed, Narrow, Pages, When, quoted,
 };
 use crate::web::export::{self, Chunk, Format};
 use crate::web::fault::Fault;
@@ -87,6 +87,7 @@ struct ListPage {
     rows: Vec<Row>,
     filtered: bool,
     pages: Pages,
+    all: All,
     query: String,
     operates: bool,
     lines: Lines,
@@ -130,6 +131,7 @@ pub(super) async fn show(visit: Visit, filters: Filters) -> Answer {
         rows: page.items.iter().map(|one| row(&visit, one)).collect(),
         filtered: PARAMETERS.iter().any(|name| !filters.get(name).is_empty()),
         pages: listed.pages(&page),
+        all: listed.all(),
         query: filters.with("cursor", ""),
         operates: visit.may(Permission::Operate),
         lines: lines(&filters, listed.limit()),
@@ -168,7 +170,11 @@ fn fields(visit: &Visit, filters: &Filters) -> Vec<Field> {
 }
 
 /// What the address asks for, in the words of the API.
-fn wish(visit: &Visit, filters: &Filters, limit: usize) -> Result<CertificateList, Fault> {
+pub(in crate::web::pages) fn wish(
+    visit: &Visit,
+    filters: &Filters,
+    limit: usize,
+) -> Result<CertificateList, Fault> {
     let said = |name: &str| {
         Some(filters.get(name))
             .filter(|text| !text.is_empty())

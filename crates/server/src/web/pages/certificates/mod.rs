@@ -1,6 +1,6 @@
 //! All certificates, and each one.
 
-mod list;
+pub(in crate::web::pages) mod list;
 mod show;
 pub(in crate::web) mod view;
 

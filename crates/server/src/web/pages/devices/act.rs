@@ -30,7 +30,7 @@ pub(super) struct Act {
     pub(super) danger: bool,
     /// What was done, after "site-1 ".
     pub(super) done: &'static str,
-    from: &'static [State],
+    pub(super) from: &'static [State],
 }
 
 use State::{Active, New, Revoked, Suspended};

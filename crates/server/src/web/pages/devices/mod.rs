@@ -19,7 +19,7 @@ use muster_ca::operator::Permission;
 
 use crate::lists::DeviceQuery;
 use crate::web::components::{
-    Badge, Chips, Columns, Field, Given, Heads, Icon, Lines, Listed, Narrow, Pages, When, quoted,
+    All, Badge, Chips, Columns, Field, Given, Heads, Icon, Lines, Listed, Narrow, Pages, When, quoted,
 };
 use crate::web::export::{self, Chunk, Format};
 use crate::web::fault::Fault;
@@ -120,6 +120,7 @@ struct List {
     rows: Vec<Row>,
     filtered: bool,
     pages: Pages,
+    all: All,
     query: String,
     lines: Lines,
 }
@@ -159,6 +160,7 @@ async fn list(visit: Visit, filters: Filters) -> Answer {
         rows,
         filtered,
         pages,
+        all: listed.all(),
         query: filters.with("cursor", ""),
         lines: lines(&filters, listed.limit()),
     })

@@ -4,6 +4,7 @@ use askama::Template;
 use axum::routing::post;
 use http::StatusCode;
 use muster_ca::device::DeviceName;
+use muster_ca::list::MAX_LIMIT;
 use muster_ca::operator::Permission;
 
 use super::act::{self, Act};
@@ -11,13 +12,16 @@ use crate::web::components::{Field, Icon, Lines, quoted};
 use crate::web::fault::Fault;
 use crate::web::form::Form;
 use crate::web::frame::Frame;
+use crate::web::query::Filters;
 use crate::web::route::Route;
 use crate::web::visit::{Answer, Visit, html_with};
 
 pub(super) const SEND: Route = Route::post("devices/-/selected", Permission::Operate, || post(send));
 
-/// As many as the longest page has.
-const MOST: usize = 500;
+/// As many as one step takes.
+const MOST: usize = 1000;
+/// As many pages of the list are looked through for one step.
+const PAGES: usize = 20;
 
 #[derive(Template)]
 #[template(path = "pages/devices/selected.html")]
@@ -57,14 +61,17 @@ impl Sent {
 async fn send(visit: Visit, Form(sent): Form<Vec<(String, String)>>) -> Answer {
     let sent = Sent(sent);
     let act = Act::parse(sent.get("act").unwrap_or_default())?;
-    let names = sent.names()?;
+    let (names, more) = match sent.get("all") {
+        None | Some("") => (sent.names()?, false),
+        Some(query) => matching(&visit, act, query).await?,
+    };
     let certificates = rehearse(&visit, act, &names).await?;
     let Some(count) = sent.get("count") else {
-        return page(&visit, act, &names, certificates, &sent, None);
+        return page(&visit, act, &names, (certificates, more), &sent, None);
     };
     if count.parse() != Ok(names.len()) {
         let why = format!("{} devices are chosen, so nothing was done", names.len());
-        return page(&visit, act, &names, certificates, &sent, Some(&why));
+        return page(&visit, act, &names, (certificates, more), &sent, Some(&why));
     }
     let words = (
         sent.get("reason").unwrap_or("unspecified"),
@@ -88,6 +95,31 @@ async fn send(visit: Visit, Form(sent): Form<Vec<(String, String)>>) -> Answer {
     Err(Fault::new(StatusCode::CONFLICT, &why))
 }
 
+/// What fits the list's address and to which it can be done, as much as one step takes, and whether there may be more.
+async fn matching(visit: &Visit, act: &Act, query: &str) -> Result<(Vec<DeviceName>, bool), Fault> {
+    let mut list = super::wish(&Filters::parse(query)?, MAX_LIMIT)?;
+    let mut names = Vec::new();
+    for _ in 0..PAGES {
+        let found = visit.ca().devices(visit.proof(), list.clone()).await?;
+        let fits = found
+            .items
+            .into_iter()
+            .filter(|one| act.from.contains(&one.state));
+        names.extend(fits.map(|one| one.name).filter(|name| !name.is_own()));
+        list.paging.cursor = found.next;
+        if names.len() > MOST || list.paging.cursor.is_none() {
+            break;
+        }
+    }
+    let more = names.len() > MOST || list.paging.cursor.is_some();
+    names.truncate(MOST);
+    if names.is_empty() {
+        let why = "this can be done to nothing that fits";
+        return Err(Fault::new(StatusCode::CONFLICT, why));
+    }
+    Ok((names, more))
+}
+
 /// How many certificates it would touch. One device to which it cannot be done is told before anything is.
 async fn rehearse(visit: &Visit, act: &Act, names: &[DeviceName]) -> Result<usize, Fault> {
     let mut certificates = 0;
@@ -108,7 +140,7 @@ fn page(
     visit: &Visit,
     act: &'static Act,
     names: &[DeviceName],
-    certificates: usize,
+    (certificates, more): (usize, bool),
     sent: &Sent,
     refusal: Option<&str>,
 ) -> Answer {
@@ -122,12 +154,17 @@ fn page(
         all.join(" "),
         act.verb
     );
+    let mut consequences = act.consequences(names.len(), certificates);
+    if more {
+        let rest = "More fit than one step takes; come back for the rest afterwards.";
+        consequences.push(rest.into());
+    }
     html_with(
         status,
         &Selected {
             frame: visit.frame(&format!("{} several devices", act.label)),
             act,
-            consequences: act.consequences(names.len(), certificates),
+            consequences,
             reason: (act.verb == "revoke").then(|| act::reason(sent.get("reason").unwrap_or_default())),
             note: act::note(sent.get("note").unwrap_or_default()),
             count: Field::text("count", "Type how many devices that are")

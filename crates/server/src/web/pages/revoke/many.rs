@@ -7,18 +7,23 @@ use askama::Template;
 use http::StatusCode;
 use jiff::Timestamp;
 use muster_ca::certificate::Serial;
+use muster_ca::list::MAX_LIMIT;
 use muster_ca::many::{MOST, Many};
 use muster_pki::crl::Reason;
 use serde::Deserialize;
 
+use super::super::certificates::list::wish;
 use super::super::certificates::view;
 use super::{counted, reasons};
-use crate::web::components::{Badge, Field, Icon, When};
+use crate::web::components::{Badge, Field, Icon, When, thousands};
 use crate::web::fault::Fault;
 use crate::web::form::Form;
 use crate::web::frame::Frame;
+use crate::web::query::Filters;
 use crate::web::visit::{Answer, Visit, html, html_with};
 
+/// As many pages of a list are looked through for one step.
+const PAGES: usize = 20;
 /// So many rows show what is meant; all of them would be no help.
 const SHOWN: usize = 50;
 
@@ -74,7 +79,22 @@ impl Sent {
 /// Shows what would be done, and with `sure` does it.
 pub(super) async fn send(visit: Visit, Form(sent): Form<Vec<(String, String)>>) -> Answer {
     let sent = Sent(sent);
-    let chosen = choose(&visit, &sent.serials()?).await?;
+    let mut more = false;
+    let serials = match sent.get("all") {
+        "" => sent.serials()?,
+        query => {
+            let (serials, rest) = matching(&visit, query).await?;
+            more = rest;
+            serials
+        }
+    };
+    let mut chosen = choose(&visit, &serials).await?;
+    if more {
+        chosen.consequences.push(format!(
+            "More fit than one step takes. These are {}; come back for the rest afterwards.",
+            thousands(chosen.serials.len() as u64)
+        ));
+    }
     let settings = visit.web().settings();
     let count = chosen.serials.len();
     let counts = settings.asks_for_count(count);
@@ -119,6 +139,28 @@ pub(super) async fn send(visit: Visit, Form(sent): Form<Vec<(String, String)>>) 
             chosen,
         },
     )
+}
+
+/// What fits a list's address and can be revoked, as much as one step takes, and whether there may be more.
+async fn matching(visit: &Visit, query: &str) -> Result<(Vec<Serial>, bool), Fault> {
+    let mut list = wish(visit, &Filters::parse(query)?, MAX_LIMIT)?;
+    let mut serials = Vec::new();
+    for _ in 0..PAGES {
+        let page = visit.ca().certificates(visit.proof(), list.clone()).await?;
+        let fits = page.items.into_iter().filter(view::may_be_revoked);
+        serials.extend(fits.map(|one| one.serial));
+        list.paging.cursor = page.next;
+        if serials.len() > MOST || list.paging.cursor.is_none() {
+            break;
+        }
+    }
+    let more = serials.len() > MOST || list.paging.cursor.is_some();
+    serials.truncate(MOST);
+    if serials.is_empty() {
+        let why = "nothing that fits can be revoked";
+        return Err(Fault::new(StatusCode::CONFLICT, why));
+    }
+    Ok((serials, more))
 }
 
 async fn act(

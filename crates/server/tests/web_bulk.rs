@@ -1,0 +1,69 @@
+//! Everything that fits a list at once: what is chosen, what is asked first, and what bounds it.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail")]
+
+mod common;
+
+use common::browser::{Browser, PASSWORD, local};
+use muster_ca::device::{DeviceName, State};
+
+#[tokio::test]
+async fn every_device_that_fits_is_suspended_with_the_count_typed() {
+    let (mut browser, server) = Browser::and_server().await;
+    browser.log_in("admin", PASSWORD).await;
+    let ca = server.edge.ca();
+    let name = |number: usize| DeviceName::parse(&format!("site-{number:03}")).unwrap();
+    for number in 0..60 {
+        ca.create_device(local(), name(number), "client", "")
+            .await
+            .unwrap();
+    }
+    let gate = DeviceName::parse("gate-1").unwrap();
+    ca.create_device(local(), gate.clone(), "client", "")
+        .await
+        .unwrap();
+    let list = browser.get("/devices?q=site&limit=10").await.text();
+    assert!(
+        list.contains("name=\"all\" value=\"?q=site&#38;limit=10\""),
+        "{list}"
+    );
+    let all = "act=suspend&all=%3Fq%3Dsite%26limit%3D10";
+    let asked = browser.post("/devices/-/selected", all).await.text();
+    assert!(asked.contains("Suspend 60 devices?"), "{asked}");
+    assert!(!asked.contains("gate-1"), "{asked}");
+    let state = async |name: &DeviceName| ca.device(local(), name).await.unwrap().state;
+    assert_eq!(
+        state(&name(0)).await,
+        State::New,
+        "nothing is done before the count"
+    );
+    let names: String = (0..60).map(|number| format!("&name={}", name(number))).collect();
+    let miscounted = format!("act=suspend{names}&count=61&note=");
+    assert_eq!(browser.post("/devices/-/selected", &miscounted).await.status, 422);
+    let counted = format!("act=suspend{names}&count=60&note=");
+    assert_eq!(browser.post("/devices/-/selected", &counted).await.status, 303);
+    assert_eq!(state(&name(0)).await, State::Suspended);
+    assert_eq!(state(&name(59)).await, State::Suspended);
+    assert_eq!(state(&gate).await, State::New);
+    // To what it is done already it is not done again.
+    assert_eq!(browser.post("/devices/-/selected", all).await.status, 409);
+    let nonsense = browser.post("/devices/-/selected", "act=suspend&all=%3Fstate%3Dtired");
+    assert_eq!(nonsense.await.status, 400);
+    server.finish().await;
+}
+
+#[tokio::test]
+async fn every_certificate_that_fits_is_chosen() {
+    let (mut browser, server) = Browser::and_server().await;
+    browser.log_in("admin", PASSWORD).await;
+    for name in ["site-1", "site-2", "gate-1"] {
+        server.enrol(name).await;
+    }
+    let asked = browser.post("/revoke/many", "all=%3Fq%3Dsite").await;
+    assert_eq!(asked.status, 200);
+    let asked = asked.text();
+    assert!(asked.contains("Revoke 2 certificates?"), "{asked}");
+    assert!(!asked.contains("gate-1"), "{asked}");
+    let none = browser.post("/revoke/many", "all=%3Fstatus%3Drevoked").await;
+    assert_eq!(none.status, 409);
+    server.finish().await;
+}
