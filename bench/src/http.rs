@@ -137,6 +137,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
+    /// The status line and the headers of the answer that was read last.
+    pub(crate) fn head(&self, answer: &Answer) -> Result<String> {
+        let raw = self.buffer.get(..answer.body.start).ok_or("no head")?;
+        Ok(String::from_utf8(raw.to_vec())?)
+    }
+
     /// The body of the answer that was read last.
     pub(crate) fn body(&self, answer: &Answer) -> Result<Vec<u8>> {
         let raw = self.buffer.get(answer.body.clone()).ok_or("no body")?;
@@ -177,7 +183,7 @@ fn complete(buffer: &[u8]) -> Result<Option<Answer>> {
             chunked: false,
         }));
     }
-    // JSON and PEM never hold this sequence: JSON escapes line ends, PEM has no blank line before a zero.
+    // JSON, PEM and HTML never hold this sequence: JSON escapes line ends, the others have no carriage returns.
     let done = buffer.ends_with(b"\r\n0\r\n\r\n");
     Ok(done.then_some(Answer {
         status,

@@ -17,6 +17,7 @@ use tokio::signal::unix::{SignalKind, signal};
 mod crl;
 mod findings;
 mod floor;
+mod gui;
 mod http;
 mod identity;
 mod issue;

@@ -1,4 +1,4 @@
-//! What the lists, the searches and the dashboard's figures of a large fleet cost: over the local socket, one at a time.
+//! What the GUI's pages and what the REST API reads cost with a large fleet: one request at a time.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -9,6 +9,7 @@ use serde::Deserialize;
 use tokio::net::UnixStream;
 
 use crate::Result;
+use crate::gui::{self, Browser};
 use crate::http::Connection;
 use crate::process::Process;
 use crate::report::{Report, progress, quantile, thousands};
@@ -39,7 +40,7 @@ pub(crate) struct Options {
 }
 
 const LINES: &str = "\
-p95_ms       | <= 150 | the slowest list, search or figure: 95 of 100 answers
+p95_ms       | <= 150 | the slowest page, list, search or figure: 95 of 100 answers
 p50_ms       |        | the same one, median
 all_p50_ms   |        | all of them, median
 certificates |        | certificates in the store
@@ -55,6 +56,8 @@ struct Page {
 
 #[derive(Deserialize)]
 struct Item {
+    id: Option<String>,
+    device: Option<String>,
     serial: Option<String>,
     fingerprint: Option<String>,
 }
@@ -89,12 +92,20 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
     }
     let mut serve = Command::new(&muster);
     serve.args(["up", "--quiet", "--data"]).arg(&data);
-    for door in ["--listen", "--public-listen", "--web-listen"] {
-        serve.arg(door).arg(format!("127.0.0.1:{}", free_port()?));
+    let web = free_port()?;
+    for (door, port) in [
+        ("--listen", free_port()?),
+        ("--public-listen", free_port()?),
+        ("--web-listen", web),
+    ] {
+        serve.arg(door).arg(format!("127.0.0.1:{port}"));
     }
+    serve.env("PKI_PASSWORD", gui::PASSWORD);
     let mut process = Process::start(&mut serve, &place.path().join("log"))?;
     let mut asker = Asker::reach(&mut process, &data.join("muster.sock")).await?;
-    let findings = measure(&mut asker, options.rounds).await?;
+    let mut findings = measure(&mut asker, options.rounds).await?;
+    let mut browser = Browser::log_in(web).await?;
+    findings.extend(measure_pages(&mut browser, &mut asker, options.rounds).await?);
     process.stop().await?;
     report(findings, certificates)
 }
@@ -162,13 +173,49 @@ async fn measure(asker: &mut Asker, rounds: usize) -> Result<Findings> {
                     .unwrap_or_default();
             }
         }
-        progress(format_args!(
-            "{:>8.2} ms {path}",
-            quantile(&mut took.clone(), 0.95).unwrap_or_default()
-        ));
+        let path = format!("/api/v1{path}");
+        tell(&path, &took);
         findings.push((path, took));
     }
     Ok(findings)
+}
+
+/// The pages of the GUI; the lists are gone through as somebody does who presses "Next".
+async fn measure_pages(browser: &mut Browser, asker: &mut Asker, rounds: usize) -> Result<Findings> {
+    let some = |body: Vec<u8>| -> Result<Item> {
+        let page: Page = serde_json::from_slice(&body)?;
+        page.items
+            .into_iter()
+            .next()
+            .ok_or_else(|| "the fleet is empty".into())
+    };
+    let certificate = some(asker.get("/certificates?how=token&limit=1").await?.0)?;
+    let token = some(asker.get("/tokens?limit=1").await?.0)?;
+    let (device, serial) = (
+        certificate.device.unwrap_or_default(),
+        certificate.serial.unwrap_or_default(),
+    );
+    let mut findings = Findings::new();
+    for path in gui::paths(&device, &serial, &token.id.unwrap_or_default()) {
+        let mut took = Vec::new();
+        for _ in 0..rounds {
+            let mut place = path.clone();
+            for _ in 0..PAGES {
+                let (page, ms) = browser.get(&place).await?;
+                took.push(ms);
+                // What is no list has no next page, and is asked for again.
+                place = gui::next(&page).unwrap_or_else(|| path.clone());
+            }
+        }
+        tell(&path, &took);
+        findings.push((path, took));
+    }
+    Ok(findings)
+}
+
+fn tell(path: &str, took: &[f64]) {
+    let p95 = quantile(&mut took.to_vec(), 0.95).unwrap_or_default();
+    progress(format_args!("{p95:>8.2} ms {path}"));
 }
 
 /// Everything that can be asked for: each filter with each order, as pages of 100 rows, and one of 500.
