@@ -83,7 +83,6 @@ pub(crate) fn paths(device: &str, serial: &str, token: &str) -> Vec<String> {
         "/revoke/done",
         "/issue",
         "/ca",
-        "/ca/rollover/default/activate",
         "/ca/provisioners/-/new",
         "/ca/provisioners/-/remove?name=iot-devices",
         "/profiles",

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import subprocess
 import sys
 import time
 import urllib.parse
@@ -235,8 +236,55 @@ def live_list(world):
     assert page.locator("tbody .key a").first.inner_text() == "site-003"
 
 
+SCRIPT = "'\"><script>alert(1)</script><img src=x onerror=alert(2)>"
+# Pages whose lines can be run as they stand.
+LINED = [
+    "", "devices", "devices?state=new", "devices/site-001", "certificates", "certificates?status=active", "tokens", "profiles",
+    "ca", "audit", "audit?actor=alice", "users", "search?q=site-", "devices/site-001/suspend", "devices/site-001/resume",
+]
+
+
+def shown_lines_work(world):
+    """What a page shows as a command and as a call of the API does what it says; script that was written as text stays text."""
+    page = world.open()
+    fired = []
+    page.context.on("dialog", lambda dialog: (fired.append(dialog.message), dialog.dismiss()))
+    world.make_admin(page)
+    bundle(page, "site-001")
+    muster("device", "create", "site-002", "--profile", "client", "--note", SCRIPT)
+    muster("token", "create", "--wave", SCRIPT, "--count", "3")
+    key = muster("user", "create", "ci", "--role", "admin").strip()
+    data = pathlib.Path(os.environ["DATA"])
+    shell = {
+        "PATH": f"{pathlib.Path(os.environ['MUSTER']).parent}:{os.environ['PATH']}",
+        "MUSTER_DATA": str(data),
+        "HOME": os.environ.get("HOME", "/"),
+    }
+    remote = {"MUSTER_URL": os.environ["API"], "MUSTER_API_KEY": key}
+    for path in LINED:
+        page.goto(path)
+        for which in page.locator(".lines").all():
+            command, call = (which.locator(f".{kind} code").text_content() for kind in ("cli", "api"))
+            # 5: done, and something needs attention. curl would be told of a refusal by its status alone.
+            done = subprocess.run(command, shell=True, cwd=data, env=shell, capture_output=True, text=True)
+            if done.returncode not in (0, 5):
+                world.wrong.append(f"{path}: {command}: {done.returncode} {done.stderr}")
+            called = call.replace("curl ", "curl --silent --show-error --fail-with-body ", 1)
+            if path.endswith("/suspend") or path.endswith("/resume"):
+                # The command has done it already.
+                called = called.replace('/suspend"', '/suspend?dry_run=true"').replace('/resume"', '/resume?dry_run=true"')
+            answer = subprocess.run(called, shell=True, cwd=data, env=shell | remote, capture_output=True, text=True)
+            done_before = "409" in answer.stderr
+            if answer.returncode and not done_before:
+                world.wrong.append(f"{path}: {call}: {answer.stdout} {answer.stderr}")
+    for path in ["devices", "devices/site-002", "tokens", "audit", "", "search?q=" + urllib.parse.quote(SCRIPT)]:
+        page.goto(path)
+    assert not fired, fired
+
+
 def main():
-    journey = {one.__name__: one for one in (first_day, every_page, by_keyboard, without_javascript, live_list)}[sys.argv[1]]
+    journeys = (first_day, every_page, by_keyboard, without_javascript, live_list, shown_lines_work)
+    journey = {one.__name__: one for one in journeys}[sys.argv[1]]
     with world() as here:
         journey(here)
         print("\n".join(here.wrong))

@@ -39,6 +39,11 @@ fn a_list_keeps_itself_up_to_date_and_is_sorted_by_keys() {
     Journey::new("live_list", &[]).run();
 }
 
+#[test]
+fn what_a_page_shows_as_a_command_does_it() {
+    Journey::new("shown_lines_work", &["curl"]).run();
+}
+
 /// A function of `journeys.py` and the programs that it needs beside the browser.
 struct Journey<'a> {
     name: &'a str,
@@ -73,6 +78,7 @@ impl<'a> Journey<'a> {
             .env("CHROMIUM", chromium)
             .env("MUSTER", MUSTER)
             .env("DATA", muster.data())
+            .env("API", muster.url())
             .env("PUBLIC", format!("http://127.0.0.1:{}", muster.public))
             .envs(programs)
             .current_dir(muster.path())

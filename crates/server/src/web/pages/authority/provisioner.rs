@@ -144,7 +144,8 @@ fn page(visit: &Visit, status: StatusCode, sent: &Sent, refusal: Option<&str>) -
                 "add",
                 "muster ca provisioner add site-makers --names 'site-*' --profile client --password-file password",
                 "POST /provisioners",
-            ),
+            )
+            .with_body(&serde_json::json!({ "name": "site-makers", "names": ["site-*"], "profiles": ["client"] })),
         },
     )
 }

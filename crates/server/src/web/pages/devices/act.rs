@@ -333,10 +333,13 @@ pub(super) fn note(value: &str) -> Field {
 }
 
 fn lines(act: &Act, name: &str) -> Lines {
-    let more = match act.verb {
-        "revoke" => " --reason key-compromise",
-        _ => "",
+    let (more, body) = match act.verb {
+        "revoke" => (
+            " --reason key-compromise",
+            serde_json::json!({ "reason": "key-compromise" }),
+        ),
+        _ => ("", serde_json::json!({ "note": "" })),
     };
     let cli = format!("muster device {} {}{more}", act.verb, quoted(name));
-    Lines::new("act", &cli, &format!("POST /devices/{name}/{}", act.verb))
+    Lines::new("act", &cli, &format!("POST /devices/{name}/{}", act.verb)).with_body(&body)
 }

@@ -97,7 +97,8 @@ fn page(visit: &Visit, status: StatusCode, sent: &Sent, refusal: Option<&str>) -
                 "create",
                 "muster device create site-001 --profile client",
                 "POST /devices",
-            ),
+            )
+            .with_body(&serde_json::json!({ "name": "site-001", "profile": "client" })),
         },
     )
 }

@@ -173,7 +173,8 @@ fn page(
                 .with("inputmode", "numeric")
                 .with("autocomplete", "off"),
             names: names.iter().map(ToString::to_string).collect(),
-            lines: Lines::new("selected", &cli, &format!("POST /devices/NAME/{}", act.verb)),
+            lines: Lines::new("selected", &cli, &format!("POST /devices/NAME/{}", act.verb))
+                .with_body(&serde_json::json!({ "note": "" })),
         },
     )
 }

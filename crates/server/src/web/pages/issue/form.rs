@@ -303,9 +303,14 @@ pub(super) fn lines(sent: &Sent, wished: &Wished) -> Lines {
         option("validity", validity.clone()),
         option("san", (!sans.is_empty()).then(|| sans.join(",")))
     );
-    let body = serde_json::json!({
-        "name": wished.name.as_str(), "csr": "-----BEGIN CERTIFICATE REQUEST-----…", "profile": profile, "sans": sans,
-        "validity": validity,
+    let mut body = serde_json::json!({
+        "name": wished.name.as_str(), "profile": profile, "sans": sans, "validity": validity,
     });
-    Lines::new("issue", &cli, "POST /certificates").with_body(&body)
+    let api = if sent.own_key() {
+        body["csr"] = "-----BEGIN CERTIFICATE REQUEST-----…".into();
+        "POST /certificates"
+    } else {
+        "POST /bundles"
+    };
+    Lines::new("issue", &cli, api).with_body(&body)
 }

@@ -35,7 +35,14 @@ pub(super) async fn show(visit: Visit, Path(serial): Path<String>, Query(broker)
         return Ok(visit.go_and_say(&format!("certificates/{number}"), say));
     };
     let name = handout.bundle.name().to_owned();
-    let cli = format!("muster cert issue {name} --zip --p12 --der --k8s --c-header");
+    let issued = visit.ca().certificate(visit.proof(), &number).await?;
+    let profile = &issued.certificate().profile;
+    let cli = format!(
+        "muster cert issue {name} --kind {profile} --zip --p12 --p12-password-file password --der --k8s --c-header"
+    );
+    let body = serde_json::json!({
+        "name": name, "profile": profile, "formats": ["zip", "p12", "der", "k8s", "h"],
+    });
     html(&HandoutPage {
         frame: visit.frame("Issue Certificate"),
         name,
@@ -44,7 +51,7 @@ pub(super) async fn show(visit: Visit, Path(serial): Path<String>, Query(broker)
         password: handout.password.clone(),
         configuration: broker.configuration(&handout.bundle),
         action: format!("issue/{number}"),
-        lines: Lines::new("handout", &cli, "POST /certificates"),
+        lines: Lines::new("handout", &cli, "POST /bundles").with_body(&body),
         serial: number.hex(),
     })
 }

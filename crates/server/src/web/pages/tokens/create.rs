@@ -285,7 +285,21 @@ fn lines(chosen: &str) -> Lines {
         "list" => "for name in $(cat names); do muster token create $name --lifetime 24h --csv; done",
         _ => "muster token create site-001 --lifetime 24h",
     };
-    Lines::new("create", cli, "POST /tokens")
+    let (api, body) = match chosen {
+        "wave" => (
+            "POST /tokens",
+            serde_json::json!({ "wave": "spring-2027", "uses": 100, "lifetime": "24h" }),
+        ),
+        "list" => (
+            "POST /tokens/many",
+            serde_json::json!({ "devices": ["site-001", "site-002"], "lifetime": "24h" }),
+        ),
+        _ => (
+            "POST /tokens",
+            serde_json::json!({ "device": "site-001", "lifetime": "24h" }),
+        ),
+    };
+    Lines::new("create", cli, api).with_body(&body)
 }
 
 #[cfg(test)]

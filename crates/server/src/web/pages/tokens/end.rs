@@ -157,7 +157,8 @@ async fn unbind_page(
                 "end",
                 &format!("muster token unbind {id} {}", quoted(shown)),
                 &format!("POST /tokens/{id}/unbind"),
-            ),
+            )
+            .with_body(&serde_json::json!({ "name": shown })),
             id: id.to_owned(),
         },
     )

@@ -165,7 +165,8 @@ fn page(visit: &Visit, sent: &Sent, refusal: Option<&str>) -> Add {
             "lines",
             "muster user create NAME --role operator --person",
             "POST /operators",
-        ),
+        )
+        .with_body(&serde_json::json!({ "name": "NAME", "role": "operator", "person": true })),
     }
 }
 

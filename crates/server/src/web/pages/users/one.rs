@@ -97,7 +97,8 @@ pub(super) async fn page(
             "lines",
             &format!("muster user role {name} {}", operator.role.as_str()),
             &format!("POST /operators/{name}/role"),
-        ),
+        )
+        .with_body(&serde_json::json!({ "role": operator.role.as_str() })),
         name: operator.name,
     };
     html_with(status, &page)
