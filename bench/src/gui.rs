@@ -154,7 +154,7 @@ pub(crate) fn paths(device: &str, serial: &str, token: &str) -> Vec<String> {
                 "action=certificate.revoked",
                 "until=2020-01-01",
             ],
-            &[""],
+            &["at", "-at"],
         ),
     ];
     for (list, filters, sorts) in lists {
