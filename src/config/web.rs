@@ -21,16 +21,6 @@ pub(super) struct RawWeb {
     second_operator: Option<bool>,
 }
 
-/// The keys, for the nearest name of one that is not known.
-pub(super) const KEYS: [&str; 6] = [
-    "listen",
-    "base_path",
-    "hosts",
-    "trusted_proxies",
-    "revoke_limit",
-    "second_operator",
-];
-
 /// Where the GUI is when nobody says anything: on this machine alone, so that plain HTTP will do.
 const LISTEN: &str = "127.0.0.1:8502";
 

@@ -88,7 +88,7 @@ fn flags_win_over_variables_over_the_file() {
 fn a_misspelt_key_is_refused_with_the_nearest() {
     let said = refused_with(&[], "name = \"A\"\nprovisoner = \"b\"\n");
     assert!(
-        said.contains("muster.toml:2") && said.contains("did you mean provisioner?"),
+        said.contains("muster.toml:2:1: the key provisoner") && said.contains("did you mean provisioner?"),
         "{said}"
     );
     let said = refused_with(&[], "[profile.client]\ndefualt = \"7d\"\n");
@@ -106,11 +106,13 @@ fn a_misspelt_variable_is_refused_with_the_nearest() {
 
 #[test]
 fn all_mistakes_are_told_at_once() {
-    let toml = "listen = \"nowhere\"\npublic_url = \"http://localhost:9080\"\ndns = [\"a b\"]\n\
+    let toml = "lisen = 1\nprovisioner = 7\nlisten = \"nowhere\"\npublic_url = \"http://localhost:9080\"\ndns = [\"a b\"]\n\
                 [profile.client]\nmin = \"soon\"\n[profile.server]\nmin = \"9d\"\ndefault = \"1d\"\n[profile.x]\nbase = \"emperor\"\n";
     let said = refused_with(&[("MUSTER_NAEM", "x")], toml);
     for words in [
         "MUSTER_NAEM",
+        "muster.toml:1:1: the key lisen is not known; did you mean listen?",
+        "muster.toml:2:15: provisioner: invalid type",
         "listen:",
         "public_url:",
         "dns:",
@@ -206,4 +208,19 @@ fn a_passphrase_can_lie_elsewhere_and_status_is_content() {
             .to_string()
             .contains("protects nothing")
     );
+}
+
+#[test]
+fn a_passphrase_file_is_seen_from_the_file_that_names_it() {
+    let muster = Muster::stopped(&[]);
+    std::fs::create_dir_all(muster.data()).unwrap();
+    std::fs::write(muster.path().join("passphrase"), "a passphrase of some length\n").unwrap();
+    let toml = "passphrase_file = \"../passphrase\"\n";
+    std::fs::write(muster.data().join("muster.toml"), toml).unwrap();
+    let output = init_with(&muster, &[], &[]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let elsewhere = tempfile::tempdir().unwrap();
+    let mut command = muster.command(&["cert", "issue", "site-001", "--out", "out"]);
+    let output = command.current_dir(elsewhere.path()).output().unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
 }
