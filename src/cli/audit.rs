@@ -1,6 +1,7 @@
 //! `muster audit`
 
 use clap::Subcommand;
+use indicatif::{ProgressBar, ProgressStyle};
 use muster_api::types::{AuditEntry, AuditVerdict};
 
 use super::Common;
@@ -55,12 +56,31 @@ pub(super) async fn run(common: &Common, voice: Voice, command: AuditCommand) ->
             list::run(session, voice, "audit", &wishes, &args.paging, rows).await
         }
         AuditCommand::Verify => {
-            let verdict: AuditVerdict = session.client.get("/audit/verify").await?;
+            let mut verdict: AuditVerdict = session.client.get("/audit/verify").await?;
+            let bar = verdict.next.is_some().then(|| walking(voice));
+            while let Some(next) = &verdict.next {
+                if let Some(bar) = &bar {
+                    bar.set_position(verdict.entries);
+                }
+                verdict = session
+                    .client
+                    .get(&format!("/audit/verify?behind={next}"))
+                    .await?;
+            }
             session.finish().await?;
             voice.data(&text(&verdict), &verdict)?;
             Ok(if verdict.intact { Exit::Ok } else { Exit::Attention })
         }
     }
+}
+
+/// How far a long walk is.
+fn walking(voice: Voice) -> ProgressBar {
+    if voice.quiet {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{human_pos} entries are intact so far, {per_sec}");
+    ProgressBar::new_spinner().with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()))
 }
 
 fn text(verdict: &AuditVerdict) -> String {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 use muster_api::client::escape;
-use muster_api::types::{Authority, Crl, Generation, Profile};
+use muster_api::types::{Authority, Crl, FreshCrl, Generation, Profile};
 
 use super::connect::Session;
 use super::desk::Desk;
@@ -251,13 +251,9 @@ async fn run_online(session: &Session, voice: Voice, command: CaCommand) -> Resu
             generation,
             out,
         } => {
-            let query = generation
-                .map(|number| format!("?generation={number}"))
-                .unwrap_or_default();
-            let crl: Crl = session
-                .client
-                .get(&format!("/authorities/{}/crl{query}", escape(&which.authority)))
-                .await?;
+            let wish = FreshCrl { generation };
+            let path = format!("/authorities/{}/crl", escape(&which.authority));
+            let crl: Crl = session.client.post(&path, &wish).await?;
             voice.say(&format!(
                 "CRL number {} with {} entries, good until {}",
                 crl.number, crl.entries, crl.next_update

@@ -42,7 +42,7 @@ pub(super) enum DeviceCommand {
   muster device revoke site-001 --reason key-compromise --yes
 
 Exit code 5: recorded and on the CRL, but not yet proved by every broker.")]
-    Revoke(ActArgs),
+    Revoke(RevokeArgs),
     /// Let a device enrol again with another key
     Rearm(ActArgs),
     /// Take a device out of service for good; its name stays taken
@@ -76,9 +76,6 @@ pub(super) struct ListArgs {
 pub(super) struct ActArgs {
     /// Its name
     name: String,
-    /// key-compromise, superseded, cessation-of-operation, … (for revoke)
-    #[arg(long)]
-    reason: Option<String>,
     /// Words for the audit log
     #[arg(long, default_value = "")]
     note: String,
@@ -88,6 +85,15 @@ pub(super) struct ActArgs {
     /// Only say what would be touched
     #[arg(long)]
     dry_run: bool,
+}
+
+#[derive(clap::Args)]
+pub(super) struct RevokeArgs {
+    #[command(flatten)]
+    act: ActArgs,
+    /// key-compromise, superseded, cessation-of-operation, affiliation-changed, privilege-withdrawn or unspecified
+    #[arg(long, default_value = "unspecified")]
+    reason: String,
 }
 
 pub(super) async fn run(common: &Common, voice: Voice, command: DeviceCommand) -> Result<Exit, Failure> {
@@ -117,21 +123,29 @@ pub(super) async fn run(common: &Common, voice: Voice, command: DeviceCommand) -
         }
         DeviceCommand::List(args) => list(common, voice, args).await,
         DeviceCommand::Show { name } => show(common, voice, &name).await,
-        DeviceCommand::Suspend(args) => act(common, voice, args, "suspend", "suspended").await,
-        DeviceCommand::Resume(args) => act(common, voice, args, "resume", "resumed").await,
-        DeviceCommand::Revoke(args) => act(common, voice, args, "revoke", "revoked").await,
-        DeviceCommand::Rearm(args) => act(common, voice, args, "rearm", "may enrol again").await,
-        DeviceCommand::Retire(args) => act(common, voice, args, "retire", "retired").await,
+        DeviceCommand::Suspend(args) => act(common, voice, args, None, ("suspend", "suspended")).await,
+        DeviceCommand::Resume(args) => act(common, voice, args, None, ("resume", "resumed")).await,
+        DeviceCommand::Revoke(args) => {
+            act(common, voice, args.act, Some(args.reason), ("revoke", "revoked")).await
+        }
+        DeviceCommand::Rearm(args) => act(common, voice, args, None, ("rearm", "may enrol again")).await,
+        DeviceCommand::Retire(args) => act(common, voice, args, None, ("retire", "retired")).await,
     }
 }
 
-async fn act(common: &Common, voice: Voice, args: ActArgs, verb: &str, word: &str) -> Result<Exit, Failure> {
+async fn act(
+    common: &Common,
+    voice: Voice,
+    args: ActArgs,
+    reason: Option<String>,
+    (verb, word): (&str, &str),
+) -> Result<Exit, Failure> {
     let session = Session::start(common).await?.dry_run(args.dry_run);
     if matches!(verb, "revoke" | "retire") && !args.yes && !args.dry_run {
         confirm(voice, &args.name, verb)?;
     }
     let request = ActRequest {
-        reason: args.reason,
+        reason,
         note: args.note,
     };
     let done: Revocation = session

@@ -16,6 +16,17 @@ fn a_compromised_key_gets_nothing_again() {
     fleet.sign("site-001", &stolen).expect(201, "");
     let other = fleet.sign("site-002", &stolen).expect(201, "");
     let serial = fleet.serial("site-001");
+    let rehearse = [
+        "cert",
+        "revoke",
+        &serial,
+        "--reason",
+        "key-compromise",
+        "--dry-run",
+    ];
+    let said = fleet.muster.ok(&rehearse);
+    let all = fleet.serials("site-001");
+    assert!(all.iter().all(|serial| said.contains(serial)), "{said}");
     let said = fleet.muster.exits(
         5,
         &["cert", "revoke", &serial, "--reason", "key-compromise", "--yes"],

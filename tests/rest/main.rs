@@ -10,6 +10,7 @@ mod bounds;
 mod compromise;
 mod configuration;
 mod doors;
+mod effects;
 mod enrol;
 mod fleet;
 mod import;

@@ -76,6 +76,7 @@ fn routes(name: &str, device: &str, serial: &str) -> Vec<Route> {
         route("POST", "/tokens/none/unbind", Operate, json!({ "name": device })),
         route("GET", "/authorities", Read, Value::Null),
         route("GET", "/authorities/default/crl", Read, Value::Null),
+        route("POST", "/authorities/default/crl", Operate, json!({})),
         route(
             "POST",
             "/authorities/default/rollover/activate",

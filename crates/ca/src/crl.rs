@@ -10,10 +10,12 @@ use muster_pki::crl::{CrlTemplate, Entry};
 
 use crate::Ca;
 use crate::authority::{INTERNAL, ROOT};
+use crate::enrol::who::{Caller, Proof};
 use crate::error::Error;
+use crate::operator::Permission;
 use crate::ports::{Change, Crl, Signer, StoreError, ToBeSigned, Write};
 use crate::setup::own_act;
-use crate::state::LoadedIssuer;
+use crate::state::{LoadedIssuer, file_stem};
 
 /// How long an issuing CA's list holds.
 const LIFE: SignedDuration = SignedDuration::from_hours(30 * 24);
@@ -39,7 +41,8 @@ impl Ca {
         all
     }
 
-    /// Makes every issuing CA's list anew. Called after each revocation, and daily.
+    /// Makes the list of every issuing CA anew that has something new to say, or is due. Called after each revocation, and
+    /// daily.
     pub async fn refresh_crls(&self) -> Result<(), Error> {
         let issuers: Vec<_> = self
             .state
@@ -51,7 +54,7 @@ impl Ca {
         // One authority whose key cannot be used must not keep the others' lists from being made.
         let mut outcome = Ok(());
         for issuer in issuers {
-            if let Err(why) = self.make_crl(&issuer).await {
+            if let Err(why) = self.make_crl(&issuer, None).await {
                 tracing::error!(authority = issuer.authority, %why, "a CRL could not be made");
                 outcome = outcome.and(Err(why));
             }
@@ -59,48 +62,58 @@ impl Ca {
         outcome
     }
 
-    /// Makes one issuing CA's list anew and returns it. A root's list is returned as it is: its key is not here.
-    pub async fn fresh_crl(&self, authority: &str, generation: Option<u32>) -> Result<Arc<Crl>, Error> {
-        if generation == Some(ROOT) {
-            return self
-                .crl(authority, ROOT)
-                .ok_or_else(|| Error::Missing(format!("{authority} has no root CRL here")));
+    /// Every list that a broker needs of an authority, as it is published: that of the issuing CA that signs now, those of its
+    /// others that are not retired, then the root's. Or only one generation's.
+    pub fn published_crls(&self, authority: &str, generation: Option<u32>) -> Result<Vec<Arc<Crl>>, Error> {
+        let numbers = self.generations_with_crl(authority, generation)?;
+        let lists: Vec<_> = numbers
+            .into_iter()
+            .filter_map(|number| self.crl(authority, number))
+            .collect();
+        if lists.is_empty() {
+            return Err(Error::Missing(format!("{authority} has no such CRL here")));
         }
-        let issuer = {
-            let state = self.state.load();
-            let loaded = state.authority(authority)?;
-            match generation {
-                None => loaded.active()?.clone(),
-                Some(number) => loaded
-                    .issuing
-                    .iter()
-                    .find(|issuer| issuer.generation.number == number)
-                    .cloned()
-                    .ok_or_else(|| {
-                        Error::Missing(format!("{authority} has no generation {number} that signs"))
-                    })?,
-            }
-        };
-        self.make_crl(&issuer).await
+        Ok(lists)
     }
 
-    /// Every list that a broker needs of an authority: that of the issuing CA that signs now, those of its others, all made
-    /// anew, then the root's.
-    pub async fn fresh_crls(&self, authority: &str) -> Result<Vec<Arc<Crl>>, Error> {
-        let first = self.fresh_crl(authority, None).await?;
-        let others: Vec<_> = {
-            let state = self.state.load();
-            let issuing = state.authority(authority)?.record.issuing();
-            issuing.map(|generation| generation.number).collect()
-        };
-        let mut all = vec![first.clone()];
-        for number in others {
-            if number != first.generation {
-                all.push(self.fresh_crl(authority, Some(number)).await?);
+    /// The same, made anew; but for the root's: its key is not here.
+    pub async fn fresh_crls(
+        &self,
+        proof: Proof,
+        authority: &str,
+        generation: Option<u32>,
+    ) -> Result<Vec<Arc<Crl>>, Error> {
+        let caller = self.operator(proof, Permission::Operate).await?;
+        for number in self.generations_with_crl(authority, generation)? {
+            let issuer = {
+                let state = self.state.load();
+                let mut issuing = state.authority(authority)?.issuing.iter();
+                issuing.find(|issuer| issuer.generation.number == number).cloned()
+            };
+            if let Some(issuer) = issuer
+                && !caller.dry_run()
+            {
+                self.make_crl(&issuer, Some(&caller)).await?;
             }
         }
-        all.extend(self.crl(authority, ROOT));
-        Ok(all)
+        self.published_crls(authority, generation)
+    }
+
+    fn generations_with_crl(&self, authority: &str, only: Option<u32>) -> Result<Vec<u32>, Error> {
+        let state = self.state.load();
+        let record = &state.authority(authority)?.record;
+        let active = record.active()?.number;
+        let others = record.issuing().map(|generation| generation.number);
+        let mut all = vec![active];
+        all.extend(others.filter(|number| *number != active));
+        all.push(ROOT);
+        match only {
+            None => Ok(all),
+            Some(number) if all.contains(&number) => Ok(vec![number]),
+            Some(number) => Err(Error::Missing(format!(
+                "{authority} has no generation {number} that signs"
+            ))),
+        }
     }
 
     /// When the next list must be made if nothing is revoked before. At once if the clock was set back to before a list
@@ -109,11 +122,7 @@ impl Ca {
         let now = self.clock.now();
         let lists = self.crls.load();
         let lists = lists.values().filter(|crl| crl.generation != ROOT);
-        let due = lists.map(|crl| match crl.this_update {
-            begins if begins > now => now,
-            begins => begins + BACKDATE + RENEW_AFTER,
-        });
-        due.min().unwrap_or(now)
+        lists.map(|crl| due(crl, now)).min().unwrap_or(now)
     }
 
     /// The list that runs out first, of those that brokers check: none of theirs trusts the internal authority.
@@ -162,7 +171,8 @@ impl Ca {
         Ok(())
     }
 
-    async fn make_crl(&self, issuer: &LoadedIssuer) -> Result<Arc<Crl>, Error> {
+    /// Makes a list anew: for a caller at any rate, else if there is something new to say.
+    async fn make_crl(&self, issuer: &LoadedIssuer, caller: Option<&Caller>) -> Result<(), Error> {
         let now = self.clock.now();
         let (authority, generation) = (&issuer.authority, issuer.generation.number);
         let key = issuer.generation.key.as_deref();
@@ -180,6 +190,9 @@ impl Ca {
                 reason: entry.reason,
             })
             .collect();
+        if caller.is_none() && self.says_the_same(issuer, &entries, now)? {
+            return Ok(());
+        }
         let crl = self
             .sign_numbered(
                 &*self.signer,
@@ -192,7 +205,11 @@ impl Ca {
                 number,
             )
             .await?;
-        let act = own_act(now, "crl.made", &crate::state::file_stem(authority, generation));
+        let subject = file_stem(authority, generation);
+        let act = match caller {
+            Some(caller) => caller.act(now, "crl.made", subject, String::new()),
+            None => own_act(now, "crl.made", &subject),
+        };
         let crl = Arc::new(crl);
         let writes = vec![Write::Crl(Crl::clone(&crl))];
         match self.store.commit(Change { writes, act }).await {
@@ -201,10 +218,26 @@ impl Ca {
             Err(StoreError::Changed(_)) => {}
             Err(other) => return Err(other.into()),
         }
-        let newest = self
-            .crl(authority, generation)
-            .filter(|there| there.number > crl.number);
-        Ok(newest.unwrap_or(crl))
+        Ok(())
+    }
+
+    /// Whether the published list is not due and has just these entries.
+    fn says_the_same(&self, issuer: &LoadedIssuer, entries: &[Entry], now: Timestamp) -> Result<bool, Error> {
+        let published = self.crl(&issuer.authority, issuer.generation.number);
+        let Some(crl) = published.filter(|crl| crl.entries == entries.len() as u64 && now < due(crl, now))
+        else {
+            return Ok(false);
+        };
+        let template = CrlTemplate {
+            number: crl.number,
+            this_update: crl.this_update,
+            next_update: crl.next_update,
+            entries,
+        };
+        Ok(muster_pki::crl::has_signed(
+            &crl.der,
+            &template.to_be_signed(&issuer.issuer)?,
+        ))
     }
 
     fn publish(&self, crl: &Arc<Crl>) {
@@ -281,5 +314,13 @@ impl Ca {
             entries: entries.len() as u64,
             der: assemble(draft.bytes(), issuer.algorithm, &signature)?,
         })
+    }
+}
+
+/// When a list is to be made anew even if it says nothing new. At once if it begins in the future.
+fn due(crl: &Crl, now: Timestamp) -> Timestamp {
+    match crl.this_update {
+        begins if begins > now => now,
+        begins => begins + BACKDATE + RENEW_AFTER,
     }
 }

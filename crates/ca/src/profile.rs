@@ -15,7 +15,7 @@ use serde::Deserialize;
 
 use crate::authority;
 use crate::device::Kind;
-use crate::error::Refusal;
+use crate::error::{Error, Refusal};
 use sans::{SanRule, SanType};
 
 /// No certificate lives longer than ten years, whatever a profile says.
@@ -410,6 +410,11 @@ impl Profiles {
             Refusal::new(format!("there is no profile {name:?}"))
                 .fix(format!("choose one of {}", names.join(", ")))
         })
+    }
+
+    /// The profile that an operator names.
+    pub(crate) fn named(&self, name: &str) -> Result<&Arc<Profile>, Error> {
+        self.get(name).map_err(|why| Error::Missing(why.to_string()))
     }
 
     /// The longest time after its end that any certificate may still be renewed.

@@ -15,6 +15,7 @@ use crate::error::Error;
 use crate::operator::Permission;
 use crate::ports::{Change, StoreError, Write};
 use crate::provisioner::{Provisioner, check_names};
+use crate::revoke::check_note;
 use crate::token::{EnrolmentToken, MAX_USES};
 
 /// The longest that an enrolment token may live.
@@ -61,10 +62,8 @@ impl Ca {
         note: &str,
     ) -> Result<Device, Error> {
         let caller = self.operator(proof, Permission::Operate).await?;
-        let profile = self.settings.profiles.get(profile)?;
-        if note.len() > 500 {
-            return Err(Error::Bad("a note has at most 500 bytes".into()));
-        }
+        let profile = self.settings.profiles.named(profile)?;
+        check_note(note)?;
         if self.store.device(&name).await?.is_some() {
             return Err(Error::Conflict(format!("the device {name} exists already")));
         }
@@ -149,7 +148,7 @@ impl Ca {
         wish: TokenWish,
         now: Timestamp,
     ) -> Result<(EnrolmentToken, Zeroizing<String>), Error> {
-        let profile = self.settings.profiles.get(&wish.profile)?;
+        let profile = self.settings.profiles.named(&wish.profile)?;
         if wish.uses == 0 || wish.uses > MAX_USES || (wish.device.is_some() && wish.uses != 1) {
             return Err(Error::Bad(format!(
                 "a token is for one name, or for a wave of 1 to {MAX_USES}"
@@ -207,8 +206,11 @@ impl Ca {
         password: &str,
     ) -> Result<Provisioner, Error> {
         let caller = self.administrator(proof).await?;
-        for profile in &wish.profiles {
-            self.settings.profiles.get(profile)?;
+        for (place, profile) in wish.profiles.iter().enumerate() {
+            self.settings.profiles.named(profile)?;
+            if wish.profiles[..place].contains(profile) {
+                return Err(Error::Bad(format!("the profile {profile:?} stands there twice")));
+            }
         }
         check_names(&wish.names)?;
         let now = self.clock.now();

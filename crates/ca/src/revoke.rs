@@ -465,6 +465,10 @@ pub(crate) fn check_note(note: &str) -> Result<(), Error> {
     if note.len() > MAX_NOTE {
         return Err(Error::Bad(format!("a note has at most {MAX_NOTE} bytes")));
     }
+    // It is shown in terminals and tables.
+    if note.chars().any(char::is_control) {
+        return Err(Error::Bad("a note is one line without control characters".into()));
+    }
     Ok(())
 }
 

@@ -11,6 +11,8 @@ use crate::operator::Permission;
 
 /// How many entries are read at a time; whatever else wants to read gets its turn between.
 const STEP: usize = 1000;
+/// So many entries are walked for somebody who waits, in a second or two.
+const STRETCH: u64 = 200_000;
 
 /// How the audit log stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +23,18 @@ pub struct AuditVerdict {
     pub broken_at: Option<u64>,
     /// The hash of the last entry: write it down elsewhere, and a cut-off end will show.
     pub head: [u8; 32],
+    /// Whether there is more to walk.
+    pub more: bool,
+}
+
+impl AuditVerdict {
+    /// Nothing was walked yet.
+    const BEGIN: Self = Self {
+        entries: 0,
+        broken_at: None,
+        head: [0; 32],
+        more: true,
+    };
 }
 
 /// What is known of the audit log without walking it.
@@ -43,15 +57,26 @@ impl Watch {
 }
 
 impl Ca {
-    /// Walks the whole audit chain.
-    pub async fn verify_audit(&self, proof: Proof) -> Result<AuditVerdict, Error> {
+    /// Walks a stretch of the audit chain, which nobody has to wait long for: from its beginning, or from behind the entry
+    /// with this number and hash, where the stretch before ended.
+    pub async fn verify_audit(
+        &self,
+        proof: Proof,
+        behind: Option<(u64, [u8; 32])>,
+    ) -> Result<AuditVerdict, Error> {
         self.operator(proof, Permission::ReadAudit).await?;
-        self.walk_audit().await
+        let (entries, head) = behind.unwrap_or_default();
+        let begin = AuditVerdict {
+            entries,
+            head,
+            ..AuditVerdict::BEGIN
+        };
+        self.walk(begin, STRETCH).await
     }
 
-    /// The same for the server itself.
+    /// Walks all of it, and lets be seen how far it is.
     pub async fn walk_audit(&self) -> Result<AuditVerdict, Error> {
-        let walked = self.walk().await;
+        let walked = self.walk_to_the_end().await;
         let now = self.clock.now();
         self.audit_watch.change(|watch| {
             watch.walking = None;
@@ -69,23 +94,27 @@ impl Ca {
         Ok(watch.clone())
     }
 
-    async fn walk(&self) -> Result<AuditVerdict, Error> {
-        let mut verdict = AuditVerdict {
-            entries: 0,
-            broken_at: None,
-            head: [0; 32],
-        };
-        loop {
+    async fn walk_to_the_end(&self) -> Result<AuditVerdict, Error> {
+        let mut verdict = AuditVerdict::BEGIN;
+        while verdict.more {
             self.audit_watch
                 .change(|watch| watch.walking = Some(verdict.entries));
+            verdict = self.walk(verdict, STEP as u64).await?;
+        }
+        Ok(verdict)
+    }
+
+    /// Goes on where a walk ended, for so many entries or a few more.
+    async fn walk(&self, mut verdict: AuditVerdict, stretch: u64) -> Result<AuditVerdict, Error> {
+        let enough = verdict.entries.saturating_add(stretch);
+        while verdict.more && verdict.entries < enough {
             let entries = self.store.entries(verdict.entries, STEP).await?;
-            if entries.is_empty() {
-                return Ok(verdict);
-            }
+            verdict.more = entries.len() == STEP;
             for entry in entries {
                 if entry.sequence != verdict.entries + 1 || !entry.follows(verdict.head) {
                     return Ok(AuditVerdict {
                         broken_at: Some(verdict.entries + 1),
+                        more: false,
                         ..verdict
                     });
                 }
@@ -93,5 +122,6 @@ impl Ca {
                 verdict.head = entry.hash;
             }
         }
+        Ok(verdict)
     }
 }

@@ -173,6 +173,11 @@ fn reason_code(reason: Reason) -> CrlReason {
     }
 }
 
+/// Whether these bytes are what was signed of a list (DER).
+pub fn has_signed(der: &[u8], to_be_signed: &[u8]) -> bool {
+    crate::csr::first_element(der) == Some(to_be_signed)
+}
+
 /// Checks that `issuer` signed this list (DER).
 pub fn verify(der: &[u8], issuer: &PublicKey) -> Result<(), Error> {
     let list: CertificateList = CertificateList::from_der(der).map_err(|why| Error::malformed("CRL", why))?;

@@ -1,7 +1,7 @@
 //! The gate: what a request shows of its sender, as a [`Proof`].
 //!
-//! Nothing is judged here. Every method of [`Ca`](muster_ca::Ca) that does or tells something takes a proof and judges
-//! it, so a route that forgets the gate does not compile.
+//! What a sender may do is not judged here. Every method of [`Ca`](muster_ca::Ca) that does or tells something takes a proof
+//! and judges it, so a route that forgets the gate does not compile.
 
 use axum::extract::FromRequestParts;
 use axum::http::header::AUTHORIZATION;
@@ -11,15 +11,16 @@ use muster_ca::enrol::who::{Evidence, Origin};
 use zeroize::Zeroizing;
 
 use crate::peer::Peer;
-use crate::protocols::rest::Failure;
+use crate::protocols::rest::{Api, Failure};
 
-/// The sender of a request to `/api/v1`: a local user, or the holder of an API key.
+/// The sender of a request to `/api/v1`: a local user, or the holder of an API key. Known here, so that no body is read of a
+/// stranger's.
 pub(crate) struct Sender(pub(crate) Proof);
 
-impl<S: Sync> FromRequestParts<S> for Sender {
+impl FromRequestParts<Api> for Sender {
     type Rejection = Failure;
 
-    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Failure> {
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Failure> {
         let missing = || Failure::unproven("this needs an API key: send it as 'Authorization: Bearer mk_…'");
         let origin = origin(parts);
         let dry_run = dry_run(parts)?;
@@ -43,11 +44,13 @@ impl<S: Sync> FromRequestParts<S> for Sender {
                 Evidence::ApiKey(Zeroizing::new(key.trim().to_owned()))
             }
         };
-        Ok(Self(Proof {
+        let proof = Proof {
             evidence,
             origin,
             dry_run,
-        }))
+        };
+        api.ca.known(proof.clone()).await?;
+        Ok(Self(proof))
     }
 }
 

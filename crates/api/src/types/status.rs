@@ -118,6 +118,9 @@ pub struct AuditVerdict {
     pub broken_at: Option<u64>,
     /// The hash of the last entry.
     pub head: String,
+    /// There is more to walk, which would take long for one answer: ask again with this as `behind`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
 }
 
 /// A key of the configuration as it is in force.

@@ -305,7 +305,7 @@ fn choose_profile<'a>(
     let chosen = match caller.who() {
         Who::Operator { .. } => {
             caller.demand(Permission::Operate)?;
-            let chosen = profiles.get(wish.profile.as_deref().or(registered).unwrap_or("client"))?;
+            let chosen = profiles.named(wish.profile.as_deref().or(registered).unwrap_or("client"))?;
             refuse_other_kind(device, chosen)?;
             return Ok(chosen);
         }

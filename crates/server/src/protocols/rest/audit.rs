@@ -8,6 +8,8 @@ use axum::routing::get;
 use muster_api::types as api;
 use muster_ca::list::AuditList;
 use muster_ca::operator::Permission;
+use schemars::JsonSchema;
+use serde::Deserialize;
 
 use super::route::Route;
 use super::{Answer, Api, Failure, Query, export, views};
@@ -26,9 +28,10 @@ pub(super) const ROUTES: &[Route] = &[
     Route::get(
         "/audit/verify",
         Permission::ReadAudit,
-        "Walks the whole audit log and says whether it is intact.",
+        "Walks a stretch of the audit log, from its beginning or from where one ended, and says whether it is intact.",
         || get(verify),
     )
+    .asks::<VerifyQuery>()
     .gives::<api::AuditVerdict>(),
 ];
 
@@ -50,12 +53,40 @@ async fn list(
     export::answer(query.format.as_deref(), &headers, "audit", first, page).await
 }
 
-async fn verify(State(api): State<Api>, Sender(proof): Sender) -> Answer<api::AuditVerdict> {
-    let verdict = api.ca.verify_audit(proof).await?;
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct VerifyQuery {
+    /// Where the stretch before ended: the number of entries and the head, with a dot between.
+    behind: Option<String>,
+}
+
+/// Walks a stretch of the chain.
+async fn verify(
+    State(api): State<Api>,
+    Sender(proof): Sender,
+    Query(query): Query<VerifyQuery>,
+) -> Answer<api::AuditVerdict> {
+    let behind = query.behind.as_deref().map(place).transpose()?;
+    let verdict = api.ca.verify_audit(proof, behind).await?;
+    let head = views::hex(&verdict.head);
     Ok(Json(api::AuditVerdict {
+        next: verdict.more.then(|| format!("{}.{head}", verdict.entries)),
         intact: verdict.broken_at.is_none(),
         entries: verdict.entries,
         broken_at: verdict.broken_at,
-        head: views::hex(&verdict.head),
+        head,
     }))
+}
+
+fn place(text: &str) -> Result<(u64, [u8; 32]), Failure> {
+    let read = || {
+        let (entries, head) = text.split_once('.')?;
+        let octets = (0..head.len()).step_by(2).map(|at| {
+            let digits = head.get(at..at + 2)?;
+            u8::from_str_radix(digits, 16).ok()
+        });
+        let hash: Vec<u8> = octets.take(33).collect::<Option<_>>()?;
+        Some((entries.parse().ok()?, hash.try_into().ok()?))
+    };
+    read().ok_or_else(|| Failure::bad("behind: give what the answer before called next"))
 }

@@ -1,7 +1,7 @@
 //! `/api/v1/certificates` and `/api/v1/enrol`
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
 use axum::routing::{get, post};
@@ -19,7 +19,7 @@ use muster_pki::time::parse_duration;
 use zeroize::Zeroizing;
 
 use super::route::{Needs, Route};
-use super::{Answer, Api, Body, Failure, Query, export, views};
+use super::{Answer, Api, Body, Failure, Query, STRANGERS_BODY, export, views};
 use crate::gate::{self, DryRun, Sender};
 use crate::lists::CertificateQuery;
 
@@ -35,7 +35,7 @@ pub(super) const ROUTES: &[Route] = &[
     Route::post("/certificates/{serial}/revoke", Permission::Operate, "Revokes a certificate for good.", || post(revoke))
         .takes::<api::ActRequest>(r#"{"reason": "superseded", "note": "replaced by hand"}"#)
         .gives::<api::Revocation>(),
-    Route::post("/enrol", Permission::Read, "Gives a device its first certificate.", || post(enrol))
+    Route::post("/enrol", Permission::Read, "Gives a device its first certificate.", || post(enrol).layer(DefaultBodyLimit::max(STRANGERS_BODY)))
         .needs(Needs::Token)
         .takes::<api::EnrolRequest>(r#"{"token": "mt_…", "csr": "-----BEGIN CERTIFICATE REQUEST-----\n…\n-----END CERTIFICATE REQUEST-----\n"}"#)
         .gives::<api::Issued>(),

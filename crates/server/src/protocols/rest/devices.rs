@@ -104,6 +104,11 @@ async fn act(
 ) -> Answer<api::Revocation> {
     let name = DeviceName::parse(&name)?;
     let note = &request.note;
+    if act != "revoke" && request.reason.is_some() {
+        return Err(Failure::bad(format!(
+            "only revoke has a reason; for {act} put words into the note"
+        )));
+    }
     let done = match act.as_str() {
         "revoke" => {
             let reason = Reason::parse(request.reason.as_deref().unwrap_or("unspecified"))?;

@@ -33,6 +33,9 @@ use self::route::Route;
 pub use self::route::{Method, Needs};
 use crate::Edge;
 
+/// What is read of somebody who proves with the body who they are: a token and a request have a tenth of it.
+const STRANGERS_BODY: usize = 64 * 1024;
+
 /// What the routes know.
 #[derive(Clone)]
 pub struct Api {

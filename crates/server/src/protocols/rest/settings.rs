@@ -1,11 +1,14 @@
 //! `/api/v1/authorities`, `…/profiles` and `…/provisioners`
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::routing::{delete, get, post};
 use muster_api::types as api;
 use muster_ca::Proof;
 use muster_ca::operator::Permission;
+use muster_ca::ports::Crl;
 use muster_ca::provisioner::Provisioner;
 use muster_ca::registry::ProvisionerWish;
 use schemars::JsonSchema;
@@ -20,8 +23,11 @@ use crate::gate::Sender;
 pub(super) const ROUTES: &[Route] = &[
     Route::get("/authorities", Permission::Read, "The authorities with their certificates.", || get(authorities))
         .gives::<Vec<api::Authority>>(),
-    Route::get("/authorities/{name}/crl", Permission::Read, "The revocation lists that a broker needs, made fresh.", || get(crl))
+    Route::get("/authorities/{name}/crl", Permission::Read, "The revocation lists that a broker needs, as they are published.", || get(crl))
         .asks::<CrlQuery>()
+        .gives::<api::Crl>(),
+    Route::post("/authorities/{name}/crl", Permission::Operate, "The same lists, made fresh.", || post(fresh_crl))
+        .takes::<api::FreshCrl>(r#"{"generation": 1}"#)
         .gives::<api::Crl>(),
     Route::post("/authorities/{name}/rollover/{step}", Permission::Administer, "The next step of a roll-over to a new issuing CA.", || post(rollover))
         .gives::<api::Generation>(),
@@ -56,8 +62,8 @@ struct CrlQuery {
     generation: Option<u32>,
 }
 
-/// Made fresh: one generation's list, or what a broker needs: the active issuing CA's, those of the others that are not
-/// retired, and the root's, one after the other. What is told beside the text is about the first.
+/// One generation's list, or what a broker needs: the active issuing CA's, those of the others that are not retired, and the
+/// root's, one after the other. What is told beside the text is about the first.
 async fn crl(
     State(api): State<Api>,
     Sender(proof): Sender,
@@ -65,11 +71,21 @@ async fn crl(
     Query(query): Query<CrlQuery>,
 ) -> Answer<api::Crl> {
     read(&api, proof).await?;
-    let lists = match query.generation {
-        None => api.ca.fresh_crls(&name).await?,
-        only => vec![api.ca.fresh_crl(&name, only).await?],
-    };
-    let mut lists = lists.iter().map(|list| views::crl(list, true));
+    lists(&api.ca.published_crls(&name, query.generation)?)
+}
+
+/// The same, made anew.
+async fn fresh_crl(
+    State(api): State<Api>,
+    Sender(proof): Sender,
+    Path(name): Path<String>,
+    Body(request): Body<api::FreshCrl>,
+) -> Answer<api::Crl> {
+    lists(&api.ca.fresh_crls(proof, &name, request.generation).await?)
+}
+
+fn lists(all: &[Arc<Crl>]) -> Answer<api::Crl> {
+    let mut lists = all.iter().map(|list| views::crl(list, true));
     let first = lists.next();
     let mut answer = first.ok_or_else(|| Failure::bad("there is no list"))??;
     for list in lists {

@@ -359,7 +359,7 @@ async fn done(visit: Visit, Query(asked): Query<Done>) -> Answer {
 
 /// The lists that brokers load, made anew: PEM.
 async fn list(visit: Visit, Path(authority): Path<String>) -> Answer {
-    let lists = visit.ca().fresh_crls(&authority).await?;
+    let lists = visit.ca().fresh_crls(visit.proof(), &authority, None).await?;
     let mut pem = String::new();
     for list in lists {
         pem.push_str(&muster_pki::pem::encode(muster_pki::pem::CRL, &list.der)?);
