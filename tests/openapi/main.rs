@@ -103,6 +103,7 @@ fn a_day(caller: &mut Caller<'_>) {
     caller.post("/certificates", json!({ "csr": "nothing" }));
     let serial = issued["serial"].as_str().unwrap().to_owned();
     caller.get(&format!("/certificates/{serial}"));
+    caller.post("/authorities/default/crl", json!({ "generation": 1 }));
     for verb in ["suspend", "resume"] {
         caller.post(
             &format!("/devices/site-1/{verb}"),
