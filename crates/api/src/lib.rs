@@ -3,6 +3,7 @@
 //! [`types`] are the requests and answers, as JSON; [`client::Client`] is what the command line and the agents use. Nothing
 //! here knows how the server works.
 
+pub mod agent;
 pub mod client;
 pub mod types;
 
