@@ -181,8 +181,8 @@ impl Ca {
         // never lacks what the other has.
         let number = self.crl_number(now);
         let since = now - self.settings.profiles.longest_grace() - KEEP;
-        let revoked = self.store.revoked(authority, generation, since).await?;
-        let entries: Vec<_> = revoked
+        let (revoked, covers) = self.store.revoked(authority, generation, since).await?;
+        let mut entries: Vec<_> = revoked
             .into_iter()
             .map(|entry| Entry {
                 serial: entry.serial.as_bytes().to_vec(),
@@ -190,9 +190,15 @@ impl Ca {
                 reason: entry.reason,
             })
             .collect();
-        if caller.is_none() && self.says_the_same(issuer, &entries, now)? {
+        let living = self.canaries.living(&file_stem(authority, generation), now);
+        entries.extend(living.iter().map(|canary| canary.entry()));
+        let has_canary = !living.is_empty() || !self.needs_canary(issuer).await?;
+        if caller.is_none() && has_canary && self.says_the_same(issuer, &entries, now)? {
+            self.covers_more(authority, generation, covers);
             return Ok(());
         }
+        let canary = self.revoked_canary(issuer, number, now).await?;
+        entries.extend(canary.iter().map(|canary| canary.entry()));
         let crl = self
             .sign_numbered(
                 &*self.signer,
@@ -210,10 +216,16 @@ impl Ca {
             Some(caller) => caller.act(now, "crl.made", subject, String::new()),
             None => own_act(now, "crl.made", &subject),
         };
-        let crl = Arc::new(crl);
+        let crl = Arc::new(Crl { covers, ..crl });
         let writes = vec![Write::Crl(Crl::clone(&crl))];
         match self.store.commit(Change { writes, act }).await {
-            Ok(()) => self.publish(&crl),
+            Ok(()) => {
+                if let Some(canary) = canary {
+                    self.canaries.add(canary);
+                }
+                self.publish(&crl);
+                self.news.notify(usize::MAX);
+            }
             // Somebody else made a newer one meanwhile, which has all that this one has.
             Err(StoreError::Changed(_)) => {}
             Err(other) => return Err(other.into()),
@@ -238,6 +250,23 @@ impl Ca {
             &crl.der,
             &template.to_be_signed(&issuer.issuer)?,
         ))
+    }
+
+    /// The published list stays as it is, and is known to have every revocation up to a later entry.
+    fn covers_more(&self, authority: &str, generation: u32, covers: u64) {
+        let place = (authority.to_owned(), generation);
+        self.crls.rcu(|lists| {
+            let mut lists = HashMap::clone(lists);
+            if let Some(crl) = lists.get_mut(&place) {
+                let covers = crl.covers.max(covers);
+                *crl = Arc::new(Crl {
+                    covers,
+                    ..Crl::clone(crl)
+                });
+            }
+            lists
+        });
+        self.news.notify(usize::MAX);
     }
 
     fn publish(&self, crl: &Arc<Crl>) {
@@ -312,6 +341,7 @@ impl Ca {
             this_update: template.this_update,
             next_update: template.next_update,
             entries: entries.len() as u64,
+            covers: 0,
             der: assemble(draft.bytes(), issuer.algorithm, &signature)?,
         })
     }

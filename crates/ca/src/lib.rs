@@ -7,9 +7,11 @@
 //!
 //! Absent on purpose: a runtime, HTTP, SQL, files, the wall clock. What is outside is four traits in [`ports`].
 
+pub mod access;
 pub mod account;
 pub mod audit;
 pub mod authority;
+pub mod broker;
 pub mod certificate;
 mod clamp;
 pub mod crl;

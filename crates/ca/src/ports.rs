@@ -5,8 +5,10 @@ use jiff::Timestamp;
 use muster_pki::key::{KeyKind, PrivateKey, PublicKey};
 use zeroize::Zeroizing;
 
+use crate::access::Rules;
 use crate::audit::{Act, Entry};
 use crate::authority::{Authority, Generation};
+use crate::broker::Broker;
 use crate::certificate::{Certificate, Serial, Status};
 use crate::device::{Device, DeviceName, Kind, State};
 use crate::list::{AuditList, CertificateList, DeviceList, Page, TokenList};
@@ -109,13 +111,14 @@ pub trait Store: Send + Sync {
     async fn certificate(&self, serial: &Serial) -> Result<Option<Certificate>, StoreError>;
     /// A page of certificates.
     async fn certificates(&self, list: CertificateList) -> Result<Page<Certificate>, StoreError>;
-    /// What this issuer has revoked and must still list: every entry whose certificate runs out after `since`.
+    /// What this issuer has revoked and must still list, every entry whose certificate runs out after `since`; and the number
+    /// of the last audit entry at that very moment.
     async fn revoked(
         &self,
         authority: &str,
         generation: u32,
         since: Timestamp,
-    ) -> Result<Vec<RevokedEntry>, StoreError>;
+    ) -> Result<(Vec<RevokedEntry>, u64), StoreError>;
     /// When the last certificate of an issuer ends, if that is after `now`: of those that are revoked, too, which its CRL
     /// must list until then, but not of the device `but`. No walk over the fleet.
     async fn last_end(
@@ -141,6 +144,18 @@ pub trait Store: Send + Sync {
     async fn authorities(&self) -> Result<Vec<Authority>, StoreError>;
     /// Every provisioner, in the order in which they were added.
     async fn provisioners(&self) -> Result<Vec<Provisioner>, StoreError>;
+    /// Every broker, by name; those out of service, too.
+    async fn brokers(&self) -> Result<Vec<Broker>, StoreError>;
+    /// Topic rules of devices that have their own, by name from the one after `after` on; at most `limit`, 1 to 1,000.
+    async fn access(
+        &self,
+        after: Option<&DeviceName>,
+        limit: usize,
+    ) -> Result<Vec<(DeviceName, Rules)>, StoreError>;
+    /// The rules of one device, if it has its own.
+    async fn access_of(&self, name: &DeviceName) -> Result<Option<Rules>, StoreError>;
+    /// The number of the last audit entry; 0 if there is none.
+    async fn head(&self) -> Result<u64, StoreError>;
     /// Every operator.
     async fn operators(&self) -> Result<Vec<Operator>, StoreError>;
     /// An enrolment token by the hash of its secret.
@@ -322,6 +337,20 @@ pub enum Write {
     Drop(String),
     /// Keeps an issuer's newest CRL.
     Crl(Crl),
+    /// Writes a broker; [`StoreError::Changed`] unless the stored version is `expected` (`None`: there is none).
+    Broker {
+        /// The broker as it shall be, with its new version.
+        broker: Broker,
+        /// The version that the change was prepared on.
+        expected: Option<u64>,
+    },
+    /// Gives a device topic rules of its own, or takes them away.
+    Access {
+        /// The device.
+        name: DeviceName,
+        /// Its rules; `None`: those of its profile.
+        rules: Option<Rules>,
+    },
 }
 
 /// Something in the drawer: what a protocol or the GUI has to remember for a while, such as a session.
@@ -386,6 +415,8 @@ pub struct Crl {
     pub next_update: Timestamp,
     /// How many entries it has.
     pub entries: u64,
+    /// The audit entry up to which every revocation is in it.
+    pub covers: u64,
     /// The list, DER.
     pub der: Vec<u8>,
 }

@@ -13,6 +13,7 @@ use muster_pki::name::San;
 use muster_pki::time::parse_duration;
 use serde::Deserialize;
 
+use crate::access::Rules;
 use crate::authority;
 use crate::device::Kind;
 use crate::error::{Error, Refusal};
@@ -46,6 +47,10 @@ pub struct RawProfile {
     pub sans: Option<Vec<String>>,
     /// Which pointers certificates carry once `public_url` is set: `crl`, `issuer`.
     pub pointers: Option<Vec<String>>,
+    /// Where devices may publish: topic filters in which `%u` stands for the device's name.
+    pub publish: Option<Vec<String>>,
+    /// What devices may receive, likewise.
+    pub subscribe: Option<Vec<String>>,
 }
 
 /// The rules of what may be issued. Made by [`Profiles::new`] only.
@@ -62,6 +67,7 @@ pub struct Profile {
     keys: Vec<KeyKind>,
     sans: Vec<SanRule>,
     pointers: Vec<Pointer>,
+    rules: Rules,
 }
 
 /// What a certificate may point to (RFC 5280, sections 4.2.1.13 and 4.2.2.1).
@@ -82,7 +88,28 @@ impl Pointer {
     }
 }
 
+/// The profile of the agents beside brokers, which nobody can ask for: configured profiles have no dot in their name.
+pub(crate) const AGENT_PROFILE: &str = "muster.agent";
+
 impl Profile {
+    /// What agents and canaries follow; canaries with an authority of the fleet in place of the internal one.
+    pub(crate) fn agent() -> Self {
+        Self {
+            name: AGENT_PROFILE.to_owned(),
+            authority: authority::INTERNAL.to_owned(),
+            pointers: Vec::new(),
+            ..Self::built_in(Kind::Client)
+        }
+    }
+
+    /// The same, issued by another authority.
+    pub(crate) fn issued_by(self, authority: &str) -> Self {
+        Self {
+            authority: authority.to_owned(),
+            ..self
+        }
+    }
+
     fn built_in(kind: Kind) -> Self {
         let days = |days: i64| SignedDuration::from_hours(days * 24);
         let (default, max) = match kind {
@@ -101,6 +128,7 @@ impl Profile {
             keys: built_in_keys(kind),
             sans: SanType::ALL.map(|(kind, _)| SanRule::Any(kind)).into(),
             pointers: Pointer::ALL.map(|(pointer, _)| pointer).into(),
+            rules: Rules::usual(),
         }
     }
 
@@ -166,6 +194,17 @@ impl Profile {
         read_list(&raw.pointers, Pointer::parse, &mut profile.pointers, |why| {
             note("pointers", why)
         });
+        for (raw, filters) in [
+            (&raw.publish, &mut profile.rules.publish),
+            (&raw.subscribe, &mut profile.rules.subscribe),
+        ] {
+            if let Some(raw) = raw {
+                filters.clone_from(raw);
+            }
+        }
+        if let Err(why) = profile.rules.check() {
+            note("publish", why);
+        }
         if raw.keys.as_ref().is_some_and(Vec::is_empty) {
             note("keys", "a profile that takes no key issues nothing".into());
         }
@@ -197,6 +236,11 @@ impl Profile {
     /// Its name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// What its devices may publish and receive.
+    pub fn rules(&self) -> &Rules {
+        &self.rules
     }
 
     /// What its holders are.
@@ -415,6 +459,14 @@ impl Profiles {
     /// The profile that an operator names.
     pub(crate) fn named(&self, name: &str) -> Result<&Arc<Profile>, Error> {
         self.get(name).map_err(|why| Error::Missing(why.to_string()))
+    }
+
+    /// A profile by the name that a certificate or a token has it by: one of these, or the agents' own.
+    pub(crate) fn known(&self, name: &str) -> Result<Arc<Profile>, Refusal> {
+        if name == AGENT_PROFILE {
+            return Ok(Arc::new(Profile::agent()));
+        }
+        self.get(name).cloned()
     }
 
     /// The longest time after its end that any certificate may still be renewed.

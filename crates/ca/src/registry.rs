@@ -14,6 +14,7 @@ use crate::enrol::who::{Caller, Proof};
 use crate::error::Error;
 use crate::operator::Permission;
 use crate::ports::{Change, StoreError, Write};
+use crate::profile::AGENT_PROFILE;
 use crate::provisioner::{Provisioner, check_names};
 use crate::revoke::check_note;
 use crate::token::{EnrolmentToken, MAX_USES};
@@ -164,6 +165,36 @@ impl Ca {
                 "a token lives for more than nothing and at most 366 days".into(),
             ));
         }
+        let wish = TokenWish {
+            profile: profile.name().to_owned(),
+            ..wish
+        };
+        self.new_token(caller, wish, now)
+    }
+
+    /// An enrolment token for one of Muster's own: an agent.
+    pub(crate) fn agent_token(
+        &self,
+        caller: &Caller,
+        agent: DeviceName,
+        lifetime: SignedDuration,
+    ) -> Result<(EnrolmentToken, Zeroizing<String>), Error> {
+        let wish = TokenWish {
+            device: Some(agent),
+            wave: String::new(),
+            uses: 1,
+            profile: AGENT_PROFILE.to_owned(),
+            lifetime,
+        };
+        self.new_token(caller, wish, self.clock.now())
+    }
+
+    fn new_token(
+        &self,
+        caller: &Caller,
+        wish: TokenWish,
+        now: Timestamp,
+    ) -> Result<(EnrolmentToken, Zeroizing<String>), Error> {
         let secret = self.secret("mt_");
         let token = EnrolmentToken {
             id: self.serial(now)?.hex()[..26].to_owned(),
@@ -172,7 +203,7 @@ impl Ca {
             wave: wish.wave,
             uses: wish.uses,
             used: 0,
-            profile: profile.name().to_owned(),
+            profile: wish.profile,
             created: now,
             expires: now + wish.lifetime,
             withdrawn: None,

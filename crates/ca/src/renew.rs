@@ -118,9 +118,9 @@ impl Ca {
                 .key()
                 .clone(),
         };
-        let profile = self.settings.profiles.get(&holder.certificate.profile)?;
+        let profile = self.settings.profiles.known(&holder.certificate.profile)?;
         let superseded = self.outlived(&holder.certificate, now).await?;
-        let grant = may::renewal(caller, profile, &key, superseded, now)?;
+        let grant = may::renewal(caller, &profile, &key, superseded, now)?;
         // Its names were free when it got them; one may have become a server's since.
         self.refuse_foreign_server_names(&grant).await?;
         let name = grant.device();

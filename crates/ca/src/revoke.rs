@@ -206,6 +206,7 @@ impl Ca {
             act_detail(None, note, &[]),
         );
         self.store.commit(Change { writes, act }).await?;
+        self.news.notify(usize::MAX);
         Ok(next)
     }
 
@@ -473,7 +474,7 @@ pub(crate) fn check_note(note: &str) -> Result<(), Error> {
 }
 
 /// `also`: the certificates that were revoked with the one that the act is about.
-fn act_detail(reason: Option<Reason>, note: &str, also: &[Serial]) -> String {
+pub(crate) fn act_detail(reason: Option<Reason>, note: &str, also: &[Serial]) -> String {
     let mut detail = serde_json::Map::new();
     if let Some(reason) = reason {
         detail.insert("reason".into(), reason.to_string().into());

@@ -12,6 +12,9 @@ use muster_pki::jose::Jwk;
 use muster_pki::key::PublicKey;
 
 use crate::authority::{Authority, Generation, ROOT};
+use crate::broker::agent::Reports;
+use crate::broker::canary::Canaries;
+use crate::broker::feed::Feed;
 use crate::certificate::Serial;
 use crate::clamp::ClampAlarms;
 use crate::error::Error;
@@ -48,6 +51,11 @@ pub struct Ca {
     pub(crate) revoked: Event,
     pub(crate) clamps: ClampAlarms,
     pub(crate) audit_watch: Watch,
+    pub(crate) feed: Feed,
+    pub(crate) canaries: Canaries,
+    pub(crate) reports: Reports,
+    /// Wakes whoever waits for what brokers have to hear.
+    pub(crate) news: Event,
 }
 
 /// What is read at start and after each change by an administrator.
@@ -101,6 +109,10 @@ impl Ca {
             revoked: Event::new(),
             clamps: ClampAlarms::default(),
             audit_watch: Watch::default(),
+            feed: Feed::default(),
+            canaries: Canaries::default(),
+            reports: Reports::default(),
+            news: Event::new(),
         };
         ca.load_crls().await?;
         Ok(ca)
@@ -135,6 +147,11 @@ impl Ca {
     /// Wakes when something was revoked since this was called.
     pub fn on_revocation(&self) -> EventListener {
         self.revoked.listen()
+    }
+
+    /// Wakes when there may be something that brokers have to hear, or something that an agent said.
+    pub fn on_news(&self) -> EventListener {
+        self.news.listen()
     }
 
     /// A new serial number: 8 octets of time that rise with every call, so that they stay together in an index, then 10

@@ -168,6 +168,12 @@ pub struct Header {
     /// The sender's chain, leaf first: `step`'s form for a certificate that may have expired.
     #[serde(rename = "x5cInsecure", default)]
     pub chain: Vec<String>,
+    /// What the payload is (RFC 7515, section 4.1.9).
+    #[serde(default)]
+    pub(crate) typ: String,
+    /// The signer's chain, leaf first (RFC 7515, section 4.1.6).
+    #[serde(default)]
+    pub(crate) x5c: Vec<String>,
     /// Members that a receiver must understand; there are none that Muster does.
     #[serde(default)]
     crit: Vec<String>,
@@ -189,8 +195,13 @@ impl Header {
 impl<'a> Jws<'a> {
     /// Takes a token apart. Refuses more than 16 KiB, and headers with `crit` (RFC 7515, section 4.1.11).
     pub fn parse(token: &'a str) -> Result<Self, Error> {
-        if token.len() > MAX_TOKEN {
-            return Err(bad_token("it is longer than 16 KiB"));
+        Self::parse_up_to(token, MAX_TOKEN)
+    }
+
+    /// The same for what may be larger.
+    pub(crate) fn parse_up_to(token: &'a str, most: usize) -> Result<Self, Error> {
+        if token.len() > most {
+            return Err(bad_token(&format!("it is longer than {} KiB", most / 1024)));
         }
         let (signed, signature) = token
             .rsplit_once('.')

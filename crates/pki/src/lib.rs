@@ -15,6 +15,7 @@ mod error;
 pub mod explain;
 pub mod jose;
 pub mod key;
+pub mod message;
 pub mod name;
 pub mod p12;
 pub mod pem;

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
+mod brokers;
 mod fixture;
 mod issuers;
 mod lists;
@@ -36,6 +37,8 @@ pub(super) async fn store_contract(store: &dyn Store) {
     lists::the_last_end_of_an_issuer_is_known(store).await;
     issuers::only_the_active_issuing_ca_issues(store).await;
     issuers::the_living_of_a_device_are_counted(store).await;
+    brokers::a_broker_is_what_was_written_last(store).await;
+    brokers::devices_have_rules_of_their_own(store).await;
     the_audit_chain_holds(store).await;
     store.probe(noon()).await.unwrap();
 }

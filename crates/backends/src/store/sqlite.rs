@@ -6,6 +6,7 @@
 //! database off the commit path.
 
 mod apply;
+mod brokers;
 mod checkpoint;
 mod fault;
 mod insert;
@@ -25,8 +26,10 @@ use std::path::Path;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use muster_ca::access::Rules;
 use muster_ca::audit::Entry;
 use muster_ca::authority::Authority;
+use muster_ca::broker::Broker;
 use muster_ca::certificate::{Certificate, Serial};
 use muster_ca::device::{Device, DeviceName};
 use muster_ca::list::{AuditList, CertificateList, DeviceList, Page, TokenList};
@@ -122,7 +125,7 @@ impl Store for SqliteStore {
         authority: &str,
         generation: u32,
         since: Timestamp,
-    ) -> Result<Vec<RevokedEntry>, StoreError> {
+    ) -> Result<(Vec<RevokedEntry>, u64), StoreError> {
         let authority = authority.to_owned();
         self.readers
             .walk(move |conn| pages::revoked(conn, &authority, generation, since))
@@ -168,6 +171,30 @@ impl Store for SqliteStore {
 
     async fn provisioners(&self) -> Result<Vec<Provisioner>, StoreError> {
         self.readers.look_up(read::provisioners)
+    }
+
+    async fn brokers(&self) -> Result<Vec<Broker>, StoreError> {
+        self.readers.look_up(brokers::brokers)
+    }
+
+    async fn access(
+        &self,
+        after: Option<&DeviceName>,
+        limit: usize,
+    ) -> Result<Vec<(DeviceName, Rules)>, StoreError> {
+        let after = after.map(ToString::to_string);
+        self.readers
+            .walk(move |conn| brokers::access(conn, after.as_deref(), limit))
+            .await
+    }
+
+    async fn access_of(&self, name: &DeviceName) -> Result<Option<Rules>, StoreError> {
+        self.readers
+            .look_up(|conn| brokers::access_of(conn, name.as_str()))
+    }
+
+    async fn head(&self) -> Result<u64, StoreError> {
+        self.readers.look_up(pages::head)
     }
 
     async fn operators(&self) -> Result<Vec<Operator>, StoreError> {

@@ -11,7 +11,7 @@ use crate::ports::{ToBeSigned, Write};
 use crate::state::LoadedIssuer;
 
 /// The longest backdating; a certificate of a week gets it whole.
-const BACKDATE: SignedDuration = SignedDuration::from_hours(1);
+pub(crate) const BACKDATE: SignedDuration = SignedDuration::from_hours(1);
 const WEEK: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 /// What the authority has decided to sign. Made of a [`Grant`] and nothing else.

@@ -20,7 +20,7 @@ use crate::ports::{Binding, Write};
 use crate::profile::{Profile, Profiles};
 use crate::token::EnrolmentToken;
 
-pub(crate) use names::{accept_other_name, accept_token_names, accept_wildcards};
+pub(crate) use names::{accept_other_name, accept_token_names, accept_wildcards, complete};
 use names::{alternative_names, same_set};
 
 /// How far in the future a certificate may begin.
@@ -215,7 +215,7 @@ pub(crate) fn decide(
 ) -> Result<Grant, Error> {
     let part = |about| move |why: Error| why.about(about);
     let profile = choose_profile(caller, wish, &name, facts.device, profiles);
-    let profile = profile.map_err(part(About::Profile))?;
+    let profile = &profile.map_err(part(About::Profile))?;
     accept_csr(csr, &name, profile).map_err(part(About::Request))?;
     accept_state(facts.device, &name).map_err(|why| part(About::Name)(why.into()))?;
     let key = csr.public_key();
@@ -294,31 +294,31 @@ pub(crate) fn renewal(
     })
 }
 
-fn choose_profile<'a>(
+fn choose_profile(
     caller: &Caller,
     wish: &Wish,
     name: &DeviceName,
     device: Option<&Device>,
-    profiles: &'a Profiles,
-) -> Result<&'a Arc<Profile>, Error> {
+    profiles: &Profiles,
+) -> Result<Arc<Profile>, Error> {
     let registered = device.map(|device| device.profile.as_str());
     let chosen = match caller.who() {
         Who::Operator { .. } => {
             caller.demand(Permission::Operate)?;
             let chosen = profiles.named(wish.profile.as_deref().or(registered).unwrap_or("client"))?;
             refuse_other_kind(device, chosen)?;
-            return Ok(chosen);
+            return Ok(chosen.clone());
         }
         Who::Token(token) => {
             let profile = profiles.get(registered.unwrap_or("client"))?;
             let provisioner = &token.provisioner.record;
             provisioner.accept_profile(profile.name(), profile.kind(), name.as_str())?;
             provisioner.accept_name(name.as_str())?;
-            profile
+            profile.clone()
         }
         Who::Enrolment(token) => {
-            let profile = profiles.get(&token.profile)?;
-            refuse_other_kind(device, profile)?;
+            let profile = profiles.known(&token.profile)?;
+            refuse_other_kind(device, &profile)?;
             profile
         }
         Who::Device(_) => {
@@ -540,6 +540,8 @@ fn right(caller: &Caller, device: Option<&Device>) -> Result<Right, Refusal> {
     }
 }
 
+/// How long a canary lives.
+pub(crate) const CANARY_LIFE: SignedDuration = SignedDuration::from_mins(15);
 /// How long the authority's own HTTPS certificate lives.
 const LISTENER_LIFE: SignedDuration = SignedDuration::from_hours(7 * 24);
 
@@ -570,4 +572,49 @@ pub(crate) fn listener(
         right: Right::Lasting,
         superseded: Vec::new(),
     })
+}
+
+/// The grant of a broker's own certificate: the names that an operator gave it, for the key that its agent made.
+pub(crate) fn broker(
+    profile: &Arc<Profile>,
+    device: &Device,
+    sans: Vec<San>,
+    key: &PublicKey,
+    now: Timestamp,
+) -> Result<Grant, Error> {
+    accept_state(Some(device), &device.name)?;
+    profile.accept_key(key)?;
+    let (_, default, _) = profile.validity();
+    let name = device.name.clone();
+    let (device, expected) = device_after(Some(device), name, profile, now);
+    Ok(Grant {
+        profile: profile.clone(),
+        device,
+        expected,
+        sans,
+        key: key.clone(),
+        not_before: None,
+        not_after: now + default,
+        how: "agent".into(),
+        right: Right::Lasting,
+        superseded: Vec::new(),
+    })
+}
+
+/// The grant of a canary, which lives for minutes and opens nothing. Its hour of backdating is whole, since broker and CA
+/// may not agree on the time.
+pub(crate) fn canary(profile: &Arc<Profile>, name: DeviceName, key: &PublicKey, now: Timestamp) -> Grant {
+    let (device, expected) = device_after(None, name, profile, now);
+    Grant {
+        profile: profile.clone(),
+        device,
+        expected,
+        sans: Vec::new(),
+        key: key.clone(),
+        not_before: Some(now - super::draft::BACKDATE),
+        not_after: now + CANARY_LIFE,
+        how: "canary".into(),
+        right: Right::Lasting,
+        superseded: Vec::new(),
+    }
 }

@@ -280,7 +280,7 @@ impl Ca {
         if claims.sub != holder.device.name.as_str() {
             return Err(unproven("the token's subject is not the certificate's name"));
         }
-        let profile = self.settings.profiles.get(&holder.certificate.profile)?;
+        let profile = self.settings.profiles.known(&holder.certificate.profile)?;
         if self.clock.now() > holder.certificate.not_after + profile.grace() {
             return Err(unproven(format!(
                 "the certificate expired on {} and its time of grace is over; enrol the device again",

@@ -197,6 +197,7 @@ pub(super) async fn crls_only_get_newer(store: &dyn Store) {
         this_update: noon(),
         next_update: noon() + SignedDuration::from_hours(24),
         entries: 3,
+        covers: 7,
         der: vec![0x30; 100],
     };
     assert_eq!(store.crl("default", 1).await.unwrap(), None);
@@ -403,7 +404,9 @@ pub(super) async fn what_is_revoked_is_listed(store: &dyn Store) {
             .await
             .unwrap();
     }
-    let listed = store.revoked("other", 1, noon()).await.unwrap();
+    let (listed, head) = store.revoked("other", 1, noon()).await.unwrap();
+    assert_eq!(head, store.head().await.unwrap());
+    assert_eq!(head, newest(store, 1).await[0].sequence);
     let mut serials: Vec<_> = listed.iter().map(|entry| entry.serial.clone()).collect();
     serials.sort();
     assert_eq!(
@@ -416,8 +419,8 @@ pub(super) async fn what_is_revoked_is_listed(store: &dyn Store) {
             .iter()
             .all(|entry| entry.at == at && entry.reason == Reason::KeyCompromise)
     );
-    assert_eq!(store.revoked("other", 2, noon()).await.unwrap().len(), 3);
-    assert_eq!(store.revoked("nobody", 1, noon()).await.unwrap(), []);
+    assert_eq!(store.revoked("other", 2, noon()).await.unwrap().0.len(), 3);
+    assert_eq!(store.revoked("nobody", 1, noon()).await.unwrap().0, []);
 }
 
 pub(super) async fn the_last_end_of_an_issuer_is_known(store: &dyn Store) {

@@ -4,6 +4,7 @@ use muster_ca::audit::{Act, Entry};
 use muster_ca::ports::{Binding, Change, StoreError, Write};
 use rusqlite::{Connection, OptionalExtension, Params, params};
 
+use super::brokers;
 use super::fault::Fault;
 use super::insert;
 use super::read::is_compromised;
@@ -196,6 +197,8 @@ impl<'c> Batch<'c> {
                 run(conn, "DELETE FROM drawer WHERE key = ?1", [key])?;
             }
             Write::Crl(crl) => insert::crl(conn, crl)?,
+            Write::Broker { broker, .. } => brokers::write(conn, broker)?,
+            Write::Access { name, rules } => brokers::write_access(conn, name, rules.as_ref())?,
         }
         Ok(())
     }
@@ -240,6 +243,8 @@ fn touches_a_table_twice(writes: &[Write]) -> bool {
                 | Write::ApiKey { .. } => 6,
                 Write::Crl(_) => 7,
                 Write::Keep(_) | Write::Drop(_) => 8,
+                Write::Broker { .. } => 9,
+                Write::Access { .. } => 10,
             };
         let again = seen & table != 0;
         seen |= table;
@@ -347,6 +352,14 @@ fn check(conn: &Connection, write: &Write) -> Result<(), Fault> {
             let there = exists(conn, "SELECT 1 FROM drawer WHERE key = ?1", [key])?;
             refuse_if(!there, || StoreError::Changed("the drawer".into()))
         }
+        Write::Broker { broker, expected } => {
+            let sql = "SELECT version FROM brokers WHERE name = ?1";
+            let stored = first(conn, sql, [broker.name.as_str()], |row| Ok(row.get::<_, i64>(0)?))?;
+            refuse_if(stored != expected.map(whole), || {
+                changed("the broker", broker.name.as_str())
+            })
+        }
+        Write::Access { .. } => Ok(()),
         Write::Crl(crl) => {
             let sql = "SELECT 1 FROM crls WHERE authority = ?1 AND generation = ?2 AND number >= ?3";
             let newer = exists(

@@ -228,11 +228,11 @@ pub(super) fn kept(conn: &Connection, kept: &Kept) -> Result<(), Fault> {
 pub(super) fn crl(conn: &Connection, crl: &Crl) -> Result<(), Fault> {
     run(
         conn,
-        "INSERT INTO crls (authority, generation, number, this_update, next_update, entries, der)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+        "INSERT INTO crls (authority, generation, number, this_update, next_update, entries, covers, der)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
          ON CONFLICT (authority, generation) DO UPDATE
          SET number = excluded.number, this_update = excluded.this_update, next_update = excluded.next_update,
-             entries = excluded.entries, der = excluded.der",
+             entries = excluded.entries, covers = excluded.covers, der = excluded.der",
         params![
             crl.authority,
             crl.generation,
@@ -240,6 +240,7 @@ pub(super) fn crl(conn: &Connection, crl: &Crl) -> Result<(), Fault> {
             millis(crl.this_update),
             millis(crl.next_update),
             whole(crl.entries),
+            whole(crl.covers),
             crl.der
         ],
     )?;

@@ -8,7 +8,7 @@ use rusqlite::{Connection, params};
 
 use super::fault::Fault;
 use super::read::limit;
-use super::rows::{self, ENTRY, all, first, millis, whole};
+use super::rows::{self, ENTRY, all, first, millis, natural, whole};
 use super::tally::DAY;
 
 type Read<T> = Result<T, Fault>;
@@ -26,15 +26,17 @@ pub(super) fn revoked(
     authority: &str,
     generation: u32,
     since: Timestamp,
-) -> Read<Vec<RevokedEntry>> {
+) -> Read<(Vec<RevokedEntry>, u64)> {
+    let snapshot = conn.unchecked_transaction()?;
     let sql = "SELECT serial, revoked_at, reason FROM certificates INDEXED BY certificates_revoked
          WHERE revoked_at IS NOT NULL AND authority = ?1 AND generation = ?2 AND not_after > ?3";
-    all(
-        conn,
-        sql,
-        params![authority, generation, millis(since)],
-        rows::revoked,
-    )
+    let params = params![authority, generation, millis(since)];
+    Ok((all(&snapshot, sql, params, rows::revoked)?, head(&snapshot)?))
+}
+
+pub(super) fn head(conn: &Connection) -> Read<u64> {
+    let sql = "SELECT sequence FROM audit ORDER BY sequence DESC LIMIT 1";
+    Ok(first(conn, sql, [], |row| natural(row, 0))?.unwrap_or(0))
 }
 
 /// From the last day on which one of this issuer runs out back to today; of each day, the index has the moment. Only the
@@ -80,8 +82,7 @@ pub(super) fn last_end(
 pub(super) fn counts(conn: &Connection, now: Timestamp) -> Read<Counts> {
     let snapshot = conn.unchecked_transaction()?;
     let soon = now.saturating_add(SOON).unwrap_or(Timestamp::MAX);
-    let total =
-        |sql: &str| Ok::<_, Fault>(first(&snapshot, sql, [], |row| rows::natural(row, 0))?.unwrap_or(0));
+    let total = |sql: &str| Ok::<_, Fault>(first(&snapshot, sql, [], |row| natural(row, 0))?.unwrap_or(0));
     let living = valid_from(&snapshot, millis(now))?;
     let unrevoked = total("SELECT coalesce(sum(n), 0) FROM tally WHERE revoked = 0 AND own = 0")?;
     Ok(Counts {
@@ -106,7 +107,7 @@ fn valid_from(conn: &Connection, moment: i64) -> Read<u64> {
              + (SELECT count(*) FROM certificates INDEXED BY certificates_by_expiry
                 WHERE revoked_at IS NULL AND own = 0 AND not_after >= ?2 AND not_after < ?3)";
     let found = first(conn, sql, params![day, moment, (day + 1) * DAY], |row| {
-        rows::natural(row, 0)
+        natural(row, 0)
     })?;
     Ok(found.unwrap_or(0))
 }
@@ -149,7 +150,7 @@ pub(super) fn expiries(conn: &Connection, from: Timestamp, days: u16) -> Read<Ve
             day: row.get(0)?,
             profile: row.get(1)?,
             how: row.get(2)?,
-            count: rows::natural(row, 3)?,
+            count: natural(row, 3)?,
         })
     })
 }

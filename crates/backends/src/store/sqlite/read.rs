@@ -122,7 +122,7 @@ pub(super) fn binding(conn: &Connection, token: &str, key: &[u8; 32]) -> Read<Op
 }
 
 pub(super) fn crl(conn: &Connection, authority: &str, generation: u32) -> Read<Option<Crl>> {
-    let sql = "SELECT authority, generation, number, this_update, next_update, entries, der FROM crls
+    let sql = "SELECT authority, generation, number, this_update, next_update, entries, covers, der FROM crls
          WHERE authority = ?1 AND generation = ?2";
     first(conn, sql, params![authority, generation], rows::crl)
 }

@@ -222,7 +222,8 @@ pub(super) fn crl(row: &Row<'_>) -> Read<Crl> {
         this_update: moment(row, 3)?,
         next_update: moment(row, 4)?,
         entries: natural(row, 5)?,
-        der: row.get(6)?,
+        covers: natural(row, 6)?,
+        der: row.get(7)?,
     })
 }
 
@@ -252,7 +253,8 @@ pub(super) fn moment(row: &Row<'_>, column: usize) -> Read<Timestamp> {
     from_millis(row.get(column)?)
 }
 
-fn maybe_moment(row: &Row<'_>, column: usize) -> Read<Option<Timestamp>> {
+/// A column that may be a moment.
+pub(super) fn maybe_moment(row: &Row<'_>, column: usize) -> Read<Option<Timestamp>> {
     row.get::<_, Option<i64>>(column)?.map(from_millis).transpose()
 }
 
@@ -269,7 +271,13 @@ fn reason(row: &Row<'_>, column: usize) -> Read<Reason> {
     Reason::from_code(row.get(column)?).ok_or_else(|| Fault::damaged("reason"))
 }
 
-fn word<T>(row: &Row<'_>, column: usize, what: &str, parse: impl Fn(&str) -> Option<T>) -> Read<T> {
+/// A column that holds one of some words.
+pub(super) fn word<T>(
+    row: &Row<'_>,
+    column: usize,
+    what: &str,
+    parse: impl Fn(&str) -> Option<T>,
+) -> Read<T> {
     let text = row.get_ref(column)?.as_str().map_err(rusqlite::Error::from)?;
     parse(text).ok_or_else(|| Fault::damaged(what))
 }

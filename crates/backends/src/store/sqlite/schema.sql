@@ -164,6 +164,24 @@ CREATE TABLE operators (
     CHECK (totp IS NULL OR password IS NOT NULL)
 ) STRICT, WITHOUT ROWID;
 
+-- A broker's row changes with every epoch that its agent proves.
+CREATE TABLE brokers (
+    name     TEXT PRIMARY KEY,
+    program  TEXT NOT NULL,
+    sans     TEXT NOT NULL, -- JSON, an array of names
+    created  INTEGER NOT NULL,
+    retired  INTEGER,
+    enforced TEXT, -- JSON: number, sequence, at, micros
+    failed   TEXT, -- JSON: number, at, why
+    version  INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- The devices that have topic rules of their own.
+CREATE TABLE access (
+    device TEXT PRIMARY KEY,
+    rules  TEXT NOT NULL -- JSON: publish, subscribe
+) STRICT, WITHOUT ROWID;
+
 -- What has to be remembered for a while: sessions, used one-time codes.
 CREATE TABLE drawer (
     key     TEXT PRIMARY KEY,
@@ -180,6 +198,7 @@ CREATE TABLE crls (
     this_update INTEGER NOT NULL,
     next_update INTEGER NOT NULL,
     entries     INTEGER NOT NULL,
+    covers      INTEGER NOT NULL, -- the audit entry up to which every revocation is in it
     der         BLOB NOT NULL,
     PRIMARY KEY (authority, generation)
 ) STRICT;

@@ -19,7 +19,7 @@ pub(super) fn alternative_names(
     name: &DeviceName,
     profile: &Profile,
 ) -> Result<Vec<San>, Error> {
-    let mut sans = match caller.who() {
+    let sans = match caller.who() {
         Who::Token(token) => token_names(token, csr)?,
         // An enrolment token fixes the name and nothing more.
         Who::Enrolment(_) | Who::Device(_) => Vec::new(),
@@ -30,9 +30,20 @@ pub(super) fn alternative_names(
     // only if linters take it for one (two labels) and no token says which names there are to be.
     let wanted = profile.kind() != Kind::Client
         || (name.as_str().contains('.') && !matches!(caller.who(), Who::Token(_)));
+    complete(sans, wanted, name, profile)
+}
+
+/// The names with the device's own in front if it is wanted; refuses what the profile does not let in, and a server without
+/// a DNS name.
+pub(crate) fn complete(
+    mut sans: Vec<San>,
+    own_too: bool,
+    name: &DeviceName,
+    profile: &Profile,
+) -> Result<Vec<San>, Error> {
     // Not every device's name is one that DNS knows: `a..b` stands in the common name alone.
     if let Ok(own @ San::Dns(_)) = San::parse(name.as_str())
-        && wanted
+        && own_too
         && !sans.contains(&own)
     {
         sans.insert(0, own);

@@ -1,0 +1,302 @@
+//! What an agent may do, and what it says: how each broker stands.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use jiff::{SignedDuration, Timestamp};
+use muster_pki::csr::Csr;
+use serde::Serialize;
+
+use super::{AGENT, Broker, Enforced, Failed};
+use crate::Ca;
+use crate::device::DeviceName;
+use crate::enrol::who::{Caller, Proof, Purpose, Who};
+use crate::enrol::{Issued, may};
+use crate::error::{Error, Refusal};
+use crate::operator::Permission;
+use crate::ports::{Change, StoreError, Write};
+
+/// Who was not heard for so long is silent. Agents speak every two seconds.
+const SILENCE: SignedDuration = SignedDuration::from_millis(4500);
+/// The most alarms and denials that a report brings, and the longest text of one.
+const MOST: usize = 100;
+const LONGEST: usize = 500;
+/// How often a report is recorded anew because the broker was changed meanwhile.
+const ATTEMPTS: usize = 8;
+
+/// What an agent says.
+#[derive(Debug, Clone, Default)]
+pub struct Report {
+    /// What came of an epoch that was just tried.
+    pub outcome: Option<Outcome>,
+    /// When the first CRL that the broker holds runs out.
+    pub crl_next_update: Option<Timestamp>,
+    /// When the broker's certificate ends.
+    pub certificate_not_after: Option<Timestamp>,
+    /// How many sessions the broker has.
+    pub sessions: Option<u64>,
+    /// What is wrong now.
+    pub alarms: Vec<String>,
+    /// What the broker refused since the last report: device, topic, how often.
+    pub denials: Vec<(String, String, u64)>,
+    /// The agent's version.
+    pub version: String,
+}
+
+/// What came of an epoch.
+#[derive(Debug, Clone, Serialize)]
+pub struct Outcome {
+    /// Its number.
+    #[serde(rename = "epoch")]
+    pub number: u64,
+    /// Its sequence.
+    pub sequence: u64,
+    /// Whether the broker was proved to enforce it.
+    #[serde(skip)]
+    pub proven: bool,
+    /// If not, why.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub why: String,
+    /// How long each step took, in microseconds.
+    pub steps: Vec<(String, u64)>,
+}
+
+/// What was heard of an agent, and when. In memory: after a restart all of them speak again within seconds.
+#[derive(Default)]
+pub(crate) struct Reports(Mutex<HashMap<DeviceName, (Timestamp, Report)>>);
+
+impl Reports {
+    fn keep(&self, name: &DeviceName, at: Timestamp, report: Report) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.insert(name.clone(), (at, report));
+    }
+
+    fn of(&self, name: &DeviceName) -> Option<(Timestamp, Report)> {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.get(name).cloned()
+    }
+}
+
+/// How a broker stands.
+#[derive(Debug, Clone)]
+pub struct Standing {
+    /// The broker.
+    pub broker: Broker,
+    /// In a word and more.
+    pub state: StandingState,
+    /// When its agent was last heard, since this process began.
+    pub heard: Option<Timestamp>,
+    /// What it said then.
+    pub report: Option<Report>,
+}
+
+/// Whether a broker enforces what it has to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StandingState {
+    /// It was proved to enforce everything that was recorded until now.
+    Proven,
+    /// Something is not proved yet.
+    Unconfirmed,
+    /// Its agent does not speak, so that nobody knows.
+    Silent,
+    /// Its agent has never joined.
+    Waiting,
+    /// It is out of service.
+    Retired,
+}
+
+impl StandingState {
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Proven => "proven",
+            Self::Unconfirmed => "unconfirmed",
+            Self::Silent => "silent",
+            Self::Waiting => "waiting",
+            Self::Retired => "retired",
+        }
+    }
+}
+
+impl Ca {
+    /// Judges an agent: it shows its own certificate, and its broker is in service.
+    pub(crate) async fn agent(&self, proof: Proof) -> Result<(Caller, Broker), Error> {
+        let caller = self.identify(proof, Purpose::Renew).await?;
+        let stranger = || Error::Refused(Refusal::new("only the agent of a broker may do this"));
+        let Who::Device(holder) = caller.who() else {
+            return Err(stranger());
+        };
+        let name = holder
+            .device
+            .name
+            .as_str()
+            .strip_prefix(AGENT)
+            .ok_or_else(stranger)?;
+        let broker = self
+            .serving_broker(&DeviceName::restored(name.to_owned()))
+            .await?;
+        Ok((caller, broker))
+    }
+
+    /// The broker's own certificate, for a key that its agent made.
+    pub async fn broker_certificate(&self, proof: Proof, csr: &[u8]) -> Result<Issued, Error> {
+        let (caller, broker) = self.agent(proof).await?;
+        let csr = Csr::from_der(csr)?;
+        let now = self.clock.now();
+        let device = self.known_device(&broker.name).await?;
+        let profile = self.settings.profiles.get(&device.profile)?;
+        let grant = may::broker(profile, &device, broker.sans.clone(), csr.public_key(), now)?;
+        self.record(&caller, grant, "certificate.issued", Vec::new(), now)
+            .await
+    }
+
+    /// Hears an agent. Returns the sequence of the newest epoch there is for it.
+    ///
+    /// What came of an epoch is recorded; the rest is kept in memory until the next report.
+    pub async fn hear(&self, proof: Proof, mut report: Report) -> Result<u64, Error> {
+        let (caller, broker) = self.agent(proof).await?;
+        let now = self.clock.now();
+        bound(&mut report);
+        if let Some(outcome) = &report.outcome {
+            self.record_outcome(&caller, &broker.name, outcome, now).await?;
+        }
+        self.reports.keep(&broker.name, now, report);
+        let reach = self.follow().await?;
+        let covers = self.covered();
+        self.news.notify(usize::MAX);
+        Ok(reach.newest(covers))
+    }
+
+    async fn record_outcome(
+        &self,
+        caller: &Caller,
+        name: &DeviceName,
+        outcome: &Outcome,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        for _ in 0..ATTEMPTS {
+            let broker = self.serving_broker(name).await?;
+            let micros = outcome.steps.iter().map(|(_, micros)| micros).sum();
+            let next = if outcome.proven {
+                Broker {
+                    enforced: Some(Enforced {
+                        number: outcome.number,
+                        sequence: outcome.sequence,
+                        at: now,
+                        micros,
+                    }),
+                    failed: None,
+                    ..broker.clone()
+                }
+            } else {
+                Broker {
+                    failed: Some(Failed {
+                        number: outcome.number,
+                        at: now,
+                        why: outcome.why.clone(),
+                    }),
+                    ..broker.clone()
+                }
+            };
+            let next = Broker {
+                version: broker.version + 1,
+                ..next
+            };
+            let writes = vec![Write::Broker {
+                broker: next,
+                expected: Some(broker.version),
+            }];
+            let action = if outcome.proven {
+                "broker.proven"
+            } else {
+                "broker.failed"
+            };
+            let detail = serde_json::to_string(outcome).map_err(|why| Error::Internal(why.to_string()))?;
+            let act = caller.act(now, action, name.to_string(), detail);
+            match self.store.commit(Change { writes, act }).await {
+                Ok(()) => return Ok(()),
+                Err(StoreError::Changed(_)) => {}
+                Err(other) => return Err(other.into()),
+            }
+        }
+        Err(Error::Conflict(format!("{name} changes all the time; ask again")))
+    }
+
+    /// How every broker stands, by name.
+    pub async fn broker_standings(&self, proof: Proof) -> Result<Vec<Standing>, Error> {
+        self.operator(proof, Permission::Read).await?;
+        let relevant = self.follow().await?.relevant;
+        let now = self.clock.now();
+        let brokers = self.store.brokers().await?;
+        Ok(brokers
+            .into_iter()
+            .map(|broker| self.stands(broker, relevant, now))
+            .collect())
+    }
+
+    /// Which brokers in service enforce the last change of a device, and which are not proved to.
+    pub async fn proof_of(&self, proof: Proof, name: &DeviceName) -> Result<Vec<Standing>, Error> {
+        self.operator(proof, Permission::Read).await?;
+        self.known_device(name).await?;
+        self.follow().await?;
+        let wanted = self.feed.last_change(name);
+        let now = self.clock.now();
+        let brokers = self.store.brokers().await?;
+        let serving = brokers.into_iter().filter(|broker| broker.retired.is_none());
+        Ok(serving.map(|broker| self.stands(broker, wanted, now)).collect())
+    }
+
+    fn stands(&self, broker: Broker, wanted: u64, now: Timestamp) -> Standing {
+        let heard = self.reports.of(&broker.name);
+        let proven = broker
+            .enforced
+            .is_some_and(|enforced| enforced.sequence >= wanted);
+        let silent = heard
+            .as_ref()
+            .is_none_or(|(at, _)| now.duration_since(*at) > SILENCE);
+        let state = match (broker.retired, proven, silent) {
+            (Some(_), ..) => StandingState::Retired,
+            (None, ..) if broker.enforced.is_none() && heard.is_none() => StandingState::Waiting,
+            (None, _, true) => StandingState::Silent,
+            (None, true, false) => StandingState::Proven,
+            (None, false, false) => StandingState::Unconfirmed,
+        };
+        Standing {
+            broker,
+            state,
+            heard: heard.as_ref().map(|(at, _)| *at),
+            report: heard.map(|(_, report)| report),
+        }
+    }
+
+    /// The audit entry up to which the CRLs that brokers hold have every revocation.
+    fn covered(&self) -> u64 {
+        let lists = self.crls();
+        let issuing = lists.iter().filter(|crl| {
+            crl.authority != crate::authority::INTERNAL && crl.generation != crate::authority::ROOT
+        });
+        issuing.map(|crl| crl.covers).min().unwrap_or(0)
+    }
+}
+
+/// An agent may be broken, or not ours any more.
+fn bound(report: &mut Report) {
+    let cut = |text: &mut String| {
+        if text.len() > LONGEST {
+            *text = text.chars().take(LONGEST).collect();
+        }
+    };
+    report.alarms.truncate(MOST);
+    report.alarms.iter_mut().for_each(cut);
+    report.denials.truncate(MOST);
+    for (device, topic, _) in &mut report.denials {
+        cut(device);
+        cut(topic);
+    }
+    cut(&mut report.version);
+    if let Some(outcome) = &mut report.outcome {
+        cut(&mut outcome.why);
+        outcome.steps.truncate(MOST);
+        outcome.steps.iter_mut().for_each(|(name, _)| cut(name));
+    }
+}

@@ -1,0 +1,166 @@
+//! Canaries: certificates that are there to be tried at a broker. A revoked one must be refused and a good one let in.
+//!
+//! They are on no list of certificates, so that nothing takes them for a device: here they prove nobody, and nowhere are they
+//! counted. The audit log names each.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use jiff::Timestamp;
+use muster_pki::cert::Certificate;
+use muster_pki::crl::{Entry, Reason};
+use muster_pki::csr::Csr;
+use muster_pki::key::{KeyKind, PublicKey};
+use zeroize::Zeroizing;
+
+use super::CANARY;
+use crate::Ca;
+use crate::authority::INTERNAL;
+use crate::certificate::Serial;
+use crate::device::DeviceName;
+use crate::enrol::draft::Draft;
+use crate::enrol::who::Proof;
+use crate::enrol::{Issued, may};
+use crate::error::Error;
+use crate::ports::{Change, Signer};
+use crate::profile::Profile;
+use crate::state::{LoadedIssuer, file_stem};
+
+/// The most revoked canaries that a CRL lists; of a burst of lists the oldest canaries go first.
+const MOST: usize = 256;
+
+/// A canary that was revoked from the beginning, with its key: it opens nothing.
+pub(crate) struct Canary {
+    pub(crate) issuer: String,
+    /// The number of the first CRL that lists it.
+    pub(crate) crl: u64,
+    pub(crate) serial: Serial,
+    pub(crate) revoked_at: Timestamp,
+    pub(crate) not_after: Timestamp,
+    /// Its certificate and its issuer's, PEM.
+    pub(crate) chain: String,
+    /// PKCS#8, PEM.
+    pub(crate) key: Zeroizing<String>,
+}
+
+/// The revoked canaries of each issuer that live, oldest first.
+#[derive(Default)]
+pub(crate) struct Canaries(Mutex<HashMap<String, Vec<Arc<Canary>>>>);
+
+impl Canaries {
+    /// Those that this issuer's next CRL has to list.
+    pub(crate) fn living(&self, issuer: &str, now: Timestamp) -> Vec<Arc<Canary>> {
+        let mut all = self.lock();
+        let Some(known) = all.get_mut(issuer) else {
+            return Vec::new();
+        };
+        known.retain(|canary| canary.not_after > now);
+        let excess = known.len().saturating_sub(MOST);
+        known.drain(..excess);
+        known.clone()
+    }
+
+    /// The newest that the CRL with this number lists: the CRL is the first to list it, so that it proves this very one.
+    pub(crate) fn listed(&self, issuer: &str, crl: u64, now: Timestamp) -> Option<Arc<Canary>> {
+        let all = self.lock();
+        let mut listed = all.get(issuer)?.iter().rev().filter(|canary| canary.crl <= crl);
+        listed.next().filter(|canary| canary.not_after > now).cloned()
+    }
+
+    /// Adds one whose CRL is published.
+    pub(crate) fn add(&self, canary: Arc<Canary>) {
+        self.lock().entry(canary.issuer.clone()).or_default().push(canary);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Vec<Arc<Canary>>>> {
+        // Nothing that could fail is done under this lock.
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+impl Canary {
+    /// Its entry in the CRL.
+    pub(crate) fn entry(&self) -> Entry {
+        Entry {
+            serial: self.serial.as_bytes().to_vec(),
+            revoked_at: self.revoked_at,
+            reason: Reason::CessationOfOperation,
+        }
+    }
+}
+
+impl Ca {
+    /// A canary for the CRL that is being made, if there is a broker to try it.
+    pub(crate) async fn revoked_canary(
+        &self,
+        issuer: &LoadedIssuer,
+        crl: u64,
+        now: Timestamp,
+    ) -> Result<Option<Arc<Canary>>, Error> {
+        if !self.needs_canary(issuer).await? {
+            return Ok(None);
+        }
+        let key = self.entropy.private_key(KeyKind::P256)?;
+        let name = DeviceName::own(&format!("{CANARY}revoked"));
+        let issued = self.sign_canary(issuer, name, key.public(), now).await?;
+        let certificate = issued.certificate();
+        let leaf = Certificate::from_der(&certificate.der)?;
+        Ok(Some(Arc::new(Canary {
+            issuer: file_stem(&issuer.authority, issuer.generation.number),
+            crl,
+            serial: certificate.serial.clone(),
+            revoked_at: now,
+            not_after: certificate.not_after,
+            chain: leaf.to_pem()? + &issuer.certificate.to_pem()?,
+            key: key.to_pem()?,
+        })))
+    }
+
+    /// A good canary for the agent of a broker, for the key that it made.
+    pub async fn canary(&self, proof: Proof, csr: &[u8]) -> Result<Issued, Error> {
+        let (caller, broker) = self.agent(proof).await?;
+        let csr = Csr::from_der(csr)?;
+        let now = self.clock.now();
+        let issuer = {
+            let state = self.state.load();
+            state.authority(crate::authority::DEFAULT)?.active()?.clone()
+        };
+        let issued = self
+            .sign_canary(&issuer, broker.canary(), csr.public_key(), now)
+            .await?;
+        let subject = crate::enrol::audit_subject(&broker.canary(), &issued.certificate().serial);
+        let act = caller.act(now, "canary.issued", subject, String::new());
+        let writes = Vec::new();
+        self.store.commit(Change { writes, act }).await?;
+        Ok(issued)
+    }
+
+    async fn sign_canary(
+        &self,
+        issuer: &LoadedIssuer,
+        name: DeviceName,
+        key: &PublicKey,
+        now: Timestamp,
+    ) -> Result<Issued, Error> {
+        let profile = Arc::new(Profile::agent().issued_by(&issuer.authority));
+        profile.accept_key(key)?;
+        let grant = may::canary(&profile, name, key, now);
+        let draft = Draft::new(grant, issuer, self.serial(now)?, now)?;
+        let signature = Signer::sign(&*self.signer, draft.to_be_signed()).await?;
+        let root = {
+            let state = self.state.load();
+            state.authority(&issuer.authority)?.root.der().to_vec()
+        };
+        let (issued, _) = draft.signed(&signature, issuer, &root)?;
+        Ok(issued)
+    }
+
+    /// Whether there is a broker that checks this issuer's CRL.
+    pub(crate) async fn needs_canary(&self, issuer: &LoadedIssuer) -> Result<bool, Error> {
+        if issuer.authority == INTERNAL {
+            return Ok(false);
+        }
+        let all = self.store.brokers().await?;
+        Ok(all.iter().any(|broker| broker.retired.is_none()))
+    }
+}
