@@ -406,7 +406,7 @@ pub(super) async fn what_is_revoked_is_listed(store: &dyn Store) {
     }
     let (listed, head) = store.revoked("other", 1, noon()).await.unwrap();
     assert_eq!(head, store.head().await.unwrap());
-    assert_eq!(head, newest(store, 1).await[0].sequence);
+    assert_eq!(head, super::newest(store, 1).await[0].sequence);
     let mut serials: Vec<_> = listed.iter().map(|entry| entry.serial.clone()).collect();
     serials.sort();
     assert_eq!(
