@@ -9,7 +9,7 @@ use muster_api::types::{ActRequest, Certificate, Device, Issued, Revocation};
 use super::connect::Session;
 use super::list::Paging;
 use super::report::{Exit, Failure, Voice, table};
-use super::{Common, files, inspect, issue, list as pages};
+use super::{Common, files, inspect, issue, list as pages, proof};
 
 #[derive(Subcommand)]
 pub(super) enum CertCommand {
@@ -187,38 +187,7 @@ async fn revoke(common: &Common, voice: Voice, args: RevokeArgs) -> Result<Exit,
         .client
         .post(&format!("/certificates/{}/revoke", escape(&serial)), &request)
         .await?;
-    session.finish().await?;
-    tell_revocation(voice, &done, "revoked", args.dry_run)
-}
-
-/// Says what was done to a device's certificates, and that brokers have yet to prove it.
-pub(super) fn tell_revocation(
-    voice: Voice,
-    done: &Revocation,
-    word: &str,
-    dry_run: bool,
-) -> Result<Exit, Failure> {
-    let serials = done.serials.join(", ");
-    let count = match done.serials.len() {
-        1 => "1 certificate".to_owned(),
-        several => format!("{several} certificates"),
-    };
-    if dry_run {
-        voice.data(
-            &format!("Would touch {count} of {}: {serials}", done.device),
-            done,
-        )?;
-        return Ok(Exit::Ok);
-    }
-    voice.data(&format!("{} {word}: {count} {serials}", done.device), done)?;
-    if done.confirmed {
-        return Ok(Exit::Ok);
-    }
-    voice.say(
-        "unconfirmed: no broker has proved it yet. Bring the new CRL to each: muster ca crl --out crl.pem, then reload \
-         the broker",
-    );
-    Ok(Exit::Attention)
+    proof::tell(session, voice, done, "revoked", args.dry_run).await
 }
 
 /// Asks to type the name. Without a terminal only `--yes` will do.

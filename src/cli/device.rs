@@ -4,11 +4,11 @@ use clap::Subcommand;
 use muster_api::client::escape;
 use muster_api::types::{ActRequest, CreateDevice, Device, Revocation};
 
-use super::cert::{confirm, rows as certificate_rows, tell_revocation};
+use super::cert::{confirm, rows as certificate_rows};
 use super::connect::Session;
 use super::list::Paging;
 use super::report::{Exit, Failure, Voice, table};
-use super::{Common, import, list as pages};
+use super::{Common, import, list as pages, proof};
 
 #[derive(Subcommand)]
 pub(super) enum DeviceCommand {
@@ -152,8 +152,7 @@ async fn act(
         .client
         .post(&format!("/devices/{}/{verb}", escape(&args.name)), &request)
         .await?;
-    session.finish().await?;
-    tell_revocation(voice, &done, word, args.dry_run)
+    proof::tell(session, voice, done, word, args.dry_run).await
 }
 
 async fn list(common: &Common, voice: Voice, args: ListArgs) -> Result<Exit, Failure> {

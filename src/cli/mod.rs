@@ -1,6 +1,7 @@
 //! The command tree: noun, then verb. One file per noun.
 
 mod audit;
+mod broker;
 mod ca;
 mod cert;
 mod connect;
@@ -12,6 +13,7 @@ mod init;
 mod inspect;
 mod issue;
 mod list;
+mod proof;
 mod provisioner;
 pub(crate) mod report;
 mod search;
@@ -93,6 +95,9 @@ enum Command {
     /// The authorities: certificates, CRLs, profiles, provisioners, roll-over
     #[command(subcommand)]
     Ca(ca::CaCommand),
+    /// MQTT brokers: what each enforces, and the agent beside it
+    #[command(subcommand)]
+    Broker(broker::BrokerCommand),
     /// Who did what
     #[command(subcommand)]
     Audit(audit::AuditCommand),
@@ -153,6 +158,7 @@ async fn dispatch(cli: Cli, voice: Voice) -> Result<Exit, Failure> {
         Command::Device(command) => device::run(common, voice, command).await,
         Command::Token(command) => token::run(common, voice, command).await,
         Command::Ca(command) => ca::run(common, voice, command).await,
+        Command::Broker(command) => broker::run(common, voice, command).await,
         Command::Audit(command) => audit::run(common, voice, command).await,
         Command::Search(args) => search::run(common, voice, args).await,
         Command::User(command) => user::run(common, voice, command).await,

@@ -5,7 +5,6 @@ use muster_api::client::escape;
 use muster_api::types::{CreateToken, NewToken, Revocation, Token, Unbind};
 
 use super::Common;
-use super::cert::tell_revocation;
 use super::connect::Session;
 use super::list::{self, Paging};
 use super::report::{Exit, Failure, Voice, table};
@@ -142,8 +141,7 @@ pub(super) async fn run(common: &Common, voice: Voice, command: TokenCommand) ->
         TokenCommand::Unbind { id, name, note, .. } => {
             let path = format!("/tokens/{}/unbind", escape(&id));
             let done: Revocation = client.post(&path, &Unbind { name, note }).await?;
-            session.finish().await?;
-            return tell_revocation(voice, &done, "unbound", dry_run);
+            return proof::tell(session, voice, done, "unbound", dry_run).await;
         }
     }
     session.finish().await?;

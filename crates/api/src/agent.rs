@@ -11,13 +11,14 @@
 //! | `GET /agent/crl/{name}` | | the newest CRL, DER |
 //! | `POST /agent/report` | [`Report`] | [`Heard`] |
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The type of a signed epoch (`typ` in its JWS header).
 pub const EPOCH_TYPE: &str = "muster-epoch";
 
 /// What `broker add` writes and an agent joins with.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Join {
     /// The broker's name.
@@ -33,7 +34,7 @@ pub struct Join {
 }
 
 /// A certificate request of an agent; its names do not matter.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Request {
     /// The certificate request, PEM.
@@ -42,7 +43,7 @@ pub struct Request {
 
 /// What a broker has to enforce. It travels as a compact JWS whose `x5c` holds the internal authority's issuing CA and whose
 /// `typ` is [`EPOCH_TYPE`]; an agent takes one only for its own broker and with a higher number than the last.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Epoch {
     /// The broker that it is for.
     pub broker: String,
@@ -72,7 +73,7 @@ pub struct Epoch {
 }
 
 /// A CRL that must be in force.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CrlNeed {
     /// What to ask for, such as `default-1` or `default-root`.
     pub name: String,
@@ -81,7 +82,7 @@ pub struct CrlNeed {
 }
 
 /// A client certificate that is there to be tried, with its key. It lives for minutes.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Canary {
     /// The CA that issued and revoked it, such as `default-1`.
     pub issuer: String,
@@ -100,7 +101,7 @@ impl std::fmt::Debug for Canary {
 }
 
 /// Topic rules: those of most devices, and of each that has others.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Access {
     /// For every device that has no rules of its own.
     pub default: Rules,
@@ -111,7 +112,7 @@ pub struct Access {
 }
 
 /// What a device may do: topic filters (MQTT 5.0, section 4.7), in which `%u` stands for its name.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Rules {
     /// Where it may publish.
@@ -123,7 +124,7 @@ pub struct Rules {
 }
 
 /// The rules of one device.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DeviceRules {
     /// Its name.
     pub name: String,
@@ -132,7 +133,7 @@ pub struct DeviceRules {
 }
 
 /// What an agent says, every two seconds and whenever something was done.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Report {
     /// What came of an epoch, if one was just tried.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -161,7 +162,7 @@ pub struct Report {
 }
 
 /// What came of trying to bring an epoch into force.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Outcome {
     /// The epoch's number.
     pub number: u64,
@@ -177,7 +178,7 @@ pub struct Outcome {
 }
 
 /// A step of bringing an epoch into force.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Step {
     /// What was done.
     pub name: String,
@@ -186,7 +187,7 @@ pub struct Step {
 }
 
 /// A publish or a subscription that the broker did not allow.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Denial {
     /// Who tried.
     pub device: String,
@@ -197,7 +198,7 @@ pub struct Denial {
 }
 
 /// The answer to a report.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Heard {
     /// The sequence of the newest epoch there is for the broker: one that the stream should have brought.
     pub newest: u64,

@@ -5,6 +5,7 @@
 
 mod account;
 mod authorities;
+mod brokers;
 mod many;
 mod operators;
 mod status;
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 pub use account::*;
 pub use authorities::*;
+pub use brokers::*;
 pub use many::*;
 pub use operators::*;
 pub use status::*;
@@ -201,8 +203,12 @@ pub struct Revocation {
     pub serials: Vec<String>,
     /// Since when.
     pub at: String,
-    /// Whether every broker has proved it. Without a broker agent nothing can be proved.
+    /// Whether every broker has proved it. Without a broker agent nothing can be proved. The server answers at once and
+    /// never knows yet; `GET /devices/{name}/proof` tells.
     pub confirmed: bool,
+    /// What each broker in service has proved, where somebody has waited for it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub brokers: Vec<BrokerProof>,
 }
 
 /// `POST /tokens`.

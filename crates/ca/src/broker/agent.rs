@@ -1,7 +1,7 @@
 //! What an agent may do, and what it says: how each broker stands.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 use muster_pki::csr::Csr;
@@ -14,7 +14,7 @@ use crate::enrol::who::{Caller, Proof, Purpose, Who};
 use crate::enrol::{Issued, may};
 use crate::error::{Error, Refusal};
 use crate::operator::Permission;
-use crate::ports::{Change, StoreError, Write};
+use crate::ports::{Change, Crl, StoreError, Write};
 
 /// Who was not heard for so long is silent. Agents speak every two seconds.
 const SILENCE: SignedDuration = SignedDuration::from_millis(4500);
@@ -148,6 +148,16 @@ impl Ca {
         let grant = may::broker(profile, &device, broker.sans.clone(), csr.public_key(), now)?;
         self.record(&caller, grant, "certificate.issued", Vec::new(), now)
             .await
+    }
+
+    /// The newest CRL of a CA that the agent's broker trusts, by the name that its epoch has for it.
+    pub async fn crl_for_agent(&self, proof: Proof, file: &str) -> Result<Arc<Crl>, Error> {
+        let (_, broker) = self.agent(proof).await?;
+        let mut lists = self.crls().into_iter();
+        let found = lists.find(|crl| {
+            broker.trusts(&crl.authority) && crate::state::file_stem(&crl.authority, crl.generation) == file
+        });
+        found.ok_or_else(|| Error::Missing(format!("there is no CRL {file:?}")))
     }
 
     /// Hears an agent. Returns the sequence of the newest epoch there is for it.

@@ -163,6 +163,7 @@ pub(super) fn revocation(done: &muster_ca::Revocation) -> api::Revocation {
         serials: done.serials.iter().map(Serial::hex).collect(),
         at: views::time(done.at),
         confirmed: false,
+        brokers: Vec::new(),
     }
 }
 

@@ -1,7 +1,9 @@
 //! `/api/v1`: Muster's own API, for the command line, the GUI and the agents.
 
 mod account;
+mod agent;
 mod audit;
+mod brokers;
 mod bundles;
 mod certificates;
 mod devices;
@@ -53,6 +55,8 @@ fn routes() -> impl Iterator<Item = &'static Route> {
         revocations::ROUTES,
         devices::ROUTES,
         tokens::ROUTES,
+        brokers::ROUTES,
+        agent::ROUTES,
         settings::ROUTES,
         operators::ROUTES,
         account::ROUTES,

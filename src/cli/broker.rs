@@ -1,0 +1,202 @@
+//! `muster broker`
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+use muster_api::agent::Join;
+use muster_api::client::escape;
+use muster_api::types::{ActRequest, AddBroker, Broker, Done, JoinBroker};
+
+use super::Common;
+use super::connect::Session;
+use super::report::{Exit, Failure, Voice, table};
+use crate::config::{Config, Flags};
+use crate::secret::write_private;
+
+#[derive(Subcommand)]
+pub(super) enum BrokerCommand {
+    /// Register a broker, and write what the agent beside it joins with
+    #[command(after_help = "Example:
+  muster broker add mqtt.example.org --program mosquitto --san 10.0.0.5
+  scp mqtt.example.org.join hub:            # then, beside the broker:
+  muster broker run mqtt.example.org --join mqtt.example.org.join")]
+    Add {
+        /// Its name, which is also a DNS name of its certificate if it is one
+        name: String,
+        /// mosquitto, rabbitmq, emqx, haproxy or gate
+        #[arg(long, default_value = "mosquitto")]
+        program: String,
+        /// server, broker (it also connects to others), or a configured profile
+        #[arg(long, default_value = "server", visible_alias = "profile")]
+        kind: String,
+        /// More names for its certificate
+        #[arg(long = "san", value_delimiter = ',')]
+        sans: Vec<String>,
+        #[command(flatten)]
+        join: JoinArgs,
+    },
+    /// List brokers: what each enforces, since when, and what is wrong
+    List,
+    /// Let a broker's agent join again: its machine was lost, or its key
+    Join {
+        /// The broker's name
+        name: String,
+        #[command(flatten)]
+        join: JoinArgs,
+    },
+    /// Take a broker out of service: no revocation waits for it any more
+    Retire {
+        /// The broker's name
+        name: String,
+        /// Words for the audit log
+        #[arg(long, default_value = "")]
+        note: String,
+        /// Only say what would be done
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+#[derive(clap::Args)]
+pub(super) struct JoinArgs {
+    /// Where to write it; NAME.join unless said
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// The address under which the agent reaches the CA, such as https://ca.example.org:9000
+    #[arg(long, value_name = "URL")]
+    ca_url: Option<String>,
+    /// Only say what would be done
+    #[arg(long)]
+    dry_run: bool,
+}
+
+pub(super) async fn run(common: &Common, voice: Voice, command: BrokerCommand) -> Result<Exit, Failure> {
+    match command {
+        BrokerCommand::Add {
+            name,
+            program,
+            kind,
+            sans,
+            join,
+        } => {
+            let request = AddBroker {
+                name: name.clone(),
+                program,
+                profile: kind,
+                sans,
+            };
+            let session = Session::start(common).await?.dry_run(join.dry_run);
+            let file = JoinFile::prepare(common, &name, join)?;
+            let made: JoinBroker = session.client.post("/brokers", &request).await?;
+            session.finish().await?;
+            file.write(voice, made, "registered")
+        }
+        BrokerCommand::Join { name, join } => {
+            let session = Session::start(common).await?.dry_run(join.dry_run);
+            let file = JoinFile::prepare(common, &name, join)?;
+            let path = format!("/brokers/{}/join", escape(&name));
+            let made: JoinBroker = session.client.post(&path, &serde_json::json!({})).await?;
+            session.finish().await?;
+            file.write(voice, made, "may join again")
+        }
+        BrokerCommand::List => {
+            let session = Session::start(common).await?;
+            let all: Vec<Broker> = session.client.get("/brokers").await?;
+            session.finish().await?;
+            voice.data(&rows(&all), &all)?;
+            let well = all.iter().all(|broker| {
+                matches!(broker.state.as_str(), "proven" | "retired") && broker.alarms.is_empty()
+            });
+            Ok(if well { Exit::Ok } else { Exit::Attention })
+        }
+        BrokerCommand::Retire { name, note, dry_run } => {
+            let session = Session::start(common).await?.dry_run(dry_run);
+            let path = format!("/brokers/{}/retire", escape(&name));
+            let request = ActRequest { reason: None, note };
+            let answer: Done = session.client.post(&path, &request).await?;
+            session.finish().await?;
+            voice.data(voice.done("retired", dry_run), &answer)?;
+            Ok(Exit::Ok)
+        }
+    }
+}
+
+/// Where the secret will go. What stands in its way is said before there is a secret.
+struct JoinFile {
+    path: PathBuf,
+    url: String,
+    dry_run: bool,
+}
+
+impl JoinFile {
+    fn prepare(common: &Common, name: &str, args: JoinArgs) -> Result<Self, Failure> {
+        let path = args.out.unwrap_or_else(|| PathBuf::from(format!("{name}.join")));
+        if path.exists() {
+            let what = format!("{} is there already", path.display());
+            return Err(Failure::usage(what).fix("remove it, or say --out FILE"));
+        }
+        let url = match args.ca_url.or_else(|| common.url.clone()) {
+            Some(url) => url,
+            None => Config::load(&common.data, &Flags::default())?.web.settings.ca_url,
+        };
+        Ok(Self {
+            path,
+            url,
+            dry_run: args.dry_run,
+        })
+    }
+
+    fn write(self, voice: Voice, made: JoinBroker, word: &str) -> Result<Exit, Failure> {
+        let path = self.path.display();
+        if self.dry_run {
+            voice.data(
+                &format!("Would write {path} for {}. Nothing was changed.", made.broker),
+                &made,
+            )?;
+            return Ok(Exit::Ok);
+        }
+        let join = Join {
+            broker: made.broker.clone(),
+            program: made.program.clone(),
+            url: self.url,
+            fingerprint: made.fingerprint.clone(),
+            token: made.token,
+        };
+        let text = serde_json::to_string_pretty(&join).map_err(|why| Failure::failed(why.to_string()))?;
+        write_private(&self.path, text.as_bytes())
+            .map_err(|why| Failure::failed(format!("cannot write {path}: {why}")))?;
+        let answer = serde_json::json!({ "broker": made.broker, "program": made.program, "join": self.path });
+        voice.data(&format!("{} {word}: {path}", made.broker), &answer)?;
+        voice.say(&format!(
+            "Bring {path} beside the broker within a day (it is secret) and run there: muster broker run {} --join {path}",
+            made.broker
+        ));
+        Ok(Exit::Ok)
+    }
+}
+
+fn rows(brokers: &[Broker]) -> String {
+    let head = ["NAME", "PROGRAM", "STATE", "EPOCH", "SINCE", "TOOK", "WRONG"]
+        .map(str::to_owned)
+        .to_vec();
+    let row = |broker: &Broker| {
+        let enforced = broker.enforced.as_ref();
+        let text = |text: Option<String>| text.unwrap_or_else(|| "-".into());
+        let failed = broker.failed.iter().map(|failed| failed.why.clone());
+        let wrong: Vec<_> = failed.chain(broker.alarms.iter().cloned()).collect();
+        vec![
+            broker.name.clone(),
+            broker.program.clone(),
+            broker.state.clone(),
+            text(enforced.map(|enforced| enforced.number.to_string())),
+            text(enforced.map(|enforced| enforced.at.clone())),
+            text(enforced.map(|enforced| format!("{} ms", enforced.micros / 1000))),
+            text((!wrong.is_empty()).then(|| wrong.join("; "))),
+        ]
+    };
+    table(
+        &std::iter::once(head)
+            .chain(brokers.iter().map(row))
+            .collect::<Vec<_>>(),
+    )
+}
