@@ -4,10 +4,10 @@ use clap::Subcommand;
 use muster_api::client::escape;
 use muster_api::types::{CreateToken, NewToken, Revocation, Token, Unbind};
 
-use super::Common;
 use super::connect::Session;
 use super::list::{self, Paging};
 use super::report::{Exit, Failure, Voice, table};
+use super::{Common, proof};
 
 #[derive(Subcommand)]
 pub(super) enum TokenCommand {

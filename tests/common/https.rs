@@ -101,6 +101,19 @@ impl Https {
         self.exchange(&whole)
     }
 
+    /// Asks for an answer without an end, and returns it from its first line on, a line at a time. Chunks are not undone:
+    /// their sizes are lines of their own.
+    pub fn stream(&self, path: &str) -> Box<dyn std::io::BufRead> {
+        let name = ServerName::try_from("localhost").unwrap();
+        let session = rustls::ClientConnection::new(self.config.clone(), name).unwrap();
+        let tcp = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        tcp.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        let mut stream = rustls::StreamOwned::new(session, tcp);
+        let request = format!("GET {path} HTTP/1.1\r\nhost: localhost:{}\r\n\r\n", self.port);
+        stream.write_all(request.as_bytes()).unwrap();
+        Box::new(std::io::BufReader::new(stream))
+    }
+
     fn exchange(&self, request: &[u8]) -> std::io::Result<Answer> {
         let name = ServerName::try_from("localhost").unwrap();
         let session =

@@ -7,6 +7,7 @@ mod common;
 mod at_once;
 mod begin;
 mod bounds;
+mod brokers;
 mod compromise;
 mod configuration;
 mod doors;

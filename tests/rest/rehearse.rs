@@ -13,7 +13,7 @@ use crate::without_server;
 
 /// Commands that only look, serve, or write no more than the file that they are asked for. Whatever else the program
 /// offers must appear in [`every_writing_command_says_what_it_would_do_and_does_nothing`].
-const READING: [&str; 25] = [
+const READING: [&str; 27] = [
     "up",
     "serve",
     "status",
@@ -34,6 +34,8 @@ const READING: [&str; 25] = [
     "ca crl",
     "ca profile",
     "ca provisioner list",
+    "broker list",
+    "broker run",
     "audit list",
     "audit verify",
     "user list",
@@ -108,7 +110,7 @@ fn assert_same_files(before: &BTreeMap<String, Vec<u8>>, after: &BTreeMap<String
 
 /// A story in which every command that changes something is possible when its turn comes, with its exit code.
 /// `SERIAL` and `TOKEN` stand for the newest.
-const STORY: [(&str, i32); 30] = [
+const STORY: [(&str, i32); 33] = [
     ("init --yes --name Test --dns localhost,127.0.0.1", 0),
     ("ca rollover start", 0),
     ("ca rollover activate", 0),
@@ -142,6 +144,9 @@ const STORY: [(&str, i32); 30] = [
     ("user key bob", 0),
     ("user key bob --revoke", 0),
     ("user remove ci", 0),
+    ("broker add hub.example.org --san 10.0.0.5", 0),
+    ("broker join hub.example.org --out again.join", 0),
+    ("broker retire hub.example.org", 0),
 ];
 
 fn words<'a>(line: &'a str, names: &'a BTreeMap<&str, String>) -> Vec<&'a str> {

@@ -111,9 +111,7 @@ impl Ca {
         } else {
             covers
         };
-        let changed = heard
-            .sequence
-            .and_then(|after| self.feed.changed(after, sequence));
+        let changed = known.and_then(|after| self.feed.changed(after, sequence));
         let anchors = self.anchors(&broker)?;
         let nothing_new = changed.as_ref().is_some_and(Vec::is_empty);
         if nothing_new && heard.crls == crls && heard.anchors == anchors {
@@ -126,7 +124,7 @@ impl Ca {
             broker: broker.name.as_str(),
             number,
             sequence,
-            after: changed.as_ref().and(heard.sequence),
+            after: changed.as_ref().and(known),
             at: now.to_string(),
             anchors: &anchors,
             crls: &crls,

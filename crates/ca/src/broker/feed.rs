@@ -51,6 +51,9 @@ impl Feed {
         if after < inner.reach.begin {
             return None;
         }
+        if until <= after {
+            return Some(Vec::new());
+        }
         let mut names: Vec<_> = inner
             .changes
             .range(after + 1..=until)

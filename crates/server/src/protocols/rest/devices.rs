@@ -124,6 +124,7 @@ async fn act(
                 serials: Vec::new(),
                 at: views::time(api.ca.now()),
                 confirmed: true,
+                brokers: Vec::new(),
             }));
         }
         other => return Err(muster_ca::Error::Missing(format!("a device cannot {other:?}")).into()),

@@ -1,0 +1,325 @@
+//! What the agent beside a broker is told and tells, by somebody who plays the agent.
+
+use std::io::BufRead;
+use std::os::unix::fs::PermissionsExt;
+use std::time::{Duration, Instant};
+
+use muster_pki::cert::Certificate;
+use muster_pki::csr::Csr;
+use muster_pki::key::KeyKind;
+use muster_pki::{message, pem};
+use serde_json::{Value, json};
+
+use crate::common::https::Https;
+use crate::common::{Muster, text};
+use crate::without_server;
+
+const HUB: &str = "hub.example.org";
+
+/// Somebody who plays the agent of [`HUB`], with its certificate and key in files.
+struct Agent<'a> {
+    muster: &'a Muster,
+    https: Https,
+    /// The internal authority's root: it vouches for epochs.
+    root: Certificate,
+}
+
+/// A request in the agent's name, and its key.
+fn request() -> (String, String) {
+    let key = muster_backends::signer::generate(KeyKind::P256).unwrap();
+    let csr = Csr::build(&format!("muster-agent.{HUB}"), &[], &key).unwrap();
+    (
+        pem::encode(pem::CSR, &csr).unwrap(),
+        key.to_pem().unwrap().to_string(),
+    )
+}
+
+impl<'a> Agent<'a> {
+    /// Joins as the file says that `broker add` wrote.
+    fn join(muster: &'a Muster, file: &str) -> Self {
+        let join: Value = serde_json::from_slice(&std::fs::read(muster.path().join(file)).unwrap()).unwrap();
+        assert_eq!(
+            (join["broker"].as_str(), join["program"].as_str()),
+            (Some(HUB), Some("mosquitto"))
+        );
+        assert_eq!(join["fingerprint"], muster.ok(&["ca", "fingerprint"]).trim());
+        let (csr, key) = request();
+        let asked = json!({ "token": join["token"], "csr": csr });
+        let https = Https::new(muster.api, &muster.root());
+        let issued = https.post("/api/v1/enrol", &asked).expect(200, "").json();
+        assert_eq!(issued["device"], format!("muster-agent.{HUB}"));
+        let [certificate, path] = ["agent.crt", "agent.key"].map(|name| muster.path().join(name));
+        let chain = [&issued["pem"], &issued["issuing"]].map(|part| part.as_str().unwrap().to_owned());
+        std::fs::write(&certificate, chain.concat()).unwrap();
+        std::fs::write(&path, key).unwrap();
+        Self {
+            muster,
+            https: Https::with_certificate(muster.api, &muster.root(), &certificate, &path),
+            root: Certificate::all_from_pem(issued["root"].as_str().unwrap())
+                .unwrap()
+                .remove(0),
+        }
+    }
+
+    /// Opens the stream, and reads its epochs from then on.
+    fn listen(&self, query: &str) -> Epochs<'_> {
+        let lines = self.https.stream(&format!("/api/v1/agent/stream{query}"));
+        Epochs { agent: self, lines }
+    }
+
+    fn report(&self, body: &Value) -> Value {
+        self.https
+            .post("/api/v1/agent/report", body)
+            .expect(200, "")
+            .json()
+    }
+
+    /// Says that this epoch is in force.
+    fn prove(&self, epoch: &Value) {
+        let outcome = json!({
+            "number": epoch["number"], "sequence": epoch["sequence"], "proven": true,
+            "steps": [{ "name": "write", "micros": 1500 }, { "name": "prove", "micros": 8500 }],
+        });
+        self.report(&json!({
+            "outcome": outcome, "enforced": epoch["number"], "sequence": epoch["sequence"], "version": "0.1.0",
+        }));
+    }
+
+    /// Of a broker whose agent was just heard.
+    fn state(&self) -> String {
+        self.report(&json!({ "enforced": 0, "sequence": 0, "version": "0.1.0" }));
+        let output = self.muster.run(&["broker", "list", "--json"]);
+        let all: Value = serde_json::from_slice(&output.stdout).unwrap();
+        all[0]["state"].as_str().unwrap().to_owned()
+    }
+}
+
+struct Epochs<'a> {
+    agent: &'a Agent<'a>,
+    lines: Box<dyn BufRead>,
+}
+
+impl Epochs<'_> {
+    /// The next epoch, whose signature holds.
+    fn next(&mut self) -> Value {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while Instant::now() < deadline {
+            let mut line = String::new();
+            assert!(self.lines.read_line(&mut line).unwrap() > 0, "the stream ended");
+            if let Some(message) = line.trim_end().strip_prefix("data: ") {
+                assert!(message::open(message, "another", &self.agent.root).is_err());
+                let payload = message::open(message, "muster-epoch", &self.agent.root).unwrap();
+                return serde_json::from_slice(&payload).unwrap();
+            }
+        }
+        panic!("no epoch within 10 s");
+    }
+}
+
+fn names(list: &Value) -> Vec<&str> {
+    list.as_array()
+        .unwrap()
+        .iter()
+        .map(|name| name.as_str().unwrap())
+        .collect()
+}
+
+#[test]
+fn a_broker_is_told_what_to_enforce_until_it_has_proved_it() {
+    let muster = Muster::start();
+    muster.ok(&["cert", "issue", "site-1", "--out", "site-1"]);
+    muster.exits(5, &["device", "revoke", "site-1", "--yes"]);
+    muster.ok(&["broker", "add", HUB, "--san", "10.0.0.5"]);
+    let file = muster.path().join(format!("{HUB}.join"));
+    assert_eq!(
+        std::fs::metadata(&file).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
+    let agent = Agent::join(&muster, &format!("{HUB}.join"));
+    let mut epochs = agent.listen("");
+
+    // Whole at first: every anchor with its CRL, who is out, and what devices may do.
+    let first = epochs.next();
+    assert_eq!(first["broker"], HUB);
+    assert!(first.get("after").is_none());
+    let anchors = Certificate::all_from_pem(first["anchors"].as_str().unwrap()).unwrap();
+    assert_eq!((anchors.len(), first["crls"].as_array().unwrap().len()), (2, 2));
+    assert_eq!(names(&first["shut_out"]), ["site-1"]);
+    assert_eq!(first["access"]["default"]["publish"], json!(["fleet/%u/#"]));
+    agent.prove(&first);
+    assert_eq!(agent.state(), "proven");
+
+    // A revocation is unconfirmed until the broker proves the epoch that has it, and its CRL has a canary of its own.
+    muster.ok(&["cert", "issue", "site-2", "--out", "site-2"]);
+    muster.exits(5, &["device", "suspend", "site-2"]);
+    assert_eq!(agent.state(), "unconfirmed");
+    let second = epochs.next();
+    assert_eq!(second["after"], first["sequence"]);
+    assert!(second["number"].as_u64() > first["number"].as_u64());
+    assert_eq!(names(&second["shut_out"]), ["site-2"]);
+    let canary = &second["canaries"][0];
+    let chain = Certificate::all_from_pem(canary["certificate"].as_str().unwrap()).unwrap();
+    let crl = agent
+        .https
+        .get("/api/v1/agent/crl/default-1")
+        .expect(200, "")
+        .body;
+    let serial = chain[0].serial();
+    let listed = crl.windows(serial.len()).any(|bytes| bytes == serial);
+    assert!(listed, "the canary is not on the CRL");
+    agent.prove(&second);
+    assert_eq!(agent.state(), "proven");
+    let proof = muster.json(&["device", "show", "site-2"]);
+    assert_eq!(proof["state"], "suspended");
+
+    // Whoever waits hears of the proof.
+    let waiting = std::thread::scope(|scope| {
+        let resumed = scope.spawn(|| muster.run(&["device", "resume", "site-2"]));
+        let third = epochs.next();
+        assert_eq!(names(&third["let_in"]), ["site-2"]);
+        agent.prove(&third);
+        resumed.join().unwrap()
+    });
+    assert_eq!(waiting.status.code(), Some(0), "{}", text(&waiting.stderr));
+    assert!(
+        text(&waiting.stderr).contains("1 of 1 brokers, proven, 10 ms"),
+        "{}",
+        text(&waiting.stderr)
+    );
+
+    // Rules of its own, and their end.
+    let rules = json!({ "publish": ["plant/7/#"], "subscribe": [] });
+    let key = muster.json(&["user", "create", "ci", "--role", "operator"]);
+    let key = format!("Bearer {}", key["key"].as_str().unwrap());
+    let operator = |method: &str, body: &Value| {
+        let headers = [
+            ("authorization", key.as_str()),
+            ("content-type", "application/json"),
+        ];
+        let body = body.to_string();
+        Https::new(muster.api, &muster.root())
+            .send(method, "/api/v1/devices/site-2/access", &headers, body.as_bytes())
+            .expect(200, "");
+    };
+    operator("POST", &rules);
+    let fourth = epochs.next();
+    assert_eq!(
+        fourth["access"]["devices"][0],
+        json!({ "name": "site-2", "rules": rules })
+    );
+    operator("DELETE", &json!({}));
+    assert_eq!(names(&epochs.next()["access"]["removed"]), ["site-2"]);
+}
+
+#[test]
+fn an_agent_goes_on_where_it_was_and_says_what_went_wrong() {
+    let muster = Muster::start();
+    muster.ok(&["broker", "add", HUB]);
+    let agent = Agent::join(&muster, &format!("{HUB}.join"));
+    let first = agent.listen("").next();
+    agent.prove(&first);
+    muster.ok(&["cert", "issue", "site-1", "--out", "site-1"]);
+    muster.exits(5, &["device", "revoke", "site-1", "--yes"]);
+    let heard = format!("?after={}&number={}", first["sequence"], u64::MAX / 4);
+    let next = agent.listen(&heard).next();
+    assert_eq!(next["after"], first["sequence"]);
+    assert_eq!(
+        next["number"].as_u64(),
+        Some(u64::MAX / 4 + 1),
+        "never a lower number than it has"
+    );
+    let old = agent.listen("?after=1").next();
+    assert!(
+        old.get("after").is_none(),
+        "of what was before the start nothing is known one by one"
+    );
+    let newest = agent.report(&json!({
+        "outcome": {
+            "number": next["number"], "sequence": next["sequence"], "proven": false, "why": "the disk is full", "steps": [],
+        },
+        "enforced": first["number"], "sequence": first["sequence"], "version": "0.1.0",
+        "alarms": ["the broker is down: start it"],
+    }));
+    assert!(newest["newest"].as_u64() > first["sequence"].as_u64());
+    let told = text(&muster.run(&["broker", "list"]).stdout);
+    for words in ["unconfirmed", "the disk is full", "the broker is down"] {
+        assert!(told.contains(words), "{told}");
+    }
+    let log = muster.json(&["audit", "list", "--action", "broker.failed"]);
+    assert_eq!(log["items"][0]["actor"], format!("device muster-agent.{HUB}"));
+}
+
+#[test]
+fn an_agent_gets_its_brokers_certificate_and_nothing_of_the_fleet() {
+    let muster = Muster::start();
+    muster.ok(&["broker", "add", HUB, "--san", "10.0.0.5"]);
+    let agent = Agent::join(&muster, &format!("{HUB}.join"));
+    let ask = |what: &str| {
+        let (csr, _) = request();
+        let answer = agent
+            .https
+            .post(&format!("/api/v1/agent/{what}"), &json!({ "csr": csr }));
+        answer.expect(200, "").json()
+    };
+    let broker = ask("certificate");
+    assert_eq!(
+        (&broker["device"], &broker["sans"]),
+        (&json!(HUB), &json!([HUB, "10.0.0.5"]))
+    );
+    let canary = ask("canary");
+    assert_eq!(canary["device"], format!("muster-canary.{HUB}"));
+    assert_eq!(ask("renew")["device"], format!("muster-agent.{HUB}"));
+    // A canary is nobody here, and on no list.
+    let listed = text(&muster.run(&["cert", "list", "--search", "muster-canary"]).stdout);
+    assert!(!listed.contains("canary"), "{listed}");
+    let (csr, _) = request();
+    for path in ["/api/v1/certificates", "/api/v1/devices", "/api/v1/brokers"] {
+        agent
+            .https
+            .post(path, &json!({ "csr": csr, "name": "x" }))
+            .expect(401, "API key");
+    }
+    // The fleet's devices are no agents.
+    muster.ok(&["cert", "issue", "site-1", "--out", "site-1"]);
+    let of = |end: &str| muster.path().join("site-1").join(format!("site-1.{end}"));
+    let site = Https::with_certificate(muster.api, &muster.root(), &of("crt"), &of("key"));
+    site.get("/api/v1/agent/stream").expect(403, "agent");
+    site.post("/api/v1/agent/certificate", &json!({ "csr": csr }))
+        .expect(403, "agent");
+    // Nobody waits for a broker that is out of service, and its agent is heard no more.
+    muster.ok(&["broker", "retire", HUB]);
+    agent
+        .https
+        .get("/api/v1/agent/stream")
+        .expect(409, "out of service");
+}
+
+#[test]
+fn what_cannot_be_a_broker_is_refused() {
+    let muster = without_server();
+    muster.ok(&["device", "create", "site-1"]);
+    for (line, words) in [
+        ("broker add site-1", "registered as a client"),
+        ("broker add muster-hub", "reserved"),
+        ("broker add hub --program apache", "choose one of mosquitto"),
+        ("broker add hub --kind client", "client"),
+        ("broker join nobody", "there is no broker"),
+        ("broker retire nobody", "there is no broker"),
+    ] {
+        let output = muster.run(&line.split_whitespace().collect::<Vec<_>>());
+        assert!(!output.status.success(), "{line}");
+        assert!(
+            text(&output.stderr).contains(words),
+            "{line}: {}",
+            text(&output.stderr)
+        );
+    }
+    assert!(!muster.path().join("hub.join").exists());
+    muster.ok(&["broker", "add", "hub.example.org"]);
+    let twice = muster.run(&["broker", "add", "hub.example.org", "--out", "other"]);
+    assert!(
+        text(&twice.stderr).contains("muster broker join"),
+        "{}",
+        text(&twice.stderr)
+    );
+}
