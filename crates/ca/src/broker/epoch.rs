@@ -111,6 +111,9 @@ impl Ca {
         } else {
             covers
         };
+        // What it has heard stays heard while a CRL is being made.
+        let known = heard.sequence.filter(|known| *known <= reach.head);
+        let sequence = known.map_or(sequence, |known| known.max(sequence));
         let changed = known.and_then(|after| self.feed.changed(after, sequence));
         let anchors = self.anchors(&broker)?;
         let nothing_new = changed.as_ref().is_some_and(Vec::is_empty);
