@@ -52,6 +52,8 @@ impl Heard {
 struct CrlNeed {
     name: String,
     number: u64,
+    #[serde(skip)]
+    root: bool,
 }
 
 /// The field names are those of `/api/v1/agent`.
@@ -103,9 +105,10 @@ impl Ca {
     /// it has heard then.
     pub async fn next_epoch(&self, proof: Proof, heard: &Heard) -> Result<Option<(String, Heard)>, Error> {
         let (_, broker) = self.agent(proof).await?;
+        let now = self.clock.now();
         // The log first, then the lists: what is recorded meanwhile is in both or in the next epoch.
         let reach = self.follow().await?;
-        let (crls, covers) = self.needed_crls(&broker);
+        let (mut crls, covers) = self.needed_crls(&broker);
         let sequence = if reach.revoking <= covers {
             reach.head
         } else {
@@ -120,7 +123,10 @@ impl Ca {
         if nothing_new && heard.crls == crls && heard.anchors == anchors {
             return Ok(None);
         }
-        let now = self.clock.now();
+        if self.lacks_canary(&crls, now) {
+            self.refresh_crls().await?;
+            crls = self.needed_crls(&broker).0;
+        }
         let millis = u64::try_from(now.as_millisecond()).unwrap_or(0);
         let number = millis.max(heard.number.saturating_add(1));
         let epoch = Epoch {
@@ -147,6 +153,12 @@ impl Ca {
         Ok(Some((text, heard)))
     }
 
+    /// Whether an issuing CA's CRL lists no canary that lives: it was made before there was a broker, or long ago.
+    fn lacks_canary(&self, crls: &[CrlNeed], now: Timestamp) -> bool {
+        let mut issuing = crls.iter().filter(|crl| !crl.root);
+        issuing.any(|crl| self.canaries.listed(&crl.name, crl.number, now).is_none())
+    }
+
     /// Every CRL that the broker needs, by name, and the audit entry up to which all of them have every revocation.
     fn needed_crls(&self, broker: &Broker) -> (Vec<CrlNeed>, u64) {
         let all = self.crls();
@@ -156,6 +168,7 @@ impl Ca {
         let need = ours.iter().map(|crl| CrlNeed {
             name: file_stem(&crl.authority, crl.generation),
             number: crl.number,
+            root: crl.generation == ROOT,
         });
         (need.collect(), covers)
     }
