@@ -94,6 +94,7 @@ pub(crate) struct LoadedIssuer {
 impl Ca {
     pub(crate) async fn assemble(parts: crate::Parts) -> Result<Self, Error> {
         let state = State::load(&*parts.store, &parts.settings, 0).await?;
+        let feed = Feed::begin_at(parts.store.head().await?);
         let ca = Self {
             store: parts.store,
             signer: parts.signer,
@@ -109,7 +110,7 @@ impl Ca {
             revoked: Event::new(),
             clamps: ClampAlarms::default(),
             audit_watch: Watch::default(),
-            feed: Feed::default(),
+            feed,
             canaries: Canaries::default(),
             reports: Reports::default(),
             news: Event::new(),

@@ -33,6 +33,8 @@ pub struct Heard {
     pub sequence: Option<u64>,
     /// That epoch's number, or a higher one that it knows of.
     pub number: u64,
+    /// From which entry on changes are told one by one.
+    base: Option<u64>,
     crls: Vec<CrlNeed>,
     anchors: String,
 }
@@ -43,6 +45,7 @@ impl Heard {
         Self {
             sequence,
             number,
+            base: sequence,
             ..Self::default()
         }
     }
@@ -117,7 +120,8 @@ impl Ca {
         // What it has heard stays heard while a CRL is being made.
         let known = heard.sequence.filter(|known| *known <= reach.head);
         let sequence = known.map_or(sequence, |known| known.max(sequence));
-        let changed = known.and_then(|after| self.feed.changed(after, sequence));
+        let base = known.and(heard.base);
+        let changed = base.and_then(|base| self.feed.changed(base, sequence));
         let anchors = self.anchors(&broker)?;
         let nothing_new = changed.as_ref().is_some_and(Vec::is_empty);
         if nothing_new && heard.crls == crls && heard.anchors == anchors {
@@ -147,6 +151,8 @@ impl Ca {
         let heard = Heard {
             sequence: Some(sequence),
             number,
+            // What is not known one by one was told whole.
+            base: Some(base.unwrap_or(reach.begin).max(sequence)),
             crls,
             anchors,
         };

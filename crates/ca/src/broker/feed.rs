@@ -5,7 +5,6 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::Ca;
 use crate::audit::Entry;
-use crate::authority::INTERNAL;
 use crate::device::DeviceName;
 use crate::error::Error;
 
@@ -15,12 +14,10 @@ const STEP: usize = 1000;
 const REMEMBERED: usize = 65_536;
 
 /// The changes since this process began, in the order of the log. Before that, everything may have changed.
-#[derive(Default)]
 pub(crate) struct Feed(Mutex<Inner>);
 
 #[derive(Default)]
 struct Inner {
-    read: bool,
     reach: Reach,
     changes: BTreeMap<u64, DeviceName>,
     last: HashMap<DeviceName, u64>,
@@ -70,21 +67,17 @@ impl Feed {
         inner.last.get(name).copied().unwrap_or(inner.reach.begin)
     }
 
-    fn begin_at(&self, head: u64) {
-        let mut inner = self.lock();
-        if !inner.read {
-            inner.read = true;
-            inner.reach = Reach {
+    /// Begins behind this entry. A revocation just before it may be on no CRL yet.
+    pub(crate) fn begin_at(head: u64) -> Self {
+        Self(Mutex::new(Inner {
+            reach: Reach {
                 begin: head,
                 head,
                 relevant: head,
                 revoking: head,
-            };
-        }
-    }
-
-    fn is_read(&self) -> bool {
-        self.lock().read
+            },
+            ..Inner::default()
+        }))
     }
 
     fn take(&self, entries: &[(u64, Option<News>)]) {
@@ -132,9 +125,6 @@ struct News {
 impl Ca {
     /// Reads what was recorded since the last time, and says how far that goes.
     pub(crate) async fn follow(&self) -> Result<Reach, Error> {
-        if !self.feed.is_read() {
-            self.feed.begin_at(self.store.head().await?);
-        }
         loop {
             let after = self.feed.reach().head;
             let entries = self.store.entries(after, STEP).await?;
@@ -178,14 +168,13 @@ impl Ca {
                 let other_rules = profile.is_some_and(|profile| self.has_other_rules(profile));
                 (superseded || other_rules).then(|| about(superseded)).flatten()
             }
-            "crl.made" if !entry.subject.starts_with(INTERNAL) => Some(News {
-                device: None,
-                revoking: false,
-            }),
-            action if action.starts_with("authority.") => Some(News {
-                device: None,
-                revoking: false,
-            }),
+            // What changes the CAs that brokers trust.
+            "authority.founded" | "authority.imported" | "authority.standby" | "authority.retired" => {
+                Some(News {
+                    device: None,
+                    revoking: false,
+                })
+            }
             _ => None,
         }
     }
