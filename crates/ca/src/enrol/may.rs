@@ -1,6 +1,7 @@
 //! What may they have: the only place where a wish becomes a [`Grant`].
 
 mod names;
+mod own;
 
 use std::sync::Arc;
 
@@ -22,6 +23,7 @@ use crate::token::EnrolmentToken;
 
 pub(crate) use names::{accept_other_name, accept_token_names, accept_wildcards, complete};
 use names::{alternative_names, same_set};
+pub(crate) use own::{broker, canary, listener};
 
 /// How far in the future a certificate may begin.
 const LATEST_START: SignedDuration = SignedDuration::from_hours(24 * 30);
@@ -537,84 +539,5 @@ fn right(caller: &Caller, device: Option<&Device>) -> Result<Right, Refusal> {
             token: token.id.clone(),
         }),
         Who::Operator { .. } | Who::Device(_) => Ok(Right::Lasting),
-    }
-}
-
-/// How long a canary lives.
-pub(crate) const CANARY_LIFE: SignedDuration = SignedDuration::from_mins(15);
-/// How long the authority's own HTTPS certificate lives.
-const LISTENER_LIFE: SignedDuration = SignedDuration::from_hours(7 * 24);
-
-/// The grant that the authority gives itself for its HTTPS listener.
-pub(crate) fn listener(
-    settings: &crate::Settings,
-    name: DeviceName,
-    device: Option<&Device>,
-    key: &PublicKey,
-    now: Timestamp,
-) -> Result<Grant, Error> {
-    let profile = Arc::new(settings.profiles.listener()?);
-    let sans = settings
-        .dns
-        .iter()
-        .map(|host| San::parse(host))
-        .collect::<Result<Vec<_>, _>>()?;
-    let (device, expected) = device_after(device, name, &profile, now);
-    Ok(Grant {
-        profile,
-        device,
-        expected,
-        sans,
-        key: key.clone(),
-        not_before: None,
-        not_after: now + LISTENER_LIFE,
-        how: "listener".into(),
-        right: Right::Lasting,
-        superseded: Vec::new(),
-    })
-}
-
-/// The grant of a broker's own certificate: the names that an operator gave it, for the key that its agent made.
-pub(crate) fn broker(
-    profile: &Arc<Profile>,
-    device: &Device,
-    sans: Vec<San>,
-    key: &PublicKey,
-    now: Timestamp,
-) -> Result<Grant, Error> {
-    accept_state(Some(device), &device.name)?;
-    profile.accept_key(key)?;
-    let (_, default, _) = profile.validity();
-    let name = device.name.clone();
-    let (device, expected) = device_after(Some(device), name, profile, now);
-    Ok(Grant {
-        profile: profile.clone(),
-        device,
-        expected,
-        sans,
-        key: key.clone(),
-        not_before: None,
-        not_after: now + default,
-        how: "agent".into(),
-        right: Right::Lasting,
-        superseded: Vec::new(),
-    })
-}
-
-/// The grant of a canary, which lives for minutes and opens nothing. Its hour of backdating is whole, since broker and CA
-/// may not agree on the time.
-pub(crate) fn canary(profile: &Arc<Profile>, name: DeviceName, key: &PublicKey, now: Timestamp) -> Grant {
-    let (device, expected) = device_after(None, name, profile, now);
-    Grant {
-        profile: profile.clone(),
-        device,
-        expected,
-        sans: Vec::new(),
-        key: key.clone(),
-        not_before: Some(now - super::draft::BACKDATE),
-        not_after: now + CANARY_LIFE,
-        how: "canary".into(),
-        right: Right::Lasting,
-        superseded: Vec::new(),
     }
 }
