@@ -1,5 +1,7 @@
 //! `muster broker`
 
+mod run;
+
 use std::path::PathBuf;
 
 use clap::Subcommand;
@@ -35,6 +37,11 @@ pub(super) enum BrokerCommand {
         #[command(flatten)]
         join: JoinArgs,
     },
+    /// Run the agent beside a broker until stopped
+    #[command(after_help = "Example:
+  muster broker run mqtt.example.org --print-config > /etc/mosquitto/conf.d/muster.conf
+  muster broker run mqtt.example.org --join mqtt.example.org.join --group mosquitto")]
+    Run(run::RunArgs),
     /// List brokers: what each enforces, since when, and what is wrong
     List,
     /// Let a broker's agent join again: its machine was lost, or its key
@@ -70,6 +77,13 @@ pub(super) struct JoinArgs {
     dry_run: bool,
 }
 
+impl BrokerCommand {
+    /// Whether it stays, as a server does.
+    pub(super) fn stays(&self) -> bool {
+        matches!(self, Self::Run(_))
+    }
+}
+
 pub(super) async fn run(common: &Common, voice: Voice, command: BrokerCommand) -> Result<Exit, Failure> {
     match command {
         BrokerCommand::Add {
@@ -99,6 +113,7 @@ pub(super) async fn run(common: &Common, voice: Voice, command: BrokerCommand) -
             session.finish().await?;
             file.write(voice, made, "may join again")
         }
+        BrokerCommand::Run(args) => run::start(voice, args).await,
         BrokerCommand::List => {
             let session = Session::start(common).await?;
             let all: Vec<Broker> = session.client.get("/brokers").await?;

@@ -133,7 +133,11 @@ pub(crate) fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         json: cli.common.json,
         quiet: cli.common.quiet,
     };
-    start_log(matches!(cli.command, Command::Up(_) | Command::Serve(_)));
+    let stays = match &cli.command {
+        Command::Broker(command) => command.stays(),
+        command => matches!(command, Command::Up(_) | Command::Serve(_)),
+    };
+    start_log(stays);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let done = runtime
         .map_err(Failure::from)

@@ -141,7 +141,7 @@ fn bind_local(socket: &LocalSocket) -> Result<UnixListener, Failure> {
 }
 
 /// Ends with SIGTERM or SIGINT. They are heard from this call on, not from the first time that the future is polled.
-fn stopped() -> std::io::Result<impl Future<Output = ()> + Send + 'static> {
+pub(super) fn stopped() -> std::io::Result<impl Future<Output = ()> + Send + 'static> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     Ok(async move {

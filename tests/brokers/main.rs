@@ -13,6 +13,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod agent;
 mod bridge;
 mod bundle;
 mod fleet;

@@ -7,7 +7,7 @@
 //! | `POST /agent/renew` | [`Request`] | `Issued`: the same, young again |
 //! | `POST /agent/certificate` | [`Request`] | `Issued`: the broker's certificate |
 //! | `POST /agent/canary` | [`Request`] | `Issued`: a good canary's, for minutes |
-//! | `GET /agent/stream?after=SEQUENCE` | | events `epoch`, each with a signed [`Epoch`]; a comment every second |
+//! | `GET /agent/stream?after=SEQUENCE&number=NUMBER` | | events `epoch`, each with a signed [`Epoch`]; a comment every second |
 //! | `GET /agent/crl/{name}` | | the newest CRL, DER |
 //! | `POST /agent/report` | [`Report`] | [`Heard`] |
 

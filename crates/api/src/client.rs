@@ -31,6 +31,11 @@ pub fn escape(text: &str) -> String {
     percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
 }
 
+/// A path of Muster's own API.
+fn below(path: &str) -> String {
+    format!("/api/v1{path}")
+}
+
 /// Anything that carries bytes both ways.
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
@@ -137,6 +142,23 @@ impl Client {
         self.call("GET", path, None).await
     }
 
+    /// `GET` of bytes, at most 64 MiB.
+    pub async fn bytes(&self, path: &str) -> Result<Vec<u8>, Error> {
+        Ok(self.answer("GET", &below(path), None).await?.to_vec())
+    }
+
+    /// The root certificate with this SHA-256 fingerprint (hexadecimal), PEM, as the server says: whoever asks over a
+    /// connection that nothing vouches for has to check it against the fingerprint.
+    pub async fn root(&self, fingerprint: &str) -> Result<String, Error> {
+        #[derive(serde::Deserialize)]
+        struct Root {
+            ca: String,
+        }
+        let body = self.answer("GET", &format!("/root/{fingerprint}"), None).await?;
+        let root: Root = self.read(&body)?;
+        Ok(root.ca)
+    }
+
     /// `POST` with a body.
     pub async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, Error> {
         let body = serde_json::to_vec(body).map_err(|why| Error::Usage(why.to_string()))?;
@@ -156,7 +178,7 @@ impl Client {
     ) -> Result<(), Error> {
         let silent = |_| self.unreachable("it does not answer within a minute");
         let mut sender = self.connect().await?;
-        let asked = sender.send_request(self.request("GET", path, Bytes::new())?);
+        let asked = sender.send_request(self.request("GET", &below(path), Bytes::new())?);
         let response = tokio::time::timeout(ANSWER, asked)
             .await
             .map_err(silent)?
@@ -187,13 +209,21 @@ impl Client {
         path: &str,
         body: Option<Vec<u8>>,
     ) -> Result<T, Error> {
+        self.read(&self.answer(method, &below(path), body).await?)
+    }
+
+    fn read<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T, Error> {
+        let unreadable = |why: serde_json::Error| Error::Answer(self.connector.what.clone(), why.to_string());
+        serde_json::from_slice(body).map_err(unreadable)
+    }
+
+    async fn answer(&self, method: &str, path: &str, body: Option<Vec<u8>>) -> Result<Bytes, Error> {
         let answer = self.exchange(method, path, Bytes::from(body.unwrap_or_default()));
         let (status, body) = tokio::time::timeout(ANSWER, answer)
             .await
             .map_err(|_| self.unreachable("it does not answer within a minute"))??;
-        let unreadable = |why: serde_json::Error| Error::Answer(self.connector.what.clone(), why.to_string());
         if status.is_success() {
-            return serde_json::from_slice(&body).map_err(unreadable);
+            return Ok(body);
         }
         Err(refusal(status, &body))
     }
@@ -239,7 +269,7 @@ impl Client {
         };
         let mut request = http::Request::builder()
             .method(method)
-            .uri(format!("/api/v1{path}{dry_run}"))
+            .uri(format!("{path}{dry_run}"))
             .header("host", &self.connector.host)
             .header("user-agent", concat!("muster/", env!("CARGO_PKG_VERSION")))
             .header("content-type", "application/json");

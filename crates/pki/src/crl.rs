@@ -188,3 +188,72 @@ pub fn verify(der: &[u8], issuer: &PublicKey) -> Result<(), Error> {
         .verify(algorithm, signed, signature)
         .map_err(|_| Error::Signature("CRL"))
 }
+
+/// A list that was read.
+#[derive(Debug, Clone)]
+pub struct Crl {
+    der: Vec<u8>,
+    list: CertificateList,
+}
+
+impl Crl {
+    /// Reads DER; checks no signature.
+    pub fn from_der(der: &[u8]) -> Result<Self, Error> {
+        let list = CertificateList::from_der(der).map_err(|why| Error::malformed("CRL", why))?;
+        Ok(Self {
+            der: der.to_vec(),
+            list,
+        })
+    }
+
+    /// The list, DER.
+    pub fn der(&self) -> &[u8] {
+        &self.der
+    }
+
+    /// The name of the CA whose list it is, DER.
+    pub fn issuer(&self) -> Result<Vec<u8>, Error> {
+        name::to_der(&self.list.tbs_cert_list.issuer)
+    }
+
+    /// Its number, if it has one of at most 64 bits (RFC 5280, section 5.2.3).
+    pub fn number(&self) -> Option<u64> {
+        let extension = self.extensions().find(|one| one.extn_id == ID_CE_CRL_NUMBER)?;
+        let number = CrlNumber::from_der(extension.extn_value.as_bytes()).ok()?;
+        let bytes = number.0.as_bytes();
+        (bytes.len() <= 8).then(|| bytes.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte)))
+    }
+
+    /// From when it holds.
+    pub fn this_update(&self) -> Timestamp {
+        time::from_x509(self.list.tbs_cert_list.this_update)
+    }
+
+    /// After when verifiers refuse everybody.
+    pub fn next_update(&self) -> Option<Timestamp> {
+        self.list.tbs_cert_list.next_update.map(time::from_x509)
+    }
+
+    /// Whether it is a whole list of its issuer: no delta, no part, nothing critical that is unknown.
+    pub fn is_whole(&self) -> bool {
+        self.extensions().all(|extension| !extension.critical)
+    }
+
+    /// Whether it revokes the certificate of its issuer with this serial number, as [`crate::cert::Certificate::serial`] gives it.
+    pub fn revokes(&self, serial: &[u8]) -> bool {
+        let entries = self.list.tbs_cert_list.revoked_certificates.as_deref();
+        entries
+            .unwrap_or_default()
+            .iter()
+            .any(|entry| entry.serial_number.as_bytes() == serial)
+    }
+
+    /// Whether `issuer` signed this.
+    pub fn verify_issued_by(&self, issuer: &PublicKey) -> Result<(), Error> {
+        verify(&self.der, issuer)
+    }
+
+    fn extensions(&self) -> impl Iterator<Item = &x509_cert::ext::Extension> {
+        self.list.tbs_cert_list.crl_extensions.iter().flatten()
+    }
+}

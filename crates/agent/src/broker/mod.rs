@@ -1,0 +1,114 @@
+//! What an agent asks of a broker. Each kind has an adapter, which sees neither the others nor the CA.
+//!
+//! An adapter says which files the broker reads ([`Broker::render`]) and how it takes them up ([`Broker::signal`]). A broker that
+//! is told by calls instead renders few files or none, and does its work in [`Broker::shut_out`] and [`Broker::let_in`]. The proof
+//! is the same for all: what a client sees.
+
+mod mosquitto;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use muster_api::agent::{Denial, Rules};
+use zeroize::Zeroizing;
+
+use crate::Error;
+use crate::files::File;
+
+/// Everything that a broker has to enforce: the fleet's, and the agent's own CA with it.
+#[derive(Debug, Clone, Default)]
+pub struct Orders {
+    /// Every CA that it trusts, PEM.
+    pub trust: String,
+    /// A CRL for each of them, PEM.
+    pub crls: String,
+    /// Its own key, certificate and chain, PEM.
+    pub server: Zeroizing<String>,
+    /// What devices may do that have no rules of their own.
+    pub default: Rules,
+    /// The rules of those that have.
+    pub devices: BTreeMap<String, Rules>,
+    /// Names that may do nothing, whatever the rules say: canaries, and devices whose sessions are held.
+    pub denied: BTreeSet<String>,
+}
+
+/// The files of a set, and what the broker cannot do quite as it was told.
+#[derive(Debug, Clone, Default)]
+pub struct Rendered {
+    /// The files, in the order in which they are put in place.
+    pub files: Vec<File>,
+    /// What a device may not do although its rules say so: never the other way round.
+    pub shortfalls: Vec<String>,
+}
+
+/// How a broker refuses who is revoked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// In the handshake.
+    Handshake,
+    /// In the handshake, or when the session begins.
+    Session,
+}
+
+/// What became of the sessions of devices that are shut out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// They are over.
+    Over,
+    /// The broker has no way to end them: they have to be taken over.
+    TakeOver,
+}
+
+/// A kind of broker.
+#[async_trait]
+pub trait Broker: Send + Sync {
+    /// The files that it reads.
+    fn render(&self, orders: &Orders) -> Result<Rendered, Error>;
+
+    /// Makes it take up what lies in its files.
+    async fn signal(&self) -> Result<(), Error>;
+
+    /// Locks devices out by name, where the broker can, and ends their sessions.
+    async fn shut_out(&self, devices: &[String]) -> Result<Ended, Error>;
+
+    /// Lets devices in that were locked out by name.
+    async fn let_in(&self, devices: &[String]) -> Result<(), Error>;
+
+    /// How it refuses who is revoked.
+    fn refusal(&self) -> Refusal;
+
+    /// For how long it lets a client wait between its handshake and its CONNECT.
+    fn half_open(&self) -> Duration;
+
+    /// What it refused since the last call, at most 100.
+    fn denials(&self) -> Result<Vec<Denial>, Error>;
+
+    /// Sessions that it has, where it tells.
+    async fn sessions(&self) -> Option<u64>;
+
+    /// What has to stand in its configuration, so that it reads the files.
+    fn config(&self) -> String;
+}
+
+/// Where a broker is on this machine.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// The directory of its files.
+    pub dir: PathBuf,
+    /// Where it writes its process id.
+    pub pid_file: Option<PathBuf>,
+    /// Where it writes its log.
+    pub log: Option<PathBuf>,
+}
+
+/// The adapter for a kind of broker.
+pub fn adapter(program: &str, place: &Place) -> Result<Box<dyn Broker>, Error> {
+    match program {
+        "mosquitto" => Ok(Box::new(mosquitto::Mosquitto::new(place))),
+        other => Err(Error::new(format!(
+            "this version has no adapter for {other:?} (there is one for: mosquitto)"
+        ))),
+    }
+}

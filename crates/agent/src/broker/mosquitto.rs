@@ -1,0 +1,104 @@
+//! Mosquitto 2.0: four files and SIGHUP.
+//!
+//! It takes up everything at SIGHUP if the listener has `crlfile` and `require_certificate true`, keeps live sessions, and lets
+//! everybody in if it cannot read the CRL file (2.0) or ends (2.1). So what it reads is always whole.
+
+mod acl;
+mod log;
+mod process;
+
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use muster_api::agent::Denial;
+use zeroize::Zeroizing;
+
+use super::{Broker, Ended, Orders, Place, Refusal, Rendered};
+use crate::Error;
+use crate::files::File;
+
+/// Mosquitto 2.0.11 lets a client wait for 94 s between handshake and CONNECT (2.1: 30 s).
+const HALF_OPEN: Duration = Duration::from_secs(120);
+
+/// What it reads, in the order in which it is put in place.
+const FILES: [&str; 4] = ["crls.pem", "trust.pem", "server.pem", "acl"];
+
+/// The adapter.
+pub(super) struct Mosquitto {
+    dir: PathBuf,
+    pid_file: Option<PathBuf>,
+    log: Option<Mutex<log::Follower>>,
+}
+
+impl Mosquitto {
+    pub(super) fn new(place: &Place) -> Self {
+        Self {
+            dir: place.dir.clone(),
+            pid_file: place.pid_file.clone(),
+            log: place
+                .log
+                .as_ref()
+                .map(|path| Mutex::new(log::Follower::new(path.clone()))),
+        }
+    }
+}
+
+#[async_trait]
+impl Broker for Mosquitto {
+    fn render(&self, orders: &Orders) -> Result<Rendered, Error> {
+        let (acl, shortfalls) = acl::render(orders);
+        let file = |name, text: &str, secret| File {
+            name,
+            bytes: Zeroizing::new(text.as_bytes().to_vec()),
+            secret,
+        };
+        // A list for a CA that is not trusted yet does no harm; a CA without a list is refused.
+        let [crls, trust, server, list] = FILES;
+        let files = vec![
+            file(crls, &orders.crls, false),
+            file(trust, &orders.trust, false),
+            file(server, &orders.server, true),
+            file(list, &acl, true),
+        ];
+        Ok(Rendered { files, shortfalls })
+    }
+
+    async fn signal(&self) -> Result<(), Error> {
+        let files = FILES.map(|name| self.dir.join(name));
+        let broker = process::find("mosquitto", self.pid_file.as_deref())?;
+        // It read its key as root when it started, and reads it as its own user at the signal: then, it would refuse everybody.
+        broker.can_read(&files)?;
+        broker.hang_up()
+    }
+
+    async fn shut_out(&self, _devices: &[String]) -> Result<Ended, Error> {
+        Ok(Ended::TakeOver)
+    }
+
+    async fn let_in(&self, _devices: &[String]) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn refusal(&self) -> Refusal {
+        Refusal::Handshake
+    }
+
+    fn half_open(&self) -> Duration {
+        HALF_OPEN
+    }
+
+    fn denials(&self) -> Result<Vec<Denial>, Error> {
+        let follower = self.log.as_ref().and_then(|log| log.lock().ok());
+        follower.map_or(Ok(Vec::new()), |mut follower| follower.denials())
+    }
+
+    async fn sessions(&self) -> Option<u64> {
+        None
+    }
+
+    fn config(&self) -> String {
+        include_str!("mosquitto/muster.conf").replace("@DIR@", &self.dir.display().to_string())
+    }
+}

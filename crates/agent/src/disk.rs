@@ -1,0 +1,161 @@
+//! Files that survive a power cut: written beside, synced, renamed, and the directory synced.
+
+use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use crate::Error;
+
+/// The longest file that is read back.
+const MAX_FILE: u64 = 256 << 20;
+
+/// Who may read a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Access {
+    pub(crate) mode: u32,
+    /// The group that it belongs to, if not the agent's own.
+    pub(crate) group: Option<u32>,
+}
+
+impl Access {
+    /// For the agent alone.
+    pub(crate) const OWN: Self = Self {
+        mode: 0o600,
+        group: None,
+    };
+}
+
+/// Writes a file whole or not at all; after this it is there, whatever happens.
+pub(crate) fn write(path: &Path, bytes: &[u8], access: Access) -> Result<(), Error> {
+    let beside = write_beside(path, bytes, access)?;
+    rename(&beside, path)?;
+    sync_dir_of(path)
+}
+
+/// The first half of [`write`]: the bytes are on the disk, under another name.
+pub(crate) fn write_beside(path: &Path, bytes: &[u8], access: Access) -> Result<PathBuf, Error> {
+    let beside = with_suffix(path, "new");
+    let written = (|| {
+        let mut options = OpenOptions::new();
+        let mut file = options
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&beside)?;
+        file.write_all(bytes)?;
+        if access.group.is_some() {
+            std::os::unix::fs::fchown(&file, None, access.group)?;
+        }
+        file.set_permissions(Permissions::from_mode(access.mode))?;
+        file.sync_all()
+    })();
+    written.map_err(|why| {
+        let _ = std::fs::remove_file(&beside);
+        cannot("write", path, &why)
+    })?;
+    Ok(beside)
+}
+
+/// `NAME.suffix`
+pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".");
+    name.push(suffix);
+    name.into()
+}
+
+pub(crate) fn rename(from: &Path, to: &Path) -> Result<(), Error> {
+    std::fs::rename(from, to).map_err(|why| cannot("write", to, &why))
+}
+
+/// Another name for the same bytes, which needs no room; whatever had that name before is gone.
+pub(crate) fn link(from: &Path, to: &Path) -> Result<(), Error> {
+    let beside = with_suffix(to, "new");
+    let _ = std::fs::remove_file(&beside);
+    std::fs::hard_link(from, &beside).map_err(|why| cannot("write", to, &why))?;
+    rename(&beside, to)
+}
+
+/// Makes renames in a file's directory last.
+pub(crate) fn sync_dir_of(path: &Path) -> Result<(), Error> {
+    let dir = path.parent().unwrap_or(Path::new("/"));
+    File::open(dir)
+        .and_then(|dir| dir.sync_all())
+        .map_err(|why| cannot("sync", dir, &why))
+}
+
+/// A whole file; `None` if there is none.
+pub(crate) fn read(path: &Path) -> Result<Option<Vec<u8>>, Error> {
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(MAX_FILE).read_to_end(&mut bytes));
+    match read {
+        Ok(_) => Ok(Some(bytes)),
+        Err(why) if why.kind() == ErrorKind::NotFound => Ok(None),
+        Err(why) => Err(cannot("read", path, &why)),
+    }
+}
+
+/// The same as text.
+pub(crate) fn read_text(path: &Path) -> Result<Option<String>, Error> {
+    let Some(bytes) = read(path)? else {
+        return Ok(None);
+    };
+    let text = String::from_utf8(bytes);
+    text.map(Some)
+        .map_err(|_| Error::new(format!("{} is not text", path.display())))
+}
+
+/// Removes a file that may be gone already.
+pub(crate) fn remove(path: &Path) -> Result<(), Error> {
+    match std::fs::remove_file(path) {
+        Err(why) if why.kind() != ErrorKind::NotFound => Err(cannot("remove", path, &why)),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// A directory for the agent alone.
+pub(crate) fn own_dir(dir: &Path) -> Result<(), Error> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
+    made.and_then(|()| std::fs::set_permissions(dir, Permissions::from_mode(0o700)))
+        .map_err(|why| cannot("make", dir, &why))
+}
+
+/// Held for as long as this process works with a directory.
+#[derive(Debug)]
+pub(crate) struct Lock {
+    _file: File,
+}
+
+impl Lock {
+    /// Locks a directory with `flock(2)` on the file `lock` in it.
+    pub(crate) fn acquire(dir: &Path) -> Result<Self, Error> {
+        let path = dir.join("lock");
+        let mut options = OpenOptions::new();
+        let file = options
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .map_err(|why| cannot("open", &path, &why))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self { _file: file }),
+            Err(TryLockError::WouldBlock) => Err(Error::new(format!(
+                "another agent works with {} (stop it first, or give this one a directory of its own with --state)",
+                dir.display()
+            ))),
+            Err(TryLockError::Error(why)) => Err(cannot("lock", &path, &why)),
+        }
+    }
+}
+
+fn cannot(what: &str, path: &Path, why: &std::io::Error) -> Error {
+    let fix = match why.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => " (the disk is full: make room)",
+        ErrorKind::PermissionDenied => " (let the agent's user write there, or run the agent as root)",
+        _ => "",
+    };
+    Error::new(format!("cannot {what} {}: {why}{fix}", path.display()))
+}

@@ -1,0 +1,100 @@
+//! TLS to the CA.
+
+use std::sync::Arc;
+
+use muster_api::client::Connector;
+use muster_pki::cert::Certificate;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+
+use crate::Error;
+use crate::listener::{client_chain, provider};
+use crate::local::Pair;
+
+/// A connector that trusts these roots, and shows a certificate if there is one.
+pub(super) fn connector(
+    url: &str,
+    roots: &[Certificate],
+    shown: Option<&Pair>,
+) -> Result<Connector, Error> {
+    let cannot = |why: rustls::Error| Error::new(format!("TLS to {url} cannot be set up: {why}"));
+    let mut store = RootCertStore::empty();
+    for root in roots {
+        store.add(root.der().to_vec().into()).map_err(cannot)?;
+    }
+    let config = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(cannot)?
+        .with_root_certificates(store);
+    let config = match shown {
+        Some(pair) => {
+            let (chain, key) = client_chain(pair)?;
+            config.with_client_auth_cert(chain, key).map_err(cannot)?
+        }
+        None => config.with_no_client_auth(),
+    };
+    https(url, config)
+}
+
+/// A connector that believes anybody: for the one answer that is checked by its fingerprint.
+pub(super) fn unverified(url: &str) -> Result<Connector, Error> {
+    let cannot = |why: rustls::Error| Error::new(format!("TLS to {url} cannot be set up: {why}"));
+    let config = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(cannot)?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Anybody))
+        .with_no_client_auth();
+    https(url, config)
+}
+
+fn https(url: &str, config: ClientConfig) -> Result<Connector, Error> {
+    let bad = || Error::new(format!("{url:?} is no URL such as https://ca.example.org:9000"));
+    let rest = url.strip_prefix("https://").ok_or_else(bad)?;
+    let authority = rest.split('/').next().unwrap_or_default();
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) if !port.contains(']') => (host, port.parse().map_err(|_| bad())?),
+        _ => (authority, 9000),
+    };
+    Ok(Connector::https(host, port, Arc::new(config))?)
+}
+
+#[derive(Debug)]
+struct Anybody;
+
+impl ServerCertVerifier for Anybody {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _cert: &CertificateDer<'_>,
+        _dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _message: &[u8],
+        _cert: &CertificateDer<'_>,
+        _dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        let provider = provider();
+        provider.signature_verification_algorithms.supported_schemes()
+    }
+}

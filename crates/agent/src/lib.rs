@@ -1,0 +1,63 @@
+//! What of Muster runs far from the server: the agent beside a broker.
+//!
+//! The agent hears what the broker is to enforce, checks it, writes it, makes the broker take it up, proves that it did with
+//! connections of its own, and ends the sessions of those who were shut out:
+//!
+//! ```text
+//!   CA ─► stream ─► epoch ─► check ─► write ─► signal ─► prove ─► drop ─► watch
+//!                                       ▲                  │ not proved
+//!                                       └──── roll back ◄──┘
+//! ```
+//!
+//! It needs neither database nor web server, listens nowhere, and can issue nothing that another broker trusts. Whatever is
+//! wrong, it never lets in who is shut out, and never shuts out who is not: what does not hold is not written, and what the
+//! broker does not take up is taken back.
+//!
+//! Read [`run`] first, then [`enforce`]. [`broker`] is the trait that each kind of broker has an adapter for.
+
+pub mod broker;
+pub mod check;
+mod disk;
+pub mod enforce;
+pub mod epoch;
+pub mod files;
+pub mod identity;
+mod kept;
+pub mod listener;
+pub mod local;
+pub mod probe;
+mod report;
+pub mod run;
+mod status;
+mod stream;
+pub mod tombstone;
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+/// Tells the time.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// Why something did not work, and what would help.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Error(pub String);
+
+impl Error {
+    pub(crate) fn new(what: impl Into<String>) -> Self {
+        Self(what.into())
+    }
+}
+
+impl From<muster_pki::Error> for Error {
+    fn from(error: muster_pki::Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
+impl From<muster_api::Error> for Error {
+    fn from(error: muster_api::Error) -> Self {
+        Self(error.to_string())
+    }
+}

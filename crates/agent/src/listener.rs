@@ -1,0 +1,340 @@
+//! The broker's listener, as a client meets it.
+//!
+//! The other end is verified by more than its name: it has to show the very certificate that the agent brought to the broker.
+
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use muster_pki::cert::Certificate;
+use muster_pki::name::San;
+use rumqttc::mqttbytes::v4::{Connect, ConnectReturnCode, Disconnect, Packet, PingReq};
+use rumqttc::mqttbytes::{self};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
+use rustls::{AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, SignatureScheme};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use crate::Error;
+use crate::local::Pair;
+
+/// How long one step of a connection may take.
+const STEP: Duration = Duration::from_secs(3);
+/// How often a session that is held says that it is there, and what it promised the broker.
+const PING: Duration = Duration::from_secs(20);
+const KEEP_ALIVE: u16 = 60;
+/// The longest packet that is taken from a broker: nothing but acknowledgements is expected.
+const MAX_PACKET: usize = 4096;
+
+/// What a client that tried to connect has seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Seen {
+    /// It was let in.
+    Accepted,
+    /// Its certificate was refused, or something else in the handshake.
+    Alert(AlertDescription),
+    /// The handshake went well, and the broker refused the session.
+    Refused(ConnectReturnCode),
+    /// The broker hung up and did not say why.
+    Closed,
+    /// Another server certificate than the one that the agent brought.
+    Foreign,
+    /// Nobody answers there.
+    Unreachable(String),
+    /// Something answers that speaks no MQTT over TLS.
+    Strange(String),
+}
+
+impl std::fmt::Display for Seen {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Accepted => f.write_str("it was let in"),
+            Self::Alert(AlertDescription::CertificateRevoked) => {
+                f.write_str("it was refused as revoked (alert 44)")
+            }
+            Self::Alert(AlertDescription::CertificateExpired) => f.write_str(
+                "it was refused as expired (alert 45): the CRL that the broker holds has run out, or its clock is ahead",
+            ),
+            Self::Alert(AlertDescription::UnknownCA) => {
+                f.write_str("it was refused as unknown (alert 48): the broker lacks its CA, or that CA's CRL")
+            }
+            Self::Alert(AlertDescription::HandshakeFailure) => f.write_str(
+                "the handshake failed (alert 40): the broker cannot read its key; is the agent's --group the broker's?",
+            ),
+            Self::Alert(AlertDescription::ProtocolVersion) => {
+                f.write_str("the listener refuses TLS 1.2 (alert 70); allow it, since only there is the reason certain")
+            }
+            Self::Alert(alert) => write!(f, "the handshake failed ({alert:?})"),
+            Self::Refused(code) => write!(f, "the broker refused the session ({code:?})"),
+            Self::Closed => f.write_str("the broker hung up"),
+            Self::Foreign => f.write_str("the listener shows another certificate than the agent's"),
+            Self::Unreachable(why) => write!(f, "nobody answers: {why}"),
+            Self::Strange(why) => write!(f, "the listener speaks no MQTT over TLS: {why}"),
+        }
+    }
+}
+
+/// Which versions of TLS a client offers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tls {
+    /// 1.2 alone: there, the client always hears why it is refused.
+    Only12,
+    /// Whatever is best.
+    Best,
+}
+
+/// Where a broker listens.
+#[derive(Debug, Clone)]
+pub struct Listener {
+    address: String,
+    pins: Arc<Pins>,
+}
+
+impl Listener {
+    /// `HOST:PORT`
+    pub fn new(address: &str) -> Self {
+        Self {
+            address: address.to_owned(),
+            pins: Arc::new(Pins {
+                certificates: RwLock::default(),
+                provider: provider(),
+            }),
+        }
+    }
+
+    /// Where it is.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// The certificates that the broker may show: its present one, and the one before while it takes up another.
+    pub fn pin(&self, certificates: &[&Certificate]) {
+        let pinned = certificates.iter().map(|one| one.der().to_vec()).collect();
+        if let Ok(mut pins) = self.pins.certificates.write() {
+            *pins = pinned;
+        }
+    }
+
+    /// Connects, shows a certificate and begins a clean session under `client_id`.
+    pub async fn connect(&self, shown: &Pair, client_id: &str, tls: Tls) -> Result<Session, Seen> {
+        let config = self.config(shown, tls).map_err(|why| Seen::Strange(why.0))?;
+        let tcp = within(TcpStream::connect(&self.address)).await?;
+        let tcp = tcp.map_err(|why| Seen::Unreachable(why.to_string()))?;
+        let _ = tcp.set_nodelay(true);
+        let handshake = TlsConnector::from(Arc::new(config)).connect(self.name(), tcp);
+        let stream = within(handshake).await?.map_err(|why| seen(&why))?;
+        let mut session = Session {
+            stream,
+            buffer: BytesMut::new(),
+        };
+        session.begin(client_id).await?;
+        Ok(session)
+    }
+
+    fn config(&self, shown: &Pair, tls: Tls) -> Result<ClientConfig, Error> {
+        let cannot = |why: rustls::Error| Error::new(format!("TLS to the broker cannot be set up: {why}"));
+        let versions: &[&rustls::SupportedProtocolVersion] = match tls {
+            Tls::Only12 => &[&rustls::version::TLS12],
+            Tls::Best => rustls::DEFAULT_VERSIONS,
+        };
+        let (chain, key) = client_chain(shown)?;
+        let mut config = ClientConfig::builder_with_provider(self.pins.provider.clone())
+            .with_protocol_versions(versions)
+            .map_err(cannot)?
+            .dangerous()
+            .with_custom_certificate_verifier(self.pins.clone())
+            .with_client_auth_cert(chain, key)
+            .map_err(cannot)?;
+        // Each connection has to be judged by the lists that are in force.
+        config.resumption = rustls::client::Resumption::disabled();
+        Ok(config)
+    }
+
+    /// The name to ask for: one of those in the certificate, else the address.
+    fn name(&self) -> ServerName<'static> {
+        let pinned = self.pins.certificates.read().ok();
+        let names = pinned.into_iter().flat_map(|pins| {
+            let first = pins.first().and_then(|der| Certificate::from_der(der).ok());
+            first.map(|certificate| certificate.sans()).unwrap_or_default()
+        });
+        let dns = names.filter_map(|san| match san {
+            San::Dns(name) => ServerName::try_from(name).ok(),
+            San::Ip(_) | San::Email(_) | San::Uri(_) => None,
+        });
+        let host = self.address.rsplit_once(':').map_or("", |(host, _)| host);
+        let host = ServerName::try_from(host.trim_matches(['[', ']']).to_owned());
+        dns.into_iter()
+            .next()
+            .or(host.ok())
+            .unwrap_or_else(|| ServerName::IpAddress(std::net::Ipv4Addr::LOCALHOST.into()))
+    }
+}
+
+/// A session with the broker.
+#[derive(Debug)]
+pub struct Session {
+    stream: TlsStream<TcpStream>,
+    buffer: BytesMut,
+}
+
+impl Session {
+    async fn begin(&mut self, client_id: &str) -> Result<(), Seen> {
+        let mut connect = Connect::new(client_id);
+        connect.keep_alive = KEEP_ALIVE;
+        let mut bytes = BytesMut::new();
+        connect
+            .write(&mut bytes)
+            .map_err(|why| Seen::Strange(why.to_string()))?;
+        within(self.stream.write_all(&bytes)).await?.map_err(|why| seen(&why))?;
+        within(self.stream.flush()).await?.map_err(|why| seen(&why))?;
+        let answer = within(self.packet()).await??;
+        let Packet::ConnAck(answer) = answer else {
+            return Err(Seen::Strange("its first packet is no CONNACK".into()));
+        };
+        match answer.code {
+            ConnectReturnCode::Success => Ok(()),
+            code => Err(Seen::Refused(code)),
+        }
+    }
+
+    /// Stays until the broker ends the session.
+    pub async fn hold(&mut self) {
+        let mut ping = BytesMut::new();
+        if PingReq.write(&mut ping).is_err() {
+            return;
+        }
+        loop {
+            match tokio::time::timeout(PING, self.packet()).await {
+                Ok(Ok(_)) => {}
+                Ok(Err(_)) => return,
+                Err(_) => {
+                    let sent = async {
+                        self.stream.write_all(&ping).await?;
+                        self.stream.flush().await
+                    };
+                    if !matches!(within(sent).await, Ok(Ok(()))) {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Leaves in good order.
+    pub async fn leave(mut self) {
+        let mut bytes = BytesMut::new();
+        if Disconnect.write(&mut bytes).is_ok() {
+            let _ = within(self.stream.write_all(&bytes)).await;
+            let _ = within(self.stream.shutdown()).await;
+        }
+    }
+
+    async fn packet(&mut self) -> Result<Packet, Seen> {
+        loop {
+            match Packet::read(&mut self.buffer, MAX_PACKET) {
+                Ok(packet) => return Ok(packet),
+                Err(mqttbytes::Error::InsufficientBytes(_)) => {}
+                Err(why) => return Err(Seen::Strange(why.to_string())),
+            }
+            if self.stream.read_buf(&mut self.buffer).await.map_err(|why| seen(&why))? == 0 {
+                return Err(Seen::Closed);
+            }
+        }
+    }
+}
+
+async fn within<T>(step: impl Future<Output = T>) -> Result<T, Seen> {
+    let slow = |_| Seen::Unreachable("no answer within 3 s".into());
+    tokio::time::timeout(STEP, step).await.map_err(slow)
+}
+
+/// What went wrong, in rustls's words if they are in there.
+fn seen(why: &std::io::Error) -> Seen {
+    let inner = why.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    match inner {
+        Some(rustls::Error::AlertReceived(alert)) => Seen::Alert(*alert),
+        Some(rustls::Error::InvalidCertificate(_)) => Seen::Foreign,
+        Some(other) => Seen::Strange(other.to_string()),
+        None => Seen::Closed,
+    }
+}
+
+/// The one crypto provider.
+pub(crate) fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
+}
+
+pub(crate) fn client_chain(
+    pair: &Pair,
+) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), Error> {
+    let chain = pair.chain.iter().map(|one| one.der().to_vec().into()).collect();
+    let key = PrivatePkcs8KeyDer::from(pair.key.pkcs8().to_vec());
+    Ok((chain, key.into()))
+}
+
+/// Believes exactly these certificates, whoever signed them: the agent itself brought them.
+#[derive(Debug)]
+struct Pins {
+    certificates: RwLock<Vec<Vec<u8>>>,
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for Pins {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let known = self
+            .certificates
+            .read()
+            .is_ok_and(|pins| pins.iter().any(|pin| pin == end_entity.as_ref()));
+        if known {
+            return Ok(ServerCertVerified::assertion());
+        }
+        Err(rustls::Error::InvalidCertificate(
+            CertificateError::ApplicationVerificationFailure,
+        ))
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(
+            message,
+            cert,
+            dss,
+            &self.provider.signature_verification_algorithms,
+        )
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(
+            message,
+            cert,
+            dss,
+            &self.provider.signature_verification_algorithms,
+        )
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider
+            .signature_verification_algorithms
+            .supported_schemes()
+    }
+}

@@ -1,0 +1,372 @@
+//! A CA made of nothing but keys, a CA side that serves its lists, and a real Mosquitto.
+#![allow(unreachable_pub, dead_code, reason = "it is only for the tests beside it")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use jiff::{SignedDuration, Timestamp};
+use muster_agent::broker::{Place, adapter};
+use muster_agent::enforce::{Enforcer, Parts};
+use muster_agent::files::Files;
+use muster_agent::listener::{Listener, Seen, Tls};
+use muster_agent::local::{LocalCa, Pair, new_key};
+use muster_agent::tombstone::Keeper;
+use muster_api::Client;
+use muster_api::agent::{Access, Canary, CrlNeed, Epoch, Rules};
+use muster_api::client::{Connector, Stream};
+use muster_pki::cert::{self, Certificate, Pointers, Role, Template, Usages};
+use muster_pki::crl::{CrlTemplate, Entry, Reason};
+use muster_pki::name::San;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+/// The name of the broker.
+pub const BROKER: &str = "hub";
+
+/// What time it is in these stories: the machine's own, since the broker asks it, too.
+#[allow(clippy::disallowed_methods, reason = "the broker beside it reads the wall clock")]
+pub fn now() -> Timestamp {
+    Timestamp::now()
+}
+
+fn hours(hours: i64) -> SignedDuration {
+    SignedDuration::from_hours(hours)
+}
+
+/// A root, an issuing CA, and who is revoked.
+pub struct Fleet {
+    root: Pair,
+    issuing: Pair,
+    serial: u64,
+    number: u64,
+    epoch: u64,
+    pub revoked: Vec<Vec<u8>>,
+    pub lists: Lists,
+}
+
+/// What the CA side serves.
+pub type Lists = Arc<Mutex<BTreeMap<String, Vec<u8>>>>;
+
+fn sign(template: &Template<'_>, issuer: Option<&Pair>, own: &Pair) -> Certificate {
+    let by = issuer.unwrap_or(own);
+    let name = issuer.map(|issuer| issuer.leaf().as_issuer().unwrap());
+    let tbs = template.to_be_signed(name.as_ref()).unwrap();
+    let algorithm = by.key.public().kind().signature_algorithm();
+    let der = cert::assemble(&tbs, algorithm, &by.key.sign(&tbs).unwrap()).unwrap();
+    Certificate::from_der(&der).unwrap()
+}
+
+fn issue(name: &str, serial: u64, role: Role, sans: &[San], issuer: Option<&Pair>) -> Pair {
+    let mut pair = Pair {
+        chain: Vec::new(),
+        key: new_key().unwrap(),
+    };
+    let template = Template {
+        serial: &[&[0x40][..], &serial.to_be_bytes()].concat(),
+        common_name: name,
+        sans,
+        not_before: now() - hours(1),
+        not_after: now() + hours(24),
+        key: pair.key.public(),
+        role,
+        pointers: &Pointers::default(),
+    };
+    let certificate = sign(&template, issuer, &pair);
+    pair.chain.push(certificate);
+    pair.chain.extend(issuer.filter(|issuer| issuer.chain.len() > 1 || issuer.leaf().authority() == Some(Some(0))).map(|issuer| issuer.leaf().clone()));
+    pair
+}
+
+const CLIENT: Role = Role::Leaf(Usages {
+    client: true,
+    server: false,
+});
+
+impl Fleet {
+    pub fn new() -> Self {
+        let root = issue("Fleet root", 1, Role::Authority { path_len: Some(1) }, &[], None);
+        let issuing = issue("Fleet CA", 2, Role::Authority { path_len: Some(0) }, &[], Some(&root));
+        let mut fleet = Self {
+            root,
+            issuing,
+            serial: 10,
+            number: 100,
+            epoch: 0,
+            revoked: Vec::new(),
+            lists: Lists::default(),
+        };
+        fleet.publish();
+        fleet
+    }
+
+    pub fn device(&mut self, name: &str) -> Pair {
+        self.serial += 1;
+        issue(name, self.serial, CLIENT, &[], Some(&self.issuing))
+    }
+
+    pub fn server(&mut self) -> Pair {
+        self.serial += 1;
+        let role = Role::Leaf(Usages {
+            client: false,
+            server: true,
+        });
+        let sans = [San::parse("localhost").unwrap()];
+        issue(BROKER, self.serial, role, &sans, Some(&self.issuing))
+    }
+
+    /// A list of the issuing CA, signed by somebody.
+    pub fn crl(&self, number: u64, from: i64, to: i64, signer: &Pair) -> Vec<u8> {
+        let entries: Vec<Entry> = self
+            .revoked
+            .iter()
+            .map(|serial| Entry {
+                serial: serial.clone(),
+                revoked_at: now() - hours(1),
+                reason: Reason::KeyCompromise,
+            })
+            .collect();
+        let mut issuer = signer.leaf().as_issuer().unwrap();
+        if signer.leaf().authority().is_none() {
+            issuer.name = self.issuing.leaf().subject().unwrap();
+        }
+        let template = CrlTemplate {
+            number,
+            this_update: now() + hours(from),
+            next_update: now() + hours(to),
+            entries: &entries,
+        };
+        let tbs = template.to_be_signed(&issuer).unwrap();
+        cert::assemble(&tbs, issuer.algorithm, &signer.key.sign(&tbs).unwrap()).unwrap()
+    }
+
+    pub fn issuing(&self) -> &Pair {
+        &self.issuing
+    }
+
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// New lists of both CAs.
+    pub fn publish(&mut self) {
+        self.number += 1;
+        let issuing = self.crl(self.number, -1, 24, &self.issuing);
+        let none = Vec::new();
+        let revoked = std::mem::replace(&mut self.revoked, none);
+        let root = self.crl(self.number, -1, 24, &self.root);
+        self.revoked = revoked;
+        let mut lists = self.lists.lock().unwrap();
+        lists.insert("default-1".into(), issuing);
+        lists.insert("default-root".into(), root);
+    }
+
+    pub fn serve(&self, name: &str, list: Option<Vec<u8>>) {
+        let mut lists = self.lists.lock().unwrap();
+        match list {
+            Some(list) => lists.insert(name.into(), list),
+            None => lists.remove(name),
+        };
+    }
+
+    pub fn revoke(&mut self, pair: &Pair) {
+        self.revoked.push(pair.leaf().serial().to_vec());
+    }
+
+    /// The next epoch, whole, with a canary that the newest list revokes.
+    pub fn epoch(&mut self, shut_out: &[&str]) -> Epoch {
+        let canary = self.device("muster-canary.revoked");
+        self.revoke(&canary);
+        self.publish();
+        self.epoch += 1;
+        let need = |name: &str| CrlNeed {
+            name: name.into(),
+            number: self.number,
+        };
+        let own = vec!["fleet/%u/#".to_owned()];
+        let certificate: String = canary.chain.iter().map(|one| one.to_pem().unwrap()).collect();
+        Epoch {
+            broker: BROKER.into(),
+            number: self.epoch,
+            sequence: self.epoch * 10,
+            after: None,
+            at: now().to_string(),
+            anchors: self.root.leaf().to_pem().unwrap() + &self.issuing.leaf().to_pem().unwrap(),
+            crls: vec![need("default-root"), need("default-1")],
+            canaries: vec![Canary {
+                issuer: "default-1".into(),
+                certificate,
+                key: canary.key.to_pem().unwrap().to_string(),
+            }],
+            shut_out: shut_out.iter().map(|&name| name.to_owned()).collect(),
+            let_in: Vec::new(),
+            kicked: Vec::new(),
+            access: Access {
+                default: Rules {
+                    publish: own.clone(),
+                    subscribe: own,
+                },
+                ..Access::default()
+            },
+        }
+    }
+
+    /// A client of a CA side that serves what is in `lists`.
+    pub fn client(&self) -> Client {
+        let lists = self.lists.clone();
+        Client::new(
+            Connector::custom("the CA of the test".into(), move || {
+                let lists = lists.clone();
+                Box::pin(async move {
+                    let (ours, theirs) = tokio::io::duplex(1 << 16);
+                    tokio::spawn(answer(theirs, lists));
+                    Ok(Box::new(ours) as Box<dyn Stream>)
+                })
+            }),
+            None,
+        )
+    }
+}
+
+async fn answer(mut stream: tokio::io::DuplexStream, lists: Lists) {
+    let mut head = Vec::new();
+    while let Ok(byte) = stream.read_u8().await {
+        head.push(byte);
+        if !head.ends_with(b"\r\n\r\n") {
+            continue;
+        }
+        let text = String::from_utf8(std::mem::take(&mut head)).unwrap();
+        let name = text.split_whitespace().nth(1).unwrap().rsplit('/').next().unwrap();
+        let found = lists.lock().unwrap().get(name).cloned();
+        let (status, body) = match found {
+            Some(body) => ("200 OK", body),
+            None => ("404 Not Found", br#"{"status":404,"message":"there is no such list"}"#.to_vec()),
+        };
+        let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n", body.len());
+        let _ = stream.write_all(&[head.as_bytes(), &body].concat()).await;
+    }
+}
+
+/// A broker, and what the agent beside it works with.
+pub struct Hub {
+    dir: tempfile::TempDir,
+    pub listener: Listener,
+    port: u16,
+    broker: Option<Child>,
+    server: Arc<Pair>,
+    user: &'static str,
+}
+
+impl Hub {
+    /// Not without a Mosquitto.
+    pub fn new(fleet: &mut Fleet, user: &'static str) -> Option<Self> {
+        if !Path::new("/usr/sbin/mosquitto").exists() {
+            eprintln!("skipped: needs mosquitto");
+            return None;
+        }
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let dir = tempfile::tempdir().unwrap();
+        set_mode(dir.path(), 0o755);
+        fs::create_dir(dir.path().join("agent")).unwrap();
+        fs::create_dir(dir.path().join("files")).unwrap();
+        fs::create_dir(dir.path().join("run")).unwrap();
+        set_mode(&dir.path().join("run"), 0o777);
+        Some(Self {
+            dir,
+            listener: Listener::new(&format!("127.0.0.1:{port}")),
+            port,
+            broker: None,
+            server: Arc::new(fleet.server()),
+            user,
+        })
+    }
+
+    pub fn files(&self) -> PathBuf {
+        self.dir.path().join("files")
+    }
+
+    fn pid_file(&self) -> PathBuf {
+        self.dir.path().join("run/pid")
+    }
+
+    pub fn place(&self) -> Place {
+        Place {
+            dir: self.files(),
+            pid_file: Some(self.pid_file()),
+            log: None,
+        }
+    }
+
+    /// An agent that begins with what lies on the disk.
+    pub fn enforcer(&self) -> Enforcer {
+        let state = self.dir.path().join("agent");
+        let local = Arc::new(LocalCa::open(&state.join("ca.pem"), BROKER, now()).unwrap());
+        let parts = Parts {
+            broker: adapter("mosquitto", &self.place()).unwrap(),
+            files: Files::open(&self.files(), None).unwrap(),
+            listener: self.listener.clone(),
+            keeper: Keeper::start(self.listener.clone(), local.clone(), Arc::new(now)),
+            local,
+            clock: Arc::new(now),
+        };
+        Enforcer::open(parts, &state, self.server.clone()).unwrap()
+    }
+
+    pub async fn start_broker(&mut self) {
+        let conf = adapter("mosquitto", &self.place()).unwrap().config();
+        let conf = conf.replace("\nlistener 8883\n", &format!("\nlistener {} 127.0.0.1\n", self.port));
+        let conf = format!("user {}\n{conf}pid_file {}\n", self.user, self.pid_file().display());
+        let path = self.dir.path().join("mosquitto.conf");
+        fs::write(&path, conf).unwrap();
+        let log = fs::File::create(self.dir.path().join("log")).unwrap();
+        let mut command = Command::new("/usr/sbin/mosquitto");
+        command.arg("-c").arg(path).stdin(Stdio::null());
+        command.stdout(log.try_clone().unwrap()).stderr(log);
+        self.broker = Some(command.spawn().unwrap());
+        let end = Instant::now() + Duration::from_secs(20);
+        while tokio::net::TcpStream::connect(("127.0.0.1", self.port)).await.is_err() {
+            assert!(Instant::now() < end, "{}", self.log());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
+    }
+
+    pub fn stop_broker(&mut self) {
+        if let Some(mut broker) = self.broker.take() {
+            let _ = broker.kill();
+            let _ = broker.wait();
+        }
+    }
+
+    /// What a device meets.
+    pub async fn sees(&self, pair: &Pair) -> Seen {
+        let name = pair.leaf().common_name().unwrap();
+        match self.listener.connect(pair, &name, Tls::Only12).await {
+            Ok(session) => {
+                session.leave().await;
+                Seen::Accepted
+            }
+            Err(seen) => seen,
+        }
+    }
+}
+
+impl Drop for Hub {
+    fn drop(&mut self) {
+        self.stop_broker();
+        if std::thread::panicking() {
+            eprintln!("--- the broker's log\n{}", self.log());
+        }
+    }
+}
+
+pub fn set_mode(path: &Path, mode: u32) {
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}

@@ -1,0 +1,184 @@
+//! With a real Mosquitto: whatever is wrong, who is shut out stays out, and who is not stays in.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stderr,
+    reason = "a test may fail"
+)]
+
+mod common;
+
+use std::pin::pin;
+use std::task::Poll;
+
+use common::{Fleet, Hub};
+use muster_agent::enforce::Enforcer;
+use muster_agent::listener::Seen;
+use muster_agent::local::Pair;
+use muster_api::Client;
+use rustls::AlertDescription::CertificateRevoked;
+
+/// A broker that enforces a first epoch, a device that is in, and one that is out.
+struct World {
+    fleet: Fleet,
+    hub: Hub,
+    agent: Enforcer,
+    client: Client,
+    good: Pair,
+    bad: Pair,
+}
+
+impl World {
+    async fn new() -> Option<Self> {
+        let mut fleet = Fleet::new();
+        let mut hub = Hub::new(&mut fleet, "root")?;
+        let (good, bad) = (fleet.device("good"), fleet.device("bad"));
+        let (mut agent, client) = (hub.enforcer(), fleet.client());
+        fleet.revoke(&bad);
+        agent.take(fleet.epoch(&["bad"])).await.unwrap();
+        let early = agent.bring(&client, false).await;
+        assert!(!early.proven && early.why.contains("does not run"), "{early:?}");
+        hub.start_broker().await;
+        let outcome = agent.bring(&client, false).await;
+        assert!(outcome.proven, "{outcome:?}");
+        let world = Self {
+            fleet,
+            hub,
+            agent,
+            client,
+            good,
+            bad,
+        };
+        world.holds().await;
+        Some(world)
+    }
+
+    async fn holds(&self) {
+        assert_eq!(self.hub.sees(&self.good).await, Seen::Accepted, "{}", self.hub.log());
+        assert_eq!(self.hub.sees(&self.bad).await, Seen::Alert(CertificateRevoked), "{}", self.hub.log());
+    }
+}
+
+#[tokio::test]
+async fn a_list_that_is_not_sound_is_never_written() {
+    let Some(mut world) = World::new().await else { return };
+    let enforced = world.agent.enforced();
+    let files = world.hub.files();
+    let before = std::fs::read(files.join("crls.pem")).unwrap();
+    let name = "default-1";
+    type Make = fn(&Fleet) -> Option<Vec<u8>>;
+    let sound: Make = |fleet| Some(fleet.crl(fleet.number(), -1, 24, fleet.issuing()));
+    let cases: [(&str, Make); 7] = [
+        ("not a valid CRL", |_| Some(b"garbage".to_vec())),
+        ("not a valid CRL", |fleet| {
+            let mut list = fleet.crl(fleet.number(), -1, 24, fleet.issuing());
+            list.truncate(list.len() / 2);
+            Some(list)
+        }),
+        ("no such list", |_| None),
+        ("its number is 1", |fleet| Some(fleet.crl(1, -1, 24, fleet.issuing()))),
+        ("none of the trust anchors", |fleet| {
+            let other = Fleet::new();
+            Some(fleet.crl(fleet.number(), -1, 24, other.issuing()))
+        }),
+        ("it ran out", |fleet| Some(fleet.crl(fleet.number(), -2, -1, fleet.issuing()))),
+        ("clock", |fleet| Some(fleet.crl(fleet.number(), 1, 24, fleet.issuing()))),
+    ];
+    for (why, list) in cases {
+        world.agent.take(world.fleet.epoch(&["bad"])).await.unwrap();
+        world.fleet.serve(name, list(&world.fleet));
+        let outcome = world.agent.bring(&world.client, false).await;
+        assert!(!outcome.proven && outcome.why.contains(why), "{why}: {outcome:?}");
+        assert_eq!(std::fs::read(files.join("crls.pem")).unwrap(), before, "{why}");
+        world.holds().await;
+        world.agent.watch().await.unwrap();
+    }
+    assert_eq!(world.agent.enforced(), enforced);
+    world.fleet.serve(name, sound(&world.fleet));
+    let outcome = world.agent.bring(&world.client, false).await;
+    assert!(outcome.proven, "{outcome:?}");
+    world.holds().await;
+}
+
+#[tokio::test]
+async fn what_the_broker_does_not_take_up_is_taken_back() {
+    let Some(mut world) = World::new().await else { return };
+    // A key that does not fit makes Mosquitto refuse everybody.
+    let mut other = world.fleet.server();
+    std::mem::swap(&mut other.key, &mut world.fleet.device("x").key);
+    world.agent.set_server(std::sync::Arc::new(other));
+    world.agent.take(world.fleet.epoch(&["bad"])).await.unwrap();
+    let outcome = world.agent.bring(&world.client, false).await;
+    assert!(!outcome.proven && outcome.why.contains("went back"), "{outcome:?}");
+    world.holds().await;
+    world.agent.watch().await.unwrap();
+}
+
+#[tokio::test]
+async fn files_that_somebody_broke_are_noticed_and_mended() {
+    let Some(mut world) = World::new().await else { return };
+    for name in ["crls.pem", "server.pem", "trust.pem"] {
+        let path = world.hub.files().join(name);
+        std::fs::write(&path, "broken\n").unwrap();
+        assert!(world.agent.watch().await.is_err());
+        let outcome = world.agent.bring(&world.client, false).await;
+        assert!(outcome.proven, "{name}: {outcome:?}");
+        world.holds().await;
+    }
+}
+
+/// The agent ends at every place where it waits; whoever starts again finishes the work.
+#[tokio::test(flavor = "current_thread")]
+async fn an_agent_that_ends_at_any_step_leaves_a_broker_that_holds() {
+    let Some(mut world) = World::new().await else { return };
+    let victim = world.fleet.device("victim");
+    for turns in 0.. {
+        let epoch = world.fleet.epoch(&["bad"]);
+        world.agent.take(epoch).await.unwrap();
+        let ended = polled(world.agent.bring(&world.client, false), turns * 3).await;
+        world.holds().await;
+        assert_eq!(world.hub.sees(&victim).await, Seen::Accepted);
+        world.agent = world.hub.enforcer();
+        let outcome = world.agent.bring(&world.client, false).await;
+        assert!(outcome.proven || world.agent.number() == 0, "{turns}: {outcome:?}");
+        world.holds().await;
+        if ended {
+            assert!(turns > 5, "there are more steps than {turns}");
+            return;
+        }
+    }
+}
+
+/// Polls a future so often, and drops it then. Whether it had ended.
+async fn polled(future: impl Future, mut turns: u32) -> bool {
+    let mut future = pin!(future);
+    std::future::poll_fn(move |context| {
+        if turns == 0 {
+            return Poll::Ready(false);
+        }
+        turns -= 1;
+        future.as_mut().poll(context).map(|_| true)
+    })
+    .await
+}
+
+/// A broker that runs under a user of its own, and files that it cannot read.
+#[tokio::test]
+async fn a_key_that_the_broker_cannot_read_is_an_alarm_and_no_outage() {
+    let has_user = std::fs::read_to_string("/etc/passwd").is_ok_and(|users| users.contains("\nmosquitto:"));
+    if !has_user || !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: needs root and the user mosquitto");
+        return;
+    }
+    let mut fleet = Fleet::new();
+    let Some(mut hub) = Hub::new(&mut fleet, "mosquitto") else { return };
+    let (good, client) = (fleet.device("good"), fleet.client());
+    let mut agent = hub.enforcer();
+    agent.take(fleet.epoch(&[])).await.unwrap();
+    let _ = agent.bring(&client, false).await;
+    // It starts as root, and so it can read everything once.
+    hub.start_broker().await;
+    let outcome = agent.bring(&client, false).await;
+    assert!(!outcome.proven && outcome.why.contains("--group"), "{outcome:?}");
+    assert_eq!(hub.sees(&good).await, Seen::Accepted);
+}

@@ -1,0 +1,70 @@
+//! `muster broker run`: the agent beside a broker.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use muster_agent::broker::{Place, adapter};
+use muster_agent::run::{Settings, run};
+
+use crate::cli::report::{Exit, Failure, Voice};
+use crate::cli::serve::stopped;
+use crate::real;
+
+#[derive(clap::Args)]
+pub(in crate::cli) struct RunArgs {
+    /// The broker's name
+    name: String,
+    /// What `broker add` wrote; removed once the agent has joined
+    #[arg(long, value_name = "FILE")]
+    join: Option<PathBuf>,
+    /// Where the agent keeps what it needs over restarts; /var/lib/muster-agent/NAME unless said
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
+    /// Where the broker reads what the agent writes
+    #[arg(long, value_name = "DIR", default_value = "/etc/mosquitto/muster")]
+    dir: PathBuf,
+    /// The group under which the broker runs, so that it can read its key
+    #[arg(long)]
+    group: Option<String>,
+    /// Where the broker listens for devices
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8883")]
+    listener: String,
+    /// Where the broker writes its process id, if several run here
+    #[arg(long, value_name = "FILE")]
+    pid_file: Option<PathBuf>,
+    /// The broker's log, to report what it refuses to devices
+    #[arg(long, value_name = "FILE")]
+    log: Option<PathBuf>,
+    /// Only print what has to stand in the broker's configuration
+    #[arg(long)]
+    print_config: bool,
+}
+
+pub(super) async fn start(voice: Voice, args: RunArgs) -> Result<Exit, Failure> {
+    let place = Place {
+        dir: args.dir,
+        pid_file: args.pid_file,
+        log: args.log,
+    };
+    let failed = |why: muster_agent::Error| Failure::failed(why.0);
+    if args.print_config {
+        let text = adapter("mosquitto", &place).map_err(failed)?.config();
+        voice.data(&text, &serde_json::json!({ "configuration": text }))?;
+        return Ok(Exit::Ok);
+    }
+    let state = args
+        .state
+        .unwrap_or_else(|| PathBuf::from("/var/lib/muster-agent").join(&args.name));
+    let settings = Settings {
+        broker: args.name,
+        state,
+        join: args.join,
+        place,
+        group: args.group,
+        listener: args.listener,
+    };
+    let stop = stopped()?;
+    run(settings, Arc::new(real::now), stop).await.map_err(failed)?;
+    voice.say("Stopped. The broker goes on with what it has.");
+    Ok(Exit::Ok)
+}
