@@ -133,15 +133,24 @@ fn sound_anchors(text: &str) -> Result<Vec<Certificate>, Error> {
     let anchors = Certificate::all_from_pem(text)
         .map_err(|why| Error::new(format!("the trust anchors cannot be read: {why}")))?;
     if anchors.is_empty() {
-        return Err(Error::new("there is no trust anchor: every device would be refused"));
+        return Err(Error::new(
+            "there is no trust anchor: every device would be refused",
+        ));
     }
     for anchor in &anchors {
         let of = name_of(anchor);
         if anchor.authority().is_none() || !anchor.may_sign_certificates() || !anchor.may_sign_crls() {
-            return Err(Error::new(format!("the trust anchor {of} is no CA that signs CRLs")));
+            return Err(Error::new(format!(
+                "the trust anchor {of} is no CA that signs CRLs"
+            )));
         }
-        if !anchors.iter().any(|other| anchor.verify_issued_by(other.key()).is_ok()) {
-            return Err(Error::new(format!("the issuer of the trust anchor {of} is missing")));
+        if !anchors
+            .iter()
+            .any(|other| anchor.verify_issued_by(other.key()).is_ok())
+        {
+            return Err(Error::new(format!(
+                "the issuer of the trust anchor {of} is missing"
+            )));
         }
     }
     Ok(anchors)
@@ -159,8 +168,7 @@ fn sound_list(
     let crl = Crl::from_der(der).map_err(|why| bad(why.to_string()))?;
     let issuer = crl.issuer()?;
     let place = anchors.iter().position(|anchor| {
-        anchor.subject().is_ok_and(|subject| subject == issuer)
-            && crl.verify_issued_by(anchor.key()).is_ok()
+        anchor.subject().is_ok_and(|subject| subject == issuer) && crl.verify_issued_by(anchor.key()).is_ok()
     });
     let place = place.ok_or_else(|| bad("none of the trust anchors has signed it".into()))?;
     if !crl.is_whole() {
@@ -192,5 +200,7 @@ fn fingerprint(anchor: &Certificate) -> String {
 }
 
 fn name_of(certificate: &Certificate) -> String {
-    certificate.common_name().unwrap_or_else(|| "a CA without a name".into())
+    certificate
+        .common_name()
+        .unwrap_or_else(|| "a CA without a name".into())
 }

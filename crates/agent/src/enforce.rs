@@ -190,7 +190,9 @@ impl Enforcer {
         self.kept.set = set;
         self.memory.save(&self.kept).map_err(before)?;
         let files = &self.parts.files;
-        files.install(&rendered.files, &self.kept.proven).map_err(before)?;
+        files
+            .install(&rendered.files, &self.kept.proven)
+            .map_err(before)?;
         self.lists = Some(lists);
         self.shortfalls = rendered.shortfalls;
         steps.end("write");
@@ -200,7 +202,10 @@ impl Enforcer {
         steps.end("signal");
         // 4. Prove.
         let proof = self.proof(set, now).map_err(before)?;
-        proof.see(&self.parts.listener, BOUND).await.map_err(Failed::After)?;
+        proof
+            .see(&self.parts.listener, BOUND)
+            .await
+            .map_err(Failed::After)?;
         self.kept.proven_set = set;
         self.kept.proven = set_of(&rendered.files);
         self.kept.proven_server = self.server.leaf().to_pem().map_err(|why| before(why.into()))?;
@@ -235,12 +240,17 @@ impl Enforcer {
             return format!("{words}; nothing was proved before, so there is nothing to go back to");
         }
         let stale = match self.standing_proof(self.kept.proven_set, now) {
-            Ok(proof) => proof.see(&self.parts.listener, std::time::Duration::ZERO).await.is_ok(),
+            Ok(proof) => proof
+                .see(&self.parts.listener, std::time::Duration::ZERO)
+                .await
+                .is_ok(),
             Err(_) => false,
         };
         let words = match why {
             // Both sets refuse the older canary: with the newer one let in, it is the older set that is in force.
-            Unproven::Open(_) if stale => format!("{words}: it has not taken up the new files and enforces the ones before"),
+            Unproven::Open(_) if stale => {
+                format!("{words}: it has not taken up the new files and enforces the ones before")
+            }
             Unproven::Open(_) => format!("FAIL-OPEN: {words}"),
             Unproven::Shut(_) | Unproven::Down(_) => words.to_owned(),
         };
@@ -264,10 +274,15 @@ impl Enforcer {
         let mut found = BTreeMap::new();
         for need in &whole.crls {
             let at_hand = self.memory.crl(&need.name)?;
-            let sound = at_hand.as_deref().is_some_and(|der| will_do(der, need.number, now));
+            let sound = at_hand
+                .as_deref()
+                .is_some_and(|der| will_do(der, need.number, now));
             let der = match at_hand {
                 Some(der) if sound && !anew => der,
-                Some(der) if sound => client.bytes(&format!("/agent/crl/{}", need.name)).await.unwrap_or(der),
+                Some(der) if sound => client
+                    .bytes(&format!("/agent/crl/{}", need.name))
+                    .await
+                    .unwrap_or(der),
                 _ => client.bytes(&format!("/agent/crl/{}", need.name)).await?,
             };
             found.insert(need.name.clone(), der);
@@ -337,7 +352,10 @@ impl Enforcer {
     /// What can be tried at any time, and without the CA: the agent's own canary of this set, and a good one.
     fn standing_proof(&self, set: u64, now: Timestamp) -> Result<Proof, Error> {
         let local = &self.parts.local;
-        let own = |what: &str, pair| Canary { what: what.into(), pair };
+        let own = |what: &str, pair| Canary {
+            what: what.into(),
+            pair,
+        };
         let mut good = Vec::new();
         let usable = |good: &&Pair| {
             let trusted = |lists: &Lists| lists.trusts(good.leaf()) && !lists.revokes(good.leaf());
@@ -372,10 +390,15 @@ impl Enforcer {
     async fn drop_sessions(&mut self) -> Result<(), Error> {
         let hold = self.parts.broker.half_open();
         let held = self.kept.held.keys();
-        let out: Vec<String> = held.filter(|device| !self.holding.contains(*device)).cloned().collect();
+        let out: Vec<String> = held
+            .filter(|device| !self.holding.contains(*device))
+            .cloned()
+            .collect();
         let kicks: Vec<String> = self.kept.kicks.iter().cloned().collect();
         let all = out.into_iter().map(|device| (device, true));
-        let all: Vec<_> = all.chain(kicks.into_iter().map(|device| (device, false))).collect();
+        let all: Vec<_> = all
+            .chain(kicks.into_iter().map(|device| (device, false)))
+            .collect();
         for some in all.chunks(AT_ONCE) {
             let names: Vec<String> = some.iter().map(|(device, _)| device.clone()).collect();
             if self.parts.broker.shut_out(&names).await? == Ended::TakeOver {
@@ -397,7 +420,10 @@ impl Enforcer {
             for (device, shut_out) in some {
                 if *shut_out {
                     self.holding.insert(device.clone());
-                    self.kept.held.entry(device.clone()).and_modify(|held| held.ended = true);
+                    self.kept
+                        .held
+                        .entry(device.clone())
+                        .and_modify(|held| held.ended = true);
                 } else {
                     self.kept.kicks.remove(device);
                 }

@@ -114,7 +114,9 @@ impl Identity {
 
     /// From now on, roots among these vouch for the CA's address, too: a fleet's root may follow another. Whether that is new.
     pub fn trust(&mut self, anchors: &[Certificate]) -> bool {
-        let roots = anchors.iter().filter(|anchor| anchor.verify_issued_by(anchor.key()).is_ok());
+        let roots = anchors
+            .iter()
+            .filter(|anchor| anchor.verify_issued_by(anchor.key()).is_ok());
         let roots: Vec<Certificate> = roots.cloned().collect();
         let known = self.vouchers.iter().skip(1).map(Certificate::der);
         let new = !known.eq(roots.iter().map(Certificate::der));
@@ -140,7 +142,10 @@ impl Identity {
 
     /// Gets the broker's certificate, or another once half of its life is over. Whether it did.
     pub async fn renew_server(&mut self, client: &Client) -> Result<bool, Error> {
-        let young = self.server.as_ref().filter(|pair| !pair.is_half_over((self.clock)()));
+        let young = self
+            .server
+            .as_ref()
+            .filter(|pair| !pair.is_half_over((self.clock)()));
         if young.is_some() {
             return Ok(false);
         }
@@ -152,7 +157,9 @@ impl Identity {
     /// A good canary with a key of its own; it lives for minutes, so nothing of it is kept.
     pub async fn canary(&self, client: &Client) -> Result<Pair, Error> {
         let key = new_key()?;
-        let issued: Issued = client.post("/agent/canary", &request(&key, self.broker())?).await?;
+        let issued: Issued = client
+            .post("/agent/canary", &request(&key, self.broker())?)
+            .await?;
         pair(key, &issued)
     }
 }

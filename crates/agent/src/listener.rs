@@ -189,7 +189,9 @@ impl Session {
         connect
             .write(&mut bytes)
             .map_err(|why| Seen::Strange(why.to_string()))?;
-        within(self.stream.write_all(&bytes)).await?.map_err(|why| seen(&why))?;
+        within(self.stream.write_all(&bytes))
+            .await?
+            .map_err(|why| seen(&why))?;
         within(self.stream.flush()).await?.map_err(|why| seen(&why))?;
         let answer = within(self.packet()).await??;
         let Packet::ConnAck(answer) = answer else {
@@ -240,7 +242,13 @@ impl Session {
                 Err(mqttbytes::Error::InsufficientBytes(_)) => {}
                 Err(why) => return Err(Seen::Strange(why.to_string())),
             }
-            if self.stream.read_buf(&mut self.buffer).await.map_err(|why| seen(&why))? == 0 {
+            if self
+                .stream
+                .read_buf(&mut self.buffer)
+                .await
+                .map_err(|why| seen(&why))?
+                == 0
+            {
                 return Err(Seen::Closed);
             }
         }
@@ -254,7 +262,9 @@ async fn within<T>(step: impl Future<Output = T>) -> Result<T, Seen> {
 
 /// What went wrong, in rustls's words if they are in there.
 fn seen(why: &std::io::Error) -> Seen {
-    let inner = why.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    let inner = why
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<rustls::Error>());
     match inner {
         Some(rustls::Error::AlertReceived(alert)) => Seen::Alert(*alert),
         Some(rustls::Error::InvalidCertificate(_)) => Seen::Foreign,

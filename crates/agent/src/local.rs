@@ -87,8 +87,9 @@ impl LocalCa {
     /// Reads it from a file, or makes it there.
     pub fn open(path: &Path, broker: &str, now: Timestamp) -> Result<Self, Error> {
         let ca = match disk::read_text(path)? {
-            Some(text) => Pair::from_pem(&Zeroizing::new(text))
-                .map_err(|why| Error::new(format!("{}: {why} (remove it: another is made)", path.display())))?,
+            Some(text) => Pair::from_pem(&Zeroizing::new(text)).map_err(|why| {
+                Error::new(format!("{}: {why} (remove it: another is made)", path.display()))
+            })?,
             None => {
                 let made = make(broker, now)?;
                 disk::write(path, made.to_pem()?.as_bytes(), Access::OWN)?;

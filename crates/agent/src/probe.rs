@@ -81,7 +81,9 @@ impl Proof {
     async fn refused(&self, listener: &Listener, canary: &Canary) -> Result<(), Unproven> {
         let seen = look(listener, canary, Tls::Only12).await;
         match (&seen, self.refusal) {
-            (Seen::Alert(AlertDescription::CertificateRevoked), _) | (Seen::Refused(_), Refusal::Session) => Ok(()),
+            (Seen::Alert(AlertDescription::CertificateRevoked), _) | (Seen::Refused(_), Refusal::Session) => {
+                Ok(())
+            }
             (Seen::Accepted, _) => Err(Unproven::Open(format!(
                 "{} is revoked, and the broker lets it in",
                 canary.what
@@ -94,7 +96,8 @@ impl Proof {
 async fn shut_out(listener: &Listener, canary: &Canary) -> Result<(), Unproven> {
     let seen = look(listener, canary, Tls::Only12).await;
     match seen {
-        Seen::Alert(AlertDescription::CertificateRevoked | AlertDescription::UnknownCA) | Seen::Refused(_) => Ok(()),
+        Seen::Alert(AlertDescription::CertificateRevoked | AlertDescription::UnknownCA)
+        | Seen::Refused(_) => Ok(()),
         Seen::Accepted => Err(Unproven::Open(format!(
             "the CA of {} is trusted no more, and the broker lets it in",
             canary.what
@@ -124,9 +127,12 @@ fn not_as_expected(canary: &Canary, expected: &str, seen: &Seen) -> Unproven {
     let words = format!("{} {expected}: {seen}", canary.what);
     match seen {
         Seen::Unreachable(_) => Unproven::Down(words),
-        Seen::Accepted | Seen::Alert(_) | Seen::Refused(_) | Seen::Closed | Seen::Foreign | Seen::Strange(_) => {
-            Unproven::Shut(words)
-        }
+        Seen::Accepted
+        | Seen::Alert(_)
+        | Seen::Refused(_)
+        | Seen::Closed
+        | Seen::Foreign
+        | Seen::Strange(_) => Unproven::Shut(words),
     }
 }
 

@@ -51,8 +51,7 @@ impl Reporter {
     pub(crate) fn denials(&self, denials: Vec<Denial>) {
         let mut waiting = self.lock();
         for denial in denials {
-            let same =
-                |other: &&mut Denial| other.device == denial.device && other.topic == denial.topic;
+            let same = |other: &&mut Denial| other.device == denial.device && other.topic == denial.topic;
             if let Some(known) = waiting.denials.iter_mut().find(same) {
                 known.times = known.times.saturating_add(denial.times);
             } else if waiting.denials.len() < MOST {

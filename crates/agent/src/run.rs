@@ -285,7 +285,9 @@ impl Agent {
         let broker = self.name.as_str();
         if outcome.proven {
             let steps = outcome.steps.iter();
-            let times: Vec<String> = steps.map(|step| format!("{} {} µs", step.name, step.micros)).collect();
+            let times: Vec<String> = steps
+                .map(|step| format!("{} {} µs", step.name, step.micros))
+                .collect();
             tracing::info!(broker, epoch = outcome.number, "proved: {}", times.join(", "));
             self.retry = Retry::default();
             self.alarm(Topic::Epoch, Vec::new());
@@ -401,7 +403,12 @@ impl Agent {
     async fn renew_lists(&mut self) {
         let now = (self.clock)();
         let late = |lists: &crate::check::Lists| status::crl(lists, now);
-        if self.enforcer.lists().map(late).is_none_or(|words| words.is_empty()) {
+        if self
+            .enforcer
+            .lists()
+            .map(late)
+            .is_none_or(|words| words.is_empty())
+        {
             return self.alarm(Topic::Crl, Vec::new());
         }
         if self.retry.at.is_none() {
@@ -430,7 +437,10 @@ impl Agent {
         let until = end.map_or_else(String::new, |end| {
             format!("; the broker goes on as it is until {end}, when its first CRL runs out")
         });
-        self.alarm(Topic::Ca, vec![format!("the CA cannot be reached ({why}){until}")]);
+        self.alarm(
+            Topic::Ca,
+            vec![format!("the CA cannot be reached ({why}){until}")],
+        );
     }
 
     fn alarm(&mut self, topic: Topic, words: Vec<String>) {

@@ -46,7 +46,9 @@ impl Alarms {
         let said = match before {
             Some((same, said)) if *same == words && now.duration_since(*said) < DAY => *said,
             Some(_) | None => {
-                words.iter().for_each(|words| tracing::warn!(broker, "ALARM: {words}"));
+                words
+                    .iter()
+                    .for_each(|words| tracing::warn!(broker, "ALARM: {words}"));
                 now
             }
         };

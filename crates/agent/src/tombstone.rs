@@ -180,7 +180,10 @@ impl Taker {
             session = loop {
                 match self.once(device).await {
                     Ok(session) => {
-                        tracing::warn!(device, "somebody came back in the name of a device that is shut out; thrown off");
+                        tracing::warn!(
+                            device,
+                            "somebody came back in the name of a device that is shut out; thrown off"
+                        );
                         break session;
                     }
                     Err(_) if Instant::now() >= end => return,

@@ -54,14 +54,26 @@ impl World {
     }
 
     async fn holds(&self) {
-        assert_eq!(self.hub.sees(&self.good).await, Seen::Accepted, "{}", self.hub.log());
-        assert_eq!(self.hub.sees(&self.bad).await, Seen::Alert(CertificateRevoked), "{}", self.hub.log());
+        assert_eq!(
+            self.hub.sees(&self.good).await,
+            Seen::Accepted,
+            "{}",
+            self.hub.log()
+        );
+        assert_eq!(
+            self.hub.sees(&self.bad).await,
+            Seen::Alert(CertificateRevoked),
+            "{}",
+            self.hub.log()
+        );
     }
 }
 
 #[tokio::test]
 async fn a_list_that_is_not_sound_is_never_written() {
-    let Some(mut world) = World::new().await else { return };
+    let Some(mut world) = World::new().await else {
+        return;
+    };
     let enforced = world.agent.enforced();
     let files = world.hub.files();
     let before = std::fs::read(files.join("crls.pem")).unwrap();
@@ -76,13 +88,19 @@ async fn a_list_that_is_not_sound_is_never_written() {
             Some(list)
         }),
         ("no such list", |_| None),
-        ("its number is 1", |fleet| Some(fleet.crl(1, -1, 24, fleet.issuing()))),
+        ("its number is 1", |fleet| {
+            Some(fleet.crl(1, -1, 24, fleet.issuing()))
+        }),
         ("none of the trust anchors", |fleet| {
             let other = Fleet::new();
             Some(fleet.crl(fleet.number(), -1, 24, other.issuing()))
         }),
-        ("it ran out", |fleet| Some(fleet.crl(fleet.number(), -2, -1, fleet.issuing()))),
-        ("clock", |fleet| Some(fleet.crl(fleet.number(), 1, 24, fleet.issuing()))),
+        ("it ran out", |fleet| {
+            Some(fleet.crl(fleet.number(), -2, -1, fleet.issuing()))
+        }),
+        ("clock", |fleet| {
+            Some(fleet.crl(fleet.number(), 1, 24, fleet.issuing()))
+        }),
     ];
     for (why, list) in cases {
         world.agent.take(world.fleet.epoch(&["bad"])).await.unwrap();
@@ -102,21 +120,28 @@ async fn a_list_that_is_not_sound_is_never_written() {
 
 #[tokio::test]
 async fn what_the_broker_does_not_take_up_is_taken_back() {
-    let Some(mut world) = World::new().await else { return };
+    let Some(mut world) = World::new().await else {
+        return;
+    };
     // A key that does not fit makes Mosquitto refuse everybody.
     let mut other = world.fleet.server();
     std::mem::swap(&mut other.key, &mut world.fleet.device("x").key);
     world.agent.set_server(std::sync::Arc::new(other));
     world.agent.take(world.fleet.epoch(&["bad"])).await.unwrap();
     let outcome = world.agent.bring(&world.client, false).await;
-    assert!(!outcome.proven && outcome.why.contains("went back"), "{outcome:?}");
+    assert!(
+        !outcome.proven && outcome.why.contains("went back"),
+        "{outcome:?}"
+    );
     world.holds().await;
     world.agent.watch().await.unwrap();
 }
 
 #[tokio::test]
 async fn files_that_somebody_broke_are_noticed_and_mended() {
-    let Some(mut world) = World::new().await else { return };
+    let Some(mut world) = World::new().await else {
+        return;
+    };
     for name in ["crls.pem", "server.pem", "trust.pem"] {
         let path = world.hub.files().join(name);
         std::fs::write(&path, "broken\n").unwrap();
@@ -130,7 +155,9 @@ async fn files_that_somebody_broke_are_noticed_and_mended() {
 /// The agent ends at every place where it waits; whoever starts again finishes the work.
 #[tokio::test(flavor = "current_thread")]
 async fn an_agent_that_ends_at_any_step_leaves_a_broker_that_holds() {
-    let Some(mut world) = World::new().await else { return };
+    let Some(mut world) = World::new().await else {
+        return;
+    };
     let victim = world.fleet.device("victim");
     for turns in 0.. {
         let epoch = world.fleet.epoch(&["bad"]);
@@ -140,7 +167,10 @@ async fn an_agent_that_ends_at_any_step_leaves_a_broker_that_holds() {
         assert_eq!(world.hub.sees(&victim).await, Seen::Accepted);
         world.agent = world.hub.enforcer();
         let outcome = world.agent.bring(&world.client, false).await;
-        assert!(outcome.proven || world.agent.number() == 0, "{turns}: {outcome:?}");
+        assert!(
+            outcome.proven || world.agent.number() == 0,
+            "{turns}: {outcome:?}"
+        );
         world.holds().await;
         if ended {
             assert!(turns > 5, "there are more steps than {turns}");
@@ -171,7 +201,9 @@ async fn a_key_that_the_broker_cannot_read_is_an_alarm_and_no_outage() {
         return;
     }
     let mut fleet = Fleet::new();
-    let Some(mut hub) = Hub::new(&mut fleet, "mosquitto") else { return };
+    let Some(mut hub) = Hub::new(&mut fleet, "mosquitto") else {
+        return;
+    };
     let (good, client) = (fleet.device("good"), fleet.client());
     let mut agent = hub.enforcer();
     agent.take(fleet.epoch(&[])).await.unwrap();

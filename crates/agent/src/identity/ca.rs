@@ -13,11 +13,7 @@ use crate::listener::{client_chain, provider};
 use crate::local::Pair;
 
 /// A connector that trusts these roots, and shows a certificate if there is one.
-pub(super) fn connector(
-    url: &str,
-    roots: &[Certificate],
-    shown: Option<&Pair>,
-) -> Result<Connector, Error> {
+pub(super) fn connector(url: &str, roots: &[Certificate], shown: Option<&Pair>) -> Result<Connector, Error> {
     let cannot = |why: rustls::Error| Error::new(format!("TLS to {url} cannot be set up: {why}"));
     let mut store = RootCertStore::empty();
     for root in roots {

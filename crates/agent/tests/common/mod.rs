@@ -28,7 +28,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 pub const BROKER: &str = "hub";
 
 /// What time it is in these stories: the machine's own, since the broker asks it, too.
-#[allow(clippy::disallowed_methods, reason = "the broker beside it reads the wall clock")]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "the broker beside it reads the wall clock"
+)]
 pub fn now() -> Timestamp {
     Timestamp::now()
 }
@@ -77,7 +80,11 @@ fn issue(name: &str, serial: u64, role: Role, sans: &[San], issuer: Option<&Pair
     };
     let certificate = sign(&template, issuer, &pair);
     pair.chain.push(certificate);
-    pair.chain.extend(issuer.filter(|issuer| issuer.chain.len() > 1 || issuer.leaf().authority() == Some(Some(0))).map(|issuer| issuer.leaf().clone()));
+    pair.chain.extend(
+        issuer
+            .filter(|issuer| issuer.chain.len() > 1 || issuer.leaf().authority() == Some(Some(0)))
+            .map(|issuer| issuer.leaf().clone()),
+    );
     pair
 }
 
@@ -89,7 +96,13 @@ const CLIENT: Role = Role::Leaf(Usages {
 impl Fleet {
     pub fn new() -> Self {
         let root = issue("Fleet root", 1, Role::Authority { path_len: Some(1) }, &[], None);
-        let issuing = issue("Fleet CA", 2, Role::Authority { path_len: Some(0) }, &[], Some(&root));
+        let issuing = issue(
+            "Fleet CA",
+            2,
+            Role::Authority { path_len: Some(0) },
+            &[],
+            Some(&root),
+        );
         let mut fleet = Self {
             root,
             issuing,
@@ -239,11 +252,20 @@ async fn answer(mut stream: tokio::io::DuplexStream, lists: Lists) {
             continue;
         }
         let text = String::from_utf8(std::mem::take(&mut head)).unwrap();
-        let name = text.split_whitespace().nth(1).unwrap().rsplit('/').next().unwrap();
+        let name = text
+            .split_whitespace()
+            .nth(1)
+            .unwrap()
+            .rsplit('/')
+            .next()
+            .unwrap();
         let found = lists.lock().unwrap().get(name).cloned();
         let (status, body) = match found {
             Some(body) => ("200 OK", body),
-            None => ("404 Not Found", br#"{"status":404,"message":"there is no such list"}"#.to_vec()),
+            None => (
+                "404 Not Found",
+                br#"{"status":404,"message":"there is no such list"}"#.to_vec(),
+            ),
         };
         let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n", body.len());
         let _ = stream.write_all(&[head.as_bytes(), &body].concat()).await;
@@ -267,7 +289,11 @@ impl Hub {
             eprintln!("skipped: needs mosquitto");
             return None;
         }
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
         let dir = tempfile::tempdir().unwrap();
         set_mode(dir.path(), 0o755);
         fs::create_dir(dir.path().join("agent")).unwrap();
@@ -317,8 +343,15 @@ impl Hub {
 
     pub async fn start_broker(&mut self) {
         let conf = adapter("mosquitto", &self.place()).unwrap().config();
-        let conf = conf.replace("\nlistener 8883\n", &format!("\nlistener {} 127.0.0.1\n", self.port));
-        let conf = format!("user {}\n{conf}pid_file {}\n", self.user, self.pid_file().display());
+        let conf = conf.replace(
+            "\nlistener 8883\n",
+            &format!("\nlistener {} 127.0.0.1\n", self.port),
+        );
+        let conf = format!(
+            "user {}\n{conf}pid_file {}\n",
+            self.user,
+            self.pid_file().display()
+        );
         let path = self.dir.path().join("mosquitto.conf");
         fs::write(&path, conf).unwrap();
         let log = fs::File::create(self.dir.path().join("log")).unwrap();
@@ -327,7 +360,10 @@ impl Hub {
         command.stdout(log.try_clone().unwrap()).stderr(log);
         self.broker = Some(command.spawn().unwrap());
         let end = Instant::now() + Duration::from_secs(20);
-        while tokio::net::TcpStream::connect(("127.0.0.1", self.port)).await.is_err() {
+        while tokio::net::TcpStream::connect(("127.0.0.1", self.port))
+            .await
+            .is_err()
+        {
             assert!(Instant::now() < end, "{}", self.log());
             tokio::time::sleep(Duration::from_millis(10)).await;
         }

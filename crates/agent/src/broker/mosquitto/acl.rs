@@ -95,7 +95,11 @@ fn permissions(text: &mut String, word: &str, rules: &Rules) {
         };
         line(text, &format!("{word} {access} {filter}"));
     }
-    for filter in rules.subscribe.iter().filter(|filter| !rules.publish.contains(filter)) {
+    for filter in rules
+        .subscribe
+        .iter()
+        .filter(|filter| !rules.publish.contains(filter))
+    {
         line(text, &format!("{word} read {filter}"));
     }
 }
@@ -110,7 +114,9 @@ fn filters(rules: &Rules) -> impl Iterator<Item = &str> {
 }
 
 fn named(filter: &str, name: &str) -> String {
-    let levels = filter.split('/').map(|level| if level == "%u" { name } else { level });
+    let levels = filter
+        .split('/')
+        .map(|level| if level == "%u" { name } else { level });
     levels.collect::<Vec<_>>().join("/")
 }
 
@@ -174,11 +180,16 @@ mod tests {
     }
 
     fn orders(default: Rules, devices: &[(&str, Rules)], denied: &[&str]) -> Orders {
-        let devices = devices.iter().map(|(name, rules)| ((*name).to_owned(), rules.clone()));
+        let devices = devices
+            .iter()
+            .map(|(name, rules)| ((*name).to_owned(), rules.clone()));
         Orders {
             default,
             devices: devices.collect::<BTreeMap<_, _>>(),
-            denied: denied.iter().map(|&name| name.to_owned()).collect::<BTreeSet<_>>(),
+            denied: denied
+                .iter()
+                .map(|&name| name.to_owned())
+                .collect::<BTreeSet<_>>(),
             ..Orders::default()
         }
     }
@@ -205,7 +216,10 @@ mod tests {
                 return false;
             }
             let wanted = if write { "write" } else { "read" };
-            if matching.iter().any(|(access, _)| *access == wanted || *access == "readwrite") {
+            if matching
+                .iter()
+                .any(|(access, _)| *access == wanted || *access == "readwrite")
+            {
                 return true;
             }
         }
@@ -234,7 +248,11 @@ mod tests {
             ("other", "fleet/other/x", true, false),
             ("out", "fleet/out/x", true, false),
         ] {
-            assert_eq!(allows(&list, name, topic, write), expected, "{name} {topic} {write}\n{list}");
+            assert_eq!(
+                allows(&list, name, topic, write),
+                expected,
+                "{name} {topic} {write}\n{list}"
+            );
         }
     }
 
@@ -253,38 +271,50 @@ mod tests {
     #[test]
     fn any_rules_give_what_they_say() {
         const LEVELS: [&str; 6] = ["a", "b", "+", "d1", "d2", "#"];
-        bolero::check!().with_iterations(3000).with_type::<Vec<u8>>().for_each(|bytes| {
-            let mut bytes = bytes.iter().copied().chain(std::iter::repeat(0));
-            let mut filter = |default: bool| {
-                let mut levels = Vec::new();
-                for _ in 0..3 {
-                    let byte = usize::from(bytes.next().unwrap());
-                    levels.push(match LEVELS[byte % 6] {
-                        "d1" | "d2" if default => "%u",
-                        level => level,
-                    });
-                    if byte >= 128 || levels.last() == Some(&"#") {
-                        break;
+        bolero::check!()
+            .with_iterations(3000)
+            .with_type::<Vec<u8>>()
+            .for_each(|bytes| {
+                let mut bytes = bytes.iter().copied().chain(std::iter::repeat(0));
+                let mut filter = |default: bool| {
+                    let mut levels = Vec::new();
+                    for _ in 0..3 {
+                        let byte = usize::from(bytes.next().unwrap());
+                        levels.push(match LEVELS[byte % 6] {
+                            "d1" | "d2" if default => "%u",
+                            level => level,
+                        });
+                        if byte >= 128 || levels.last() == Some(&"#") {
+                            break;
+                        }
+                    }
+                    levels.join("/")
+                };
+                let default = rules(&[&filter(true)], &[&filter(true)]);
+                let own = rules(&[&filter(false)], &[&filter(false)]);
+                let (list, shortfalls) = render(&orders(default.clone(), &[("d1", own.clone())], &["d3"]));
+                for topic in [
+                    "a", "b", "d1", "a/b", "a/d1", "d1/a", "d2/a", "d1/d2", "a/d1/b", "a/d2/b", "d3/a",
+                ] {
+                    for write in [true, false] {
+                        let says = |rules: &Rules, name: &str| {
+                            let filters = if write { &rules.publish } else { &rules.subscribe };
+                            filters.iter().any(|filter| covers(&named(filter, name), topic))
+                        };
+                        let own_gets = allows(&list, "d1", topic, write);
+                        assert!(!own_gets || says(&own, "d1"), "more\n{list}{topic}");
+                        assert!(
+                            own_gets || !says(&own, "d1") || !shortfalls.is_empty(),
+                            "less\n{list}{topic}"
+                        );
+                        assert_eq!(
+                            allows(&list, "d2", topic, write),
+                            says(&default, "d2"),
+                            "\n{list}{topic}"
+                        );
+                        assert!(!allows(&list, "d3", topic, write));
                     }
                 }
-                levels.join("/")
-            };
-            let default = rules(&[&filter(true)], &[&filter(true)]);
-            let own = rules(&[&filter(false)], &[&filter(false)]);
-            let (list, shortfalls) = render(&orders(default.clone(), &[("d1", own.clone())], &["d3"]));
-            for topic in ["a", "b", "d1", "a/b", "a/d1", "d1/a", "d2/a", "d1/d2", "a/d1/b", "a/d2/b", "d3/a"] {
-                for write in [true, false] {
-                    let says = |rules: &Rules, name: &str| {
-                        let filters = if write { &rules.publish } else { &rules.subscribe };
-                        filters.iter().any(|filter| covers(&named(filter, name), topic))
-                    };
-                    let own_gets = allows(&list, "d1", topic, write);
-                    assert!(!own_gets || says(&own, "d1"), "more\n{list}{topic}");
-                    assert!(own_gets || !says(&own, "d1") || !shortfalls.is_empty(), "less\n{list}{topic}");
-                    assert_eq!(allows(&list, "d2", topic, write), says(&default, "d2"), "\n{list}{topic}");
-                    assert!(!allows(&list, "d3", topic, write));
-                }
-            }
-        });
+            });
     }
 }

@@ -46,7 +46,11 @@ impl Follower {
         })?;
         let mut counts: BTreeMap<(String, String), u64> = BTreeMap::new();
         self.rest.extend(read);
-        let end = self.rest.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        let end = self
+            .rest
+            .iter()
+            .rposition(|byte| *byte == b'\n')
+            .map_or(0, |end| end + 1);
         let whole: Vec<u8> = self.rest.drain(..end).collect();
         if self.rest.len() > MAX_LINE {
             self.rest.clear();
@@ -98,7 +102,12 @@ fn denial(line: &str) -> Option<(String, String)> {
     let (_, rest) = rest.split_once(", '")?;
     let (topic, _) = rest.rsplit_once("', ... (")?;
     let sound = device.len() <= 64 && !device.contains(char::is_whitespace) && !device.is_empty();
-    let short = |text: &str| text.chars().filter(|letter| !letter.is_control()).take(200).collect();
+    let short = |text: &str| {
+        text.chars()
+            .filter(|letter| !letter.is_control())
+            .take(200)
+            .collect()
+    };
     sound.then(|| (device.to_owned(), short(topic)))
 }
 
@@ -129,7 +138,10 @@ mod tests {
         std::fs::rename(&path, dir.path().join("log.1")).unwrap();
         std::fs::write(&path, line("dev2", "c', ... (9 bytes))")).unwrap();
         let denied = follower.denials().unwrap();
-        assert_eq!((denied[0].device.as_str(), denied[0].topic.as_str()), ("dev2", "c', ... (9 bytes))"));
+        assert_eq!(
+            (denied[0].device.as_str(), denied[0].topic.as_str()),
+            ("dev2", "c', ... (9 bytes))")
+        );
     }
 
     #[test]

@@ -52,7 +52,10 @@ impl Process {
     /// Sends SIGHUP. Not to a broker that is only starting: it would end, and has not read its files for the last time anyway.
     pub(super) fn hang_up(&self) -> Result<(), Error> {
         if !self.hears {
-            return Err(Error::new(format!("{} is starting; it is told in a moment", self.name)));
+            return Err(Error::new(format!(
+                "{} is starting; it is told in a moment",
+                self.name
+            )));
         }
         kill_process(self.pid, Signal::HUP).map_err(|why| {
             Error::new(format!(
@@ -116,7 +119,8 @@ fn from_file(name: &str, file: &Path) -> Result<Pid, Error> {
 }
 
 fn the_only(name: &str) -> Result<Pid, Error> {
-    let processes = std::fs::read_dir("/proc").map_err(|why| Error::new(format!("cannot read /proc: {why}")))?;
+    let processes =
+        std::fs::read_dir("/proc").map_err(|why| Error::new(format!("cannot read /proc: {why}")))?;
     let ids = processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok());
     let mut found: Vec<i32> = ids.filter(|id| name_of(*id).as_deref() == Some(name)).collect();
     let first = found.pop().and_then(Pid::from_raw);
