@@ -152,10 +152,13 @@ impl Lock {
 }
 
 fn cannot(what: &str, path: &Path, why: &std::io::Error) -> Error {
-    let fix = match why.kind() {
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => " (the disk is full: make room)",
-        ErrorKind::PermissionDenied => " (let the agent's user write there, or run the agent as root)",
-        _ => "",
+    let is = |kinds: &[ErrorKind]| kinds.contains(&why.kind());
+    let fix = if is(&[ErrorKind::StorageFull, ErrorKind::QuotaExceeded]) {
+        " (the disk is full: make room)"
+    } else if is(&[ErrorKind::PermissionDenied]) {
+        " (let the agent's user write there, or run the agent as root)"
+    } else {
+        ""
     };
     Error::new(format!("cannot {what} {}: {why}{fix}", path.display()))
 }

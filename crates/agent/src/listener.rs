@@ -197,9 +197,10 @@ impl Session {
         let Packet::ConnAck(answer) = answer else {
             return Err(Seen::Strange("its first packet is no CONNACK".into()));
         };
-        match answer.code {
-            ConnectReturnCode::Success => Ok(()),
-            code => Err(Seen::Refused(code)),
+        if answer.code == ConnectReturnCode::Success {
+            Ok(())
+        } else {
+            Err(Seen::Refused(answer.code))
         }
     }
 

@@ -95,22 +95,25 @@ impl Proof {
 
 async fn shut_out(listener: &Listener, canary: &Canary) -> Result<(), Unproven> {
     let seen = look(listener, canary, Tls::Only12).await;
-    match seen {
-        Seen::Alert(AlertDescription::CertificateRevoked | AlertDescription::UnknownCA)
-        | Seen::Refused(_) => Ok(()),
-        Seen::Accepted => Err(Unproven::Open(format!(
+    if seen == Seen::Accepted {
+        return Err(Unproven::Open(format!(
             "the CA of {} is trusted no more, and the broker lets it in",
             canary.what
-        ))),
-        other => Err(not_as_expected(canary, "had to be refused", &other)),
+        )));
     }
+    let refused = [AlertDescription::CertificateRevoked, AlertDescription::UnknownCA].map(Seen::Alert);
+    if refused.contains(&seen) || matches!(seen, Seen::Refused(_)) {
+        return Ok(());
+    }
+    Err(not_as_expected(canary, "had to be refused", &seen))
 }
 
 async fn let_in(listener: &Listener, canary: &Canary) -> Result<(), Unproven> {
-    match look(listener, canary, Tls::Best).await {
-        Seen::Accepted => Ok(()),
-        other => Err(not_as_expected(canary, "had to be let in", &other)),
+    let seen = look(listener, canary, Tls::Best).await;
+    if seen == Seen::Accepted {
+        return Ok(());
     }
+    Err(not_as_expected(canary, "had to be let in", &seen))
 }
 
 async fn look(listener: &Listener, canary: &Canary, tls: Tls) -> Seen {

@@ -9,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use bytes::BytesMut;
 use jiff::{SignedDuration, Timestamp};
 use muster_agent::broker::{Place, adapter};
 use muster_agent::enforce::{Enforcer, Parts};
@@ -22,6 +23,8 @@ use muster_api::client::{Connector, Stream};
 use muster_pki::cert::{self, Certificate, Pointers, Role, Template, Usages};
 use muster_pki::crl::{CrlTemplate, Entry, Reason};
 use muster_pki::name::San;
+use rumqttc::mqttbytes::QoS;
+use rumqttc::mqttbytes::v4::{self as mqtt, Packet};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// The name of the broker.
@@ -227,6 +230,31 @@ impl Fleet {
         }
     }
 
+    /// A device that has finished its handshake and not begun its session.
+    pub async fn half_open(&self, hub: &Hub, pair: &Pair) -> Device {
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(self.root.leaf().der().to_vec().into()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let chain = pair.chain.iter().map(|one| one.der().to_vec().into()).collect();
+        let key = rustls::pki_types::PrivatePkcs8KeyDer::from(pair.key.pkcs8().to_vec());
+        let config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&rustls::version::TLS12])
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_client_auth_cert(chain, key.into())
+            .unwrap();
+        let tcp = tokio::net::TcpStream::connect(("127.0.0.1", hub.port))
+            .await
+            .unwrap();
+        let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+        let name = "localhost".try_into().unwrap();
+        Device {
+            name: pair.leaf().common_name().unwrap(),
+            stream: connector.connect(name, tcp).await.unwrap(),
+            buffer: BytesMut::new(),
+        }
+    }
+
     /// A client of a CA side that serves what is in `lists`.
     pub fn client(&self) -> Client {
         let lists = self.lists.clone();
@@ -269,6 +297,48 @@ async fn answer(mut stream: tokio::io::DuplexStream, lists: Lists) {
         };
         let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n", body.len());
         let _ = stream.write_all(&[head.as_bytes(), &body].concat()).await;
+    }
+}
+
+/// A device's connection.
+pub struct Device {
+    name: String,
+    stream: tokio_rustls::client::TlsStream<tokio::net::TcpStream>,
+    buffer: BytesMut,
+}
+
+impl Device {
+    /// Begins the session; what the broker answers, if it answers.
+    pub async fn begin(&mut self) -> Option<Packet> {
+        let mut bytes = BytesMut::new();
+        mqtt::Connect::new(self.name.clone()).write(&mut bytes).unwrap();
+        self.stream.write_all(&bytes).await.ok()?;
+        self.packet().await
+    }
+
+    /// Publishes and waits for the acknowledgement, which says nothing.
+    pub async fn publish(&mut self, topic: &str) {
+        let mut publish = mqtt::Publish::new(topic, QoS::AtLeastOnce, "x");
+        publish.pkid = 1;
+        let mut bytes = BytesMut::new();
+        publish.write(&mut bytes).unwrap();
+        self.stream.write_all(&bytes).await.unwrap();
+        assert!(matches!(self.packet().await, Some(Packet::PubAck(_))));
+    }
+
+    /// The next packet; none if the broker has hung up.
+    pub async fn packet(&mut self) -> Option<Packet> {
+        let read = async {
+            loop {
+                if let Ok(packet) = Packet::read(&mut self.buffer, 4096) {
+                    return Some(packet);
+                }
+                if self.stream.read_buf(&mut self.buffer).await.ok()? == 0 {
+                    return None;
+                }
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), read).await.unwrap()
     }
 }
 
@@ -322,7 +392,7 @@ impl Hub {
         Place {
             dir: self.files(),
             pid_file: Some(self.pid_file()),
-            log: None,
+            log: Some(self.dir.path().join("log")),
         }
     }
 
@@ -347,6 +417,7 @@ impl Hub {
             "\nlistener 8883\n",
             &format!("\nlistener {} 127.0.0.1\n", self.port),
         );
+        let conf = conf.replace("#log_type all", "log_type all");
         let conf = format!(
             "user {}\n{conf}pid_file {}\n",
             self.user,
