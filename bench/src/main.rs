@@ -21,6 +21,7 @@ mod gui;
 mod http;
 mod identity;
 mod issue;
+mod killswitch;
 mod load;
 mod pages;
 mod process;
@@ -47,6 +48,8 @@ struct Arguments {
 enum Benchmark {
     /// Certificates a second through POST /sign, against the crypto floor and step-ca
     Issue(issue::Options),
+    /// Revocations with live sessions on a broker: until refused, and until dropped
+    Killswitch(killswitch::Options),
     /// Lists, searches and figures of a fleet with 1,000,000 certificates
     Pages(pages::Options),
 }
@@ -72,6 +75,7 @@ fn main() -> ExitCode {
 async fn run(benchmark: &Benchmark) -> Result<()> {
     match benchmark {
         Benchmark::Issue(options) => issue::run(options).await,
+        Benchmark::Killswitch(options) => killswitch::run(options).await,
         Benchmark::Pages(options) => pages::run(options).await,
     }
 }

@@ -11,7 +11,7 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// A table of these lines, `key | wanted | what` each.
+    /// A table of these lines, `key | wanted | what` each; a key may be `group.key`.
     pub(crate) fn new(lines: &'static str) -> Self {
         Self {
             lines,
@@ -37,7 +37,11 @@ impl Report {
             let (key, wanted) = (cells.next().unwrap_or_default(), cells.next().unwrap_or_default());
             let value = self
                 .json
-                .get(key)
+                .get(key.split('.').next().unwrap_or_default())
+                .and_then(|value| match key.split_once('.') {
+                    Some((_, inner)) => value.get(inner),
+                    None => Some(value),
+                })
                 .and_then(Value::as_f64)
                 .map_or_else(|| "-".to_owned(), readable);
             println!(

@@ -133,10 +133,8 @@ pub(crate) fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         json: cli.common.json,
         quiet: cli.common.quiet,
     };
-    let stays = match &cli.command {
-        Command::Broker(command) => command.stays(),
-        command => matches!(command, Command::Up(_) | Command::Serve(_)),
-    };
+    let serves = matches!(cli.command, Command::Up(_) | Command::Serve(_));
+    let stays = serves || matches!(&cli.command, Command::Broker(command) if command.stays());
     start_log(stays);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let done = runtime
