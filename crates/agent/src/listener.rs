@@ -193,6 +193,8 @@ impl Session {
             .await?
             .map_err(|why| seen(&why))?;
         within(self.stream.flush()).await?.map_err(|why| seen(&why))?;
+        // A broker without TCP_NODELAY holds its answer back until TLS 1.3's tickets are acknowledged: 40 ms later, else.
+        let _ = rustix::net::sockopt::set_tcp_quickack(self.stream.get_ref().0, true);
         let answer = within(self.packet()).await??;
         let Packet::ConnAck(answer) = answer else {
             return Err(Seen::Strange("its first packet is no CONNACK".into()));
