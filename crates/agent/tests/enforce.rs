@@ -17,7 +17,7 @@ use muster_agent::listener::Seen;
 use muster_agent::local::Pair;
 use muster_api::Client;
 use muster_api::agent::{DeviceRules, Outcome, Rules};
-use rustls::AlertDescription::CertificateRevoked;
+use rustls::AlertDescription::{CertificateRevoked, UnknownCA};
 
 /// A broker that enforces a first epoch, a device that is in, and one that is out.
 struct World {
@@ -292,6 +292,96 @@ async fn rules_hold_for_those_who_have_their_own_too() {
     device.begin().await.unwrap();
     device.publish("fleet/muster-canary.hub/up").await;
     assert_eq!(refused(), ["fleet/muster-canary.hub/up"]);
+}
+
+/// Mosquitto does not look at the list of the root, so a CA that was revoked has to go altogether.
+#[tokio::test]
+async fn a_ca_that_is_trusted_no_more_is_proved_to_be_gone() {
+    let Some(mut world) = World::new().await else {
+        return;
+    };
+    let mut other = Fleet::named("Other");
+    let stranger = other.device("stranger");
+    let theirs = other.epoch(&[]);
+    let mut both = world.fleet.epoch(&["bad"]);
+    both.anchors += &theirs.anchors;
+    for mut need in theirs.crls {
+        let list = other.lists.lock().unwrap()[&need.name].clone();
+        need.name = format!("other-{}", need.name);
+        world.fleet.serve(&need.name, Some(list));
+        both.crls.push(need);
+    }
+    both.canaries.extend(theirs.canaries.clone());
+    world.agent.take(both).await.unwrap();
+    let outcome = world.agent.bring(&world.client, false).await;
+    assert!(outcome.proven, "{outcome:?}");
+    assert_eq!(world.hub.sees(&stranger).await, Seen::Accepted);
+
+    let mut without = world.fleet.epoch(&["bad"]);
+    without.canaries.extend(theirs.canaries);
+    world.agent.take(without).await.unwrap();
+    let outcome = world.agent.bring(&world.client, false).await;
+    assert!(outcome.proven, "{outcome:?}");
+    assert_eq!(world.hub.sees(&stranger).await, Seen::Alert(UnknownCA));
+    world.holds().await;
+}
+
+/// A disk that is full changes nothing, and is said.
+#[tokio::test]
+async fn a_full_disk_changes_nothing() {
+    let Some(mut world) = World::new().await else {
+        return;
+    };
+    let files = world.hub.files();
+    let mut mount = std::process::Command::new("mount");
+    mount
+        .args(["-t", "tmpfs", "-o", "size=256k", "tmpfs"])
+        .arg(&files);
+    if !mount.status().is_ok_and(|status| status.success()) {
+        eprintln!("skipped: needs the right to mount");
+        return;
+    }
+    let _unmount = Unmount(files.clone());
+    let outcome = world.agent.bring(&world.client, false).await;
+    assert!(outcome.proven, "{outcome:?}");
+    let filler = files.join("filler");
+    let mut size = 256 << 10;
+    while size > 0 {
+        let mut file = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&filler)
+            .unwrap();
+        if std::io::Write::write_all(&mut file, &vec![0; size]).is_err() {
+            size /= 2;
+        }
+    }
+    let list = || std::fs::read(files.join("crls.pem")).unwrap();
+    let before = list();
+    world.agent.take(world.fleet.epoch(&["bad"])).await.unwrap();
+    let outcome = world.agent.bring(&world.client, false).await;
+    assert!(
+        !outcome.proven && outcome.why.contains("disk is full"),
+        "{outcome:?}"
+    );
+    assert_eq!(list(), before);
+    world.holds().await;
+    world.agent.watch().await.unwrap();
+    std::fs::remove_file(filler).unwrap();
+    let outcome = world.agent.bring(&world.client, false).await;
+    assert!(outcome.proven, "{outcome:?}");
+    world.holds().await;
+}
+
+struct Unmount(std::path::PathBuf);
+
+impl Drop for Unmount {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount")
+            .arg("-l")
+            .arg(&self.0)
+            .status();
+    }
 }
 
 /// A broker that runs under a user of its own, and files that it cannot read.

@@ -98,9 +98,19 @@ const CLIENT: Role = Role::Leaf(Usages {
 
 impl Fleet {
     pub fn new() -> Self {
-        let root = issue("Fleet root", 1, Role::Authority { path_len: Some(1) }, &[], None);
+        Self::named("Fleet")
+    }
+
+    pub fn named(name: &str) -> Self {
+        let root = issue(
+            &format!("{name} root"),
+            1,
+            Role::Authority { path_len: Some(1) },
+            &[],
+            None,
+        );
         let issuing = issue(
-            "Fleet CA",
+            &format!("{name} CA"),
             2,
             Role::Authority { path_len: Some(0) },
             &[],
