@@ -193,6 +193,10 @@ impl Enforcer {
         files
             .install(&rendered.files, &self.kept.proven)
             .map_err(before)?;
+        if let Err(why) = self.parts.broker.can_read() {
+            files.roll_back(&self.kept.proven).map_err(before)?;
+            return Err(before(why));
+        }
         self.lists = Some(lists);
         self.shortfalls = rendered.shortfalls;
         steps.end("write");

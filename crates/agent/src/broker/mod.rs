@@ -67,6 +67,9 @@ pub trait Broker: Send + Sync {
     /// The files that it reads.
     fn render(&self, orders: &Orders) -> Result<Rendered, Error>;
 
+    /// Whether it may read what lies in its files; one that does not run is not asked.
+    fn can_read(&self) -> Result<(), Error>;
+
     /// Makes it take up what lies in its files.
     async fn signal(&self) -> Result<(), Error>;
 

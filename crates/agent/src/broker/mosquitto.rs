@@ -22,6 +22,8 @@ use crate::files::File;
 /// Mosquitto 2.0.11 lets a client wait for 94 s between handshake and CONNECT (2.1: 30 s).
 const HALF_OPEN: Duration = Duration::from_secs(120);
 
+/// What its process is called.
+const NAME: &str = "mosquitto";
 /// What it reads, in the order in which it is put in place.
 const FILES: [&str; 4] = ["crls.pem", "trust.pem", "server.pem", "acl"];
 
@@ -65,12 +67,14 @@ impl Broker for Mosquitto {
         Ok(Rendered { files, shortfalls })
     }
 
-    async fn signal(&self) -> Result<(), Error> {
+    /// It read its key as root when it started, and reads it as its own user at the signal: then, it would refuse everybody.
+    fn can_read(&self) -> Result<(), Error> {
         let files = FILES.map(|name| self.dir.join(name));
-        let broker = process::find("mosquitto", self.pid_file.as_deref())?;
-        // It read its key as root when it started, and reads it as its own user at the signal: then, it would refuse everybody.
-        broker.can_read(&files)?;
-        broker.hang_up()
+        process::find(NAME, self.pid_file.as_deref()).map_or(Ok(()), |broker| broker.can_read(&files))
+    }
+
+    async fn signal(&self) -> Result<(), Error> {
+        process::find(NAME, self.pid_file.as_deref())?.hang_up()
     }
 
     async fn shut_out(&self, _devices: &[String]) -> Result<Ended, Error> {

@@ -18,11 +18,14 @@ const HEAD: &str = "# Written by the Muster agent; changes are overwritten.\n";
 pub(super) fn render(orders: &Orders) -> (String, Vec<String>) {
     let (mut users, mut refusals, mut shortfalls) = (String::new(), String::new(), Vec::new());
     for (name, rules) in &orders.devices {
-        if orders.denied.contains(name) {
+        let less = narrower(&orders.default, rules, name);
+        // Mosquitto takes half a second for 10,000 blocks, each time: those that say nothing new are left out.
+        let says_nothing = less.is_empty() && is_given(&orders.default, rules, name);
+        if orders.denied.contains(name) || says_nothing {
             continue;
         }
         line(&mut users, &format!("user {name}"));
-        for default in narrower(&orders.default, rules, name) {
+        for default in less {
             match withhold(&default, rules, &orders.default, name) {
                 Withhold::BelowName => line(&mut users, &format!("topic deny {default}")),
                 Withhold::AmongPatterns => line(&mut refusals, &format!("pattern deny {default}")),
@@ -84,6 +87,15 @@ fn narrower(default: &Rules, own: &Rules, name: &str) -> Vec<String> {
     all.sort();
     all.dedup();
     all
+}
+
+/// Whether the default gives a device all that its own rules do.
+fn is_given(default: &Rules, own: &Rules, name: &str) -> bool {
+    let given = |default: &[String], own: &[String]| {
+        own.iter()
+            .all(|own| default.iter().any(|filter| covers(&named(filter, name), own)))
+    };
+    given(&default.publish, &own.publish) && given(&default.subscribe, &own.subscribe)
 }
 
 fn permissions(text: &mut String, word: &str, rules: &Rules) {
