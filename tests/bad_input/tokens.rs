@@ -239,7 +239,7 @@ fn revoking_needs_a_token_for_this_very_certificate() {
     let token = world.requester.signed(&claims(serial, "revoke"));
     let (status, answer) = world.post("/revoke", &body(&token));
     assert_eq!(status, 200, "{answer}");
-    world.lists_are_made();
+    world.list_is_made();
     let again = world.requester.signed(&claims(serial, "revoke"));
     world.refuses_at("/revoke", "revoked before", &body(&again), 400, "already revoked");
 }
