@@ -70,14 +70,14 @@ def main(path):
                 wrong.append(f"{what}: {part} {error.json_path}: {error.message}")
         if not good and one["status"] != one["answer"].get("status"):
             wrong.append(f"{what}: {one['answer']}")
-    # What cannot come about here: it needs a device's TLS handshake, a standby that is prepared with the server stopped, a second
+    # What cannot come about here: it needs a device's or an agent's TLS handshake, a standby that is prepared with the server stopped, a second
     # operator, or an operator who can log in; or it is a file.
     elsewhere = {
         ("post", "/enrol/confirm"),
         ("post", "/authorities/{name}/rollover/{step}"),
         ("post", "/revocations/{verdict}"),
         ("get", "/certificates/{serial}/{format}"),
-        *(route for route in routes if route[1].startswith("/account")),
+        *(route for route in routes if route[1].startswith(("/account", "/agent"))),
     }
     wrong += [f"never tried with success: {method} {template}" for method, template in set(routes) - seen - elsewhere]
     print("\n".join(wrong))

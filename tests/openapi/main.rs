@@ -119,6 +119,20 @@ fn a_day(caller: &mut Caller<'_>) {
         json!({ "reason": "superseded" }),
     );
     caller.post("/devices/site-1/rearm", json!({}));
+    caller.post(
+        "/brokers",
+        json!({ "name": "hub.example.org", "program": "mosquitto", "profile": "server", "sans": ["10.0.0.5"] }),
+    );
+    caller.post("/brokers/hub.example.org/join", json!({}));
+    caller.post(
+        "/devices/site-1/access",
+        json!({ "publish": ["plant/7/#"], "subscribe": ["plant/7/commands/#"] }),
+    );
+    caller.get("/brokers");
+    caller.get("/devices/site-1/access");
+    caller.get("/devices/site-1/proof");
+    caller.delete("/devices/site-1/access");
+    caller.post("/brokers/hub.example.org/retire", json!({ "note": "replaced" }));
     let token = caller.post("/tokens", json!({ "device": "site-2", "lifetime": "24h" }));
     let id = token["id"].as_str().unwrap().to_owned();
     caller.post(

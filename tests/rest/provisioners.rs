@@ -86,7 +86,7 @@ fn names_and_profiles_bound_what_it_may_ask_for() {
 fn one_that_cannot_be_meant_is_not_made() {
     let fleet = Fleet::start("");
     for (more, code) in [
-        (["--profile", "sensors"], 4),
+        (["--profile", "sensors"], 3),
         (["--names", "Site*"], 2),
         (["--names", "a/b"], 2),
         (["--names", ""], 2),
