@@ -3,7 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use base64::Engine;
@@ -36,6 +36,26 @@ pub(crate) fn read_secret(path: &Path, fix: &str) -> Result<Zeroizing<Vec<u8>>, 
 
 /// Writes a new file that only this user can read, whole or not at all. Refuses to replace one.
 pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let beside = write_beside(path, bytes)?;
+    // A link, unlike a rename, does not take the place of a file that is there.
+    let done = std::fs::hard_link(&beside, path);
+    let _ = std::fs::remove_file(&beside);
+    done?;
+    sync_dir(path)
+}
+
+/// The same in place of a file that may be there, which stays whole until the new one is on the disk. It is kept under another
+/// name if one is given.
+pub(crate) fn replace_private(path: &Path, bytes: &[u8], keep: Option<&Path>) -> std::io::Result<()> {
+    let beside = write_beside(path, bytes)?;
+    if let Some(keep) = keep.filter(|_| path.exists()) {
+        std::fs::rename(path, keep)?;
+    }
+    std::fs::rename(&beside, path)?;
+    sync_dir(path)
+}
+
+fn write_beside(path: &Path, bytes: &[u8]) -> std::io::Result<PathBuf> {
     let beside = path.with_extension(format!("new-{}", URL_SAFE_NO_PAD.encode(random::<6>())));
     let mut file = OpenOptions::new()
         .write(true)
@@ -43,10 +63,13 @@ pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
         .mode(0o600)
         .open(&beside)?;
     let written = file.write_all(bytes).and_then(|()| file.sync_all());
-    // A link, unlike a rename, does not take the place of a file that is there.
-    let done = written.and_then(|()| std::fs::hard_link(&beside, path));
-    let _ = std::fs::remove_file(&beside);
-    done?;
+    if written.is_err() {
+        let _ = std::fs::remove_file(&beside);
+    }
+    written.map(|()| beside)
+}
+
+fn sync_dir(path: &Path) -> std::io::Result<()> {
     let dir = path
         .parent()
         .filter(|dir| !dir.as_os_str().is_empty())

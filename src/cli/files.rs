@@ -9,7 +9,7 @@ use muster_pki::key::PrivateKey;
 use zeroize::Zeroizing;
 
 use super::report::Failure;
-use crate::secret::{read_secret, write_private};
+use crate::secret::{read_secret, replace_private};
 
 /// The largest file that a command reads: CRLs are the largest there are.
 const MAX_FILE: u64 = 64 << 20;
@@ -105,11 +105,8 @@ pub(super) fn write_bundle(dir: &Path, list: &[File]) -> Result<(), Failure> {
         if !file.secret {
             write_public(&path, &file.bytes)?;
         } else if std::fs::read(&path).ok().as_deref() != Some(&file.bytes[..]) {
-            if path.exists() {
-                let old = format!("{}.old", path.display());
-                std::fs::rename(&path, old).map_err(|why| cannot(&file.name, why))?;
-            }
-            write_private(&path, &file.bytes).map_err(|why| cannot(&file.name, why))?;
+            let old = dir.join(format!("{}.old", file.name));
+            replace_private(&path, &file.bytes, Some(&old)).map_err(|why| cannot(&file.name, why))?;
         }
     }
     Ok(())

@@ -16,6 +16,7 @@ use super::connect::Session;
 use super::report::{Exit, Failure, Voice};
 use super::{Common, files};
 use crate::real::{self, SystemEntropy};
+use crate::secret::replace_private;
 
 #[derive(clap::Args)]
 pub(super) struct IssueArgs {
@@ -139,8 +140,7 @@ pub(super) async fn issue(common: &Common, voice: Voice, args: IssueArgs) -> Res
         let zip = bundle
             .zip(real::now())
             .map_err(|why| Failure::failed(why.to_string()))?;
-        let _ = std::fs::remove_file(&path);
-        crate::secret::write_private(&path, &zip)?;
+        replace_private(&path, &zip, None)?;
         written.push(path);
     } else {
         files::write_bundle(&args.out, &bundle.files())?;

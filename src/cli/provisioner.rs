@@ -77,7 +77,8 @@ pub(super) async fn run(
                 false => drawn(),
             };
             // On the disk before it is of use: a password that got lost opens nothing.
-            if !password_file.exists() && !dry_run {
+            let drawn_here = !password_file.exists() && !dry_run;
+            if drawn_here {
                 write_private(&password_file, password.as_bytes())?;
             }
             let request = AddProvisioner {
@@ -87,7 +88,12 @@ pub(super) async fn run(
                 names,
                 may_replace: replace,
             };
-            let made: Provisioner = session.client.post("/provisioners", &request).await?;
+            let made: Result<Provisioner, _> = session.client.post("/provisioners", &request).await;
+            // What was refused needs no password; after any other failure it may have been added.
+            if drawn_here && matches!(made, Err(muster_api::Error::Refused(_))) {
+                std::fs::remove_file(&password_file)?;
+            }
+            let made = made?;
             let text = if dry_run {
                 format!(
                     "Would add the provisioner {} for the profiles {}. Nothing was changed.",

@@ -175,7 +175,8 @@ async fn a_misspelt_word_does_nothing() {
     let server = Server::start().await;
     let document = document(&server).await;
     let mut admin = Program::with_role(&server, Role::Admin).await;
-    for (method, path, ..) in table() {
+    let all = table().filter(|(_, _, needs, _)| *needs != Needs::Certificate);
+    for (method, path, ..) in all {
         let described = &document["paths"][path][method.as_str().to_lowercase()];
         let body = &described["requestBody"]["content"]["application/json"];
         if !body.is_null() {

@@ -145,6 +145,8 @@ impl Ca {
         let now = self.clock.now();
         let device = self.known_device(&broker.name).await?;
         let profile = self.settings.profiles.get(&device.profile)?;
+        let living = self.store.living(&broker.name, now, may::MOST_LIVING).await?;
+        may::accept_another(&broker.name, living)?;
         let grant = may::broker(profile, &device, broker.sans.clone(), csr.public_key(), now)?;
         self.record(&caller, grant, "certificate.issued", Vec::new(), now)
             .await

@@ -431,7 +431,7 @@ pub(crate) fn accept_another(name: &DeviceName, living: usize) -> Result<(), Ref
         "{name} has {living} living certificates, and a device may have {MOST_LIVING}"
     ))
     .fix(format!(
-        "wait until one runs out, or an operator revokes what nobody uses: muster cert list --device {name} --status          active, then muster cert revoke SERIAL"
+        "wait until one runs out, or an operator revokes what nobody uses: muster cert list --device {name} --status active, then muster cert revoke SERIAL"
     )))
 }
 

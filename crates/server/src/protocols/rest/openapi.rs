@@ -38,6 +38,7 @@ const PLACES: &[(&str, &str, &[&str])] = &[
         &[],
     ),
     ("id", "What it is called by where it is listed.", &[]),
+    ("file", "A CRL as an epoch names it, such as `default-1`.", &[]),
     (
         "act",
         "What shall happen to the device.",

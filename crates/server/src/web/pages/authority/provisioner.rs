@@ -100,7 +100,8 @@ async fn send(visit: Visit, Form(sent): Form<Sent>) -> Answer {
         }),
         Err(why) => {
             let fault = Fault::from(why);
-            if !fault.is_of_the_form() {
+            // What is not there is a profile that the form names.
+            if !fault.is_of_the_form() && fault.status != StatusCode::NOT_FOUND {
                 return Err(fault);
             }
             page(

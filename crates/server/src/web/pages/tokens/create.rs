@@ -101,7 +101,10 @@ async fn send(visit: Visit, Form(sent): Form<Sent>) -> Answer {
     };
     match made {
         Ok(response) => Ok(response),
-        Err(Refused(_, fault)) if !fault.is_of_the_form() => Err(fault),
+        // What is not there is a profile that the form names.
+        Err(Refused(_, fault)) if !fault.is_of_the_form() && fault.status != StatusCode::NOT_FOUND => {
+            Err(fault)
+        }
         Err(refused) => page(&visit, &sent, StatusCode::UNPROCESSABLE_ENTITY, Some(refused)),
     }
 }
