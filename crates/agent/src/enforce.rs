@@ -28,6 +28,8 @@ use crate::{Clock, Error};
 
 /// How many sessions are ended before the next are begun with.
 const AT_ONCE: usize = 64;
+/// A good canary with less to live is replaced: the CA may be away for a while. It lives for 15 minutes.
+const SPARE: SignedDuration = SignedDuration::from_mins(5);
 /// A canary that ends sooner than this is not tried any more: the broker's clock may be ahead.
 const MARGIN: SignedDuration = SignedDuration::from_secs(30);
 
@@ -126,7 +128,8 @@ impl Enforcer {
 
     /// Whether there is a good canary that lives for a while yet.
     pub fn has_good(&self, now: Timestamp) -> bool {
-        self.good.as_ref().is_some_and(|good| !good.is_half_over(now))
+        let left = |good: &Pair| good.leaf().not_after().duration_since(now);
+        self.good.as_ref().is_some_and(|good| left(good) > SPARE)
     }
 
     /// Another certificate for the broker.

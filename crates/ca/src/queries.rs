@@ -155,14 +155,14 @@ impl Ca {
     }
 
     /// Whether what holds a certificate renews it: it has done so before, it enrolled with a token of ours, which agents
-    /// do, or it is Muster itself. What an operator issued, and what `step` asked for once, nobody has promised to renew.
+    /// do, it is Muster itself, or the agent beside a broker. What an operator issued, and what `step` asked for once, nobody has promised to renew.
     fn renews_by_itself(&self, profile: &str, way: &str) -> bool {
         let renewable = self
             .settings
             .profiles
             .get(profile)
             .is_ok_and(|profile| profile.renewable());
-        renewable && matches!(way, "renewal" | "token" | "listener")
+        renewable && matches!(way, "renewal" | "token" | "listener" | "agent")
     }
 
     /// Makes what was recorded since the last time findable; see [`Store::catch_up`](crate::ports::Store::catch_up).
