@@ -202,7 +202,10 @@ fn a_revoked_device_loses_its_session_and_nobody_else_does() {
     beside.fleet.muster.ok(&["device", "suspend", "site-3"]);
     assert_eq!(session.connections(), 1, "nobody holds its session any more");
     // A canary lives for minutes, and is replaced when it is old; not whenever it is looked at.
-    let canaries = beside.fleet.muster.json(&["audit", "list", "--action", "canary.issued"]);
+    let canaries = beside
+        .fleet
+        .muster
+        .json(&["audit", "list", "--action", "canary.issued"]);
     assert!(canaries["items"].as_array().unwrap().len() <= 2, "{canaries}");
 }
 
