@@ -1,8 +1,11 @@
 //! `muster broker`
 
+mod config;
 mod run;
 
 use std::path::PathBuf;
+
+pub(super) use config::headed;
 
 use clap::Subcommand;
 use muster_api::agent::Join;
@@ -42,6 +45,11 @@ pub(super) enum BrokerCommand {
   muster broker run mqtt.example.org --print-config > /etc/mosquitto/conf.d/muster.conf
   muster broker run mqtt.example.org --join mqtt.example.org.join --group mosquitto")]
     Run(run::RunArgs),
+    /// Print a complete configuration for a broker, a bridge or a proxy
+    #[command(after_help = "Example:
+  muster broker config mosquitto mqtt.example.org
+  muster broker config bridge site-001 --broker mqtt.example.org")]
+    Config(config::ConfigArgs),
     /// List brokers: what each enforces, since when, and what is wrong
     List,
     /// Let a broker's agent join again: its machine was lost, or its key
@@ -114,6 +122,7 @@ pub(super) async fn run(common: &Common, voice: Voice, command: BrokerCommand) -
             file.write(voice, made, "may join again")
         }
         BrokerCommand::Run(args) => run::start(voice, args).await,
+        BrokerCommand::Config(args) => config::print(voice, args),
         BrokerCommand::List => {
             let session = Session::start(common).await?;
             let all: Vec<Broker> = session.client.get("/brokers").await?;

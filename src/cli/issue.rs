@@ -244,7 +244,8 @@ pub(super) fn kind(issued: &Issued) -> Use {
     all.first().map_or(Use::Client, Use::of)
 }
 
-fn broker_address(text: &str) -> Result<(String, u16), Failure> {
+/// `HOST[:PORT]`
+pub(super) fn broker_address(text: &str) -> Result<(String, u16), Failure> {
     match text.rsplit_once(':') {
         Some((host, port)) => {
             let port = port
@@ -309,14 +310,11 @@ fn tell(voice: Voice, issued: &Issued, written: &[PathBuf], bundle: &Bundle) -> 
     let list = |path: &PathBuf| format!("  {}", path.display());
     voice.say(&written.iter().map(list).collect::<Vec<_>>().join("\n"));
     let snippets = bundle.snippets();
-    let text: Vec<_> = snippets
-        .iter()
-        .map(|snippet| format!("# {} -> {}\n{}", snippet.title, snippet.file, snippet.text))
-        .collect();
+    let text: Vec<_> = snippets.iter().map(super::broker::headed).collect();
     let json = serde_json::json!({
         "certificate": issued,
         "files": written,
-        "configuration": snippets.iter().map(|s| serde_json::json!({ "title": s.title, "file": s.file, "text": s.text })).collect::<Vec<_>>(),
+        "configuration": snippets,
     });
     voice.data(&text.join("\n"), &json)?;
     Ok(Exit::Ok)

@@ -123,7 +123,7 @@ impl Beside {
         let conf = String::from_utf8(output.stdout).unwrap();
         let conf = conf
             .replace(
-                "\nlistener 8883\n",
+                &format!("\nlistener {}\n", self.port),
                 &format!("\nlistener {} 127.0.0.1\n", self.port),
             )
             .replace("#log_type all", "log_type all");

@@ -108,7 +108,7 @@ pub fn install(certs: &Path, bundle: &Path) {
 pub struct Printed(serde_json::Value);
 
 impl Printed {
-    fn new(json: &serde_json::Value) -> Self {
+    pub fn new(json: &serde_json::Value) -> Self {
         Self(json["configuration"].clone())
     }
 

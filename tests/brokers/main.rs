@@ -1,6 +1,6 @@
 //! The main job, with the real Mosquitto and HAProxy: who is let in, who is not, and what crosses a bridge.
 //!
-//! Every configuration in here is what `muster cert issue` prints. Only paths, ports and addresses are changed, so that
+//! Every configuration in here is what `muster cert issue` and `muster broker config` print. Only paths, ports and addresses are changed, so that
 //! everything runs on loopback in a directory of its own.
 #![allow(
     unreachable_pub,
@@ -17,6 +17,7 @@ mod common;
 mod agent;
 mod bridge;
 mod bundle;
+mod config;
 mod fleet;
 mod looked_at;
 mod mqtt;

@@ -134,7 +134,7 @@ impl Hub {
     fn start_broker(&mut self, mosquitto: &Path) -> Result<()> {
         let conf = String::from_utf8(self.agent_command().arg("--print-config").output()?.stdout)?;
         let conf = conf.replace(
-            "\nlistener 8883\n",
+            &format!("\nlistener {}\n", self.port),
             &format!("\nlistener {} 127.0.0.1\n", self.port),
         );
         let pid = self.path("pid");

@@ -54,8 +54,6 @@ pub struct Settings {
     pub place: Place,
     /// The group under which the broker reads its files.
     pub group: Option<String>,
-    /// Where the broker listens, `HOST:PORT`.
-    pub listener: String,
 }
 
 /// Runs until `stop`.
@@ -76,7 +74,7 @@ async fn work(settings: Settings, clock: Clock) -> Result<(), Error> {
     let mut identity = identity.await?;
     let client = Arc::new(identity.client()?);
     let server = first_certificate(&mut identity, &client).await?;
-    let listener = Listener::new(&settings.listener);
+    let listener = Listener::new(&settings.place.listener);
     let local = LocalCa::open(&identity.path("local-ca.pem"), &settings.broker, clock())?;
     let local = Arc::new(local);
     let parts = Parts {

@@ -1,210 +1,15 @@
 //! Configuration for brokers, bridges and proxies, with a certificate's own names filled in.
 //!
-//! Each text is complete and works as it stands with the paths it names: Mosquitto 2.0 and 2.1, EMQX 5 and HAProxy 2.6.
-//! The texts are the files of the folder `snippet`; `@WORD@` in them is filled in here.
+//! Each text is complete and works as it stands with the paths it names: Mosquitto 2.0 and 2.1, EMQX 5, RabbitMQ 3.10 and HAProxy
+//! 2.6. The texts are the files of the folder `snippet`; `@WORD@` in them is filled in here.
 
-use std::net::IpAddr;
+mod facts;
+
+use std::path::Path;
 
 use serde::Serialize;
 
-use crate::cert::Certificate;
-
-/// What a certificate is for: the kinds of device.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Use {
-    /// A site, a device or a service that connects to a broker.
-    Client,
-    /// A broker.
-    Server,
-    /// A broker that also connects to another one.
-    Broker,
-}
-
-impl Use {
-    /// What a certificate is for, read from its usages.
-    pub fn of(certificate: &Certificate) -> Self {
-        let usages = certificate.usages();
-        match (usages.server, usages.client) {
-            (true, true) => Self::Broker,
-            (true, false) => Self::Server,
-            (false, _) => Self::Client,
-        }
-    }
-
-    fn connects(self) -> bool {
-        match self {
-            Self::Client | Self::Broker => true,
-            Self::Server => false,
-        }
-    }
-
-    fn listens(self) -> bool {
-        match self {
-            Self::Server | Self::Broker => true,
-            Self::Client => false,
-        }
-    }
-}
-
-impl std::fmt::Display for Use {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Client => "client",
-            Self::Server => "server",
-            Self::Broker => "broker",
-        })
-    }
-}
-
-/// A name that cannot stand in a configuration file or a command line.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} cannot be written into configuration: names have 1 to 253 letters, digits and - . _ : @ = ,")]
-pub struct BadName(String);
-
-/// Broker port of MQTT over TLS (IANA `secure-mqtt`).
-pub const MQTTS_PORT: u16 = 8883;
-
-/// Where a client's broker is while nobody has said: a name that can never exist (RFC 2606), so that nothing is sent astray.
-const UNKNOWN_BROKER: &str = "mqtt.example.org";
-/// Where HAProxy's broker is while nobody has said: an address that no machine has (RFC 5737).
-const UNKNOWN_BACKEND: &str = "192.0.2.1";
-
-/// What is filled in. Every name in it has been checked, so that none can smuggle a line into a configuration.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Facts {
-    name: String,
-    kind: Use,
-    dns_names: Vec<String>,
-    ip_addresses: Vec<IpAddr>,
-    broker_host: Option<String>,
-    broker_port: u16,
-}
-
-impl Facts {
-    /// For the certificate with this common name.
-    ///
-    /// # Errors
-    /// Refuses names with other characters than letters, digits and `-._:@=,`.
-    pub fn new(name: &str, kind: Use) -> Result<Self, BadName> {
-        Ok(Self {
-            name: checked(name)?,
-            kind,
-            dns_names: Vec::new(),
-            ip_addresses: Vec::new(),
-            broker_host: None,
-            broker_port: MQTTS_PORT,
-        })
-    }
-
-    /// The names and addresses in the certificate (`dNSName`, `iPAddress`), in its order. Those that nobody can connect to,
-    /// such as `*.ak-sg.com`, are passed over.
-    pub fn with_sans<'a>(
-        mut self,
-        dns_names: impl IntoIterator<Item = &'a str>,
-        ip_addresses: impl IntoIterator<Item = IpAddr>,
-    ) -> Self {
-        self.dns_names = dns_names
-            .into_iter()
-            .filter_map(|name| checked(name).ok())
-            .collect();
-        self.ip_addresses = ip_addresses.into_iter().collect();
-        self
-    }
-
-    /// The broker that a client (or a broker that bridges) connects to, or the name and port under which clients reach this
-    /// server.
-    ///
-    /// # Errors
-    /// As [`Facts::new`].
-    pub fn with_broker(mut self, host: &str, port: u16) -> Result<Self, BadName> {
-        self.broker_host = Some(checked(host.trim_start_matches('[').trim_end_matches(']'))?);
-        self.broker_port = port;
-        Ok(self)
-    }
-
-    /// The common name.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// What the certificate is for.
-    pub fn kind(&self) -> Use {
-        self.kind
-    }
-
-    /// Where clients connect to: as said, else what the server's certificate holds, else a name that does not exist.
-    fn broker(&self) -> String {
-        if let Some(host) = &self.broker_host {
-            return host.clone();
-        }
-        if !self.kind.listens() || self.kind.connects() {
-            return UNKNOWN_BROKER.to_owned();
-        }
-        self.dns_names
-            .first()
-            .cloned()
-            .or_else(|| self.ip_addresses.first().map(IpAddr::to_string))
-            .unwrap_or_else(|| self.name.clone())
-    }
-
-    fn fill(&self, template: &str) -> String {
-        let broker = bracketed(&self.broker());
-        let backend = self
-            .ip_addresses
-            .iter()
-            .find(|ip| !ip.is_loopback())
-            .or(self.ip_addresses.first());
-        let value = |word: &str| match word {
-            "NAME" => self.name.clone(),
-            "PORT" => self.broker_port.to_string(),
-            // The port of a broker that bridges is its own; the one that was named belongs to the broker above it.
-            "LISTEN" if self.kind == Use::Broker => MQTTS_PORT.to_string(),
-            "LISTEN" => self.broker_port.to_string(),
-            "BROKER" => broker.clone(),
-            "BROKER_NOTE" if broker == UNKNOWN_BROKER => {
-                format!("\n# CHANGE THIS: {UNKNOWN_BROKER} stands for your broker's name.")
-            }
-            "BACKEND" => backend.map_or_else(|| UNKNOWN_BACKEND.to_owned(), |ip| bracketed(&ip.to_string())),
-            "BACKEND_NOTE" if backend.is_none() => {
-                format!(
-                    "\n    # CHANGE THIS: {UNKNOWN_BACKEND} stands for the broker's own address, not for the name that leads here."
-                )
-            }
-            _ => String::new(),
-        };
-        // Every second part is a word between two signs. One pass: what is filled in is not looked at again.
-        let parts = template.split('@').enumerate();
-        parts
-            .map(|(index, part)| {
-                if index % 2 == 0 {
-                    part.to_owned()
-                } else {
-                    value(part)
-                }
-            })
-            .collect()
-    }
-}
-
-fn checked(name: &str) -> Result<String, BadName> {
-    let allowed = |letter: char| letter.is_alphanumeric() || "-._:@=,".contains(letter);
-    let sound = (1..=253).contains(&name.len()) && name.chars().all(allowed) && !name.starts_with(['-', '.']);
-    if sound {
-        Ok(name.to_owned())
-    } else {
-        Err(BadName(name.chars().take(64).collect()))
-    }
-}
-
-/// An IPv6 address before a port needs brackets.
-fn bracketed(host: &str) -> String {
-    if host.parse::<std::net::Ipv6Addr>().is_ok() {
-        format!("[{host}]")
-    } else {
-        host.to_owned()
-    }
-}
+pub use facts::{BadName, Facts, MQTTS_PORT, Use};
 
 /// A configuration and where it goes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -219,7 +24,86 @@ pub struct Snippet {
 
 /// A Mosquitto listener on the broker's port that asks for certificates of this CA.
 pub fn mosquitto_listener(facts: &Facts) -> String {
-    facts.fill(include_str!("snippet/mosquitto-listener.conf"))
+    let name = facts.name();
+    listener(Listener {
+        head: "",
+        dir: "/etc/mosquitto",
+        acl: "muster.acl",
+        port: &facts.fill("@LISTEN@"),
+        trust: "certs/ca.crt",
+        pair: [&format!("certs/{name}.crt"), &format!("certs/{name}.key")],
+        pair_note: "",
+        crls: "certs/crl.pem",
+        crls_note: CRL_BY_HAND,
+        tail: "",
+    })
+}
+
+/// The same listener with the files that the agent beside the broker keeps in `dir`.
+pub fn mosquitto_kept(dir: &Path, port: &str) -> String {
+    listener(Listener {
+        head: KEPT_HEAD,
+        dir: &dir.display().to_string(),
+        acl: "acl",
+        port,
+        trust: "trust.pem",
+        pair: ["server.pem", "server.pem"],
+        pair_note: "# Key, certificate and chain in one file, so that they always belong together.\n",
+        crls: "crls.pem",
+        crls_note: "# The agent brings a new list whenever somebody is revoked, and tells Mosquitto.\n",
+        tail: KEPT_TAIL,
+    })
+}
+
+const CRL_BY_HAND: &str = "\
+# The revocation list. Mosquitto does not start without the file, and refuses everybody once the list has run out. To put
+# a new one in place, never write into the file that is in use:
+#   muster ca crl --out /etc/mosquitto/certs/crl.pem.new
+#   mv /etc/mosquitto/certs/crl.pem.new /etc/mosquitto/certs/crl.pem
+#   systemctl reload mosquitto
+";
+const KEPT_HEAD: &str = "\
+# A listener that the agent beside it keeps in order. Save as /etc/mosquitto/conf.d/muster.conf.
+# Start the agent first: it brings the files. After that it changes them and tells Mosquitto (SIGHUP); nobody else does.
+";
+const KEPT_TAIL: &str = "
+# Refused publishes are logged as debugging only, and every message with them: switch it on where that can be afforded, and
+# start the agent with --log FILE.
+#log_type all
+";
+
+/// Where a Mosquitto listener finds its files, and what is said about them.
+struct Listener<'a> {
+    head: &'a str,
+    dir: &'a str,
+    acl: &'a str,
+    port: &'a str,
+    trust: &'a str,
+    /// Certificate and key.
+    pair: [&'a str; 2],
+    pair_note: &'a str,
+    crls: &'a str,
+    crls_note: &'a str,
+    tail: &'a str,
+}
+
+fn listener(parts: Listener<'_>) -> String {
+    let value = |word: &str| match word {
+        "HEAD" => parts.head,
+        "DIR" => parts.dir,
+        "ACL" => parts.acl,
+        "PORT" => parts.port,
+        "TRUST" => parts.trust,
+        "CERTIFICATE" => parts.pair[0],
+        "KEY" => parts.pair[1],
+        "PAIR_NOTE" => parts.pair_note,
+        "CRLS" => parts.crls,
+        "CRLS_NOTE" => parts.crls_note,
+        _ => parts.tail,
+    };
+    facts::fill(include_str!("snippet/mosquitto-listener.conf"), |word| {
+        value(word).to_owned()
+    })
 }
 
 /// The access list that goes with [`mosquitto_listener`]: everybody below their own name.
@@ -247,20 +131,51 @@ pub fn haproxy_tcp(facts: &Facts) -> String {
     facts.fill(include_str!("snippet/haproxy.cfg"))
 }
 
+/// HAProxy that ends TLS in front of a broker on the same machine.
+pub fn haproxy_tls(facts: &Facts) -> String {
+    facts.fill(include_str!("snippet/haproxy-tls.cfg"))
+}
+
+/// RabbitMQ's MQTT plug-in: `rabbitmq.conf`.
+pub fn rabbitmq_conf(facts: &Facts) -> String {
+    facts.fill(include_str!("snippet/rabbitmq.conf"))
+}
+
+/// What goes with [`rabbitmq_conf`]: TLS, which needs `advanced.config` for its revocation lists.
+pub fn rabbitmq_advanced(facts: &Facts) -> String {
+    facts.fill(include_str!("snippet/rabbitmq-advanced.config"))
+}
+
 /// Commands that show whether it works, to be run in the folder of the bundle.
 pub fn try_it(facts: &Facts) -> String {
-    facts.fill(if facts.kind.connects() {
+    facts.fill(if facts.kind().connects() {
         include_str!("snippet/try-client.txt")
     } else {
         include_str!("snippet/try-server.txt")
     })
 }
 
-/// Everything that a certificate of this kind can be used with, the test at the end.
-pub fn for_kind(facts: &Facts) -> Vec<Snippet> {
-    let mut snippets = Vec::new();
-    if facts.kind.listens() {
-        snippets.extend([
+/// A program that is configured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Program {
+    /// A Mosquitto that devices connect to.
+    Mosquitto,
+    /// A Mosquitto at a site that connects to the central broker.
+    Bridge,
+    /// EMQX 5.
+    Emqx,
+    /// RabbitMQ with its MQTT plug-in.
+    RabbitMq,
+    /// HAProxy that ends TLS in front of a broker.
+    HaProxy,
+    /// HAProxy that passes TLS through to the broker.
+    HaProxyTcp,
+}
+
+/// Everything that makes a program ask for certificates of this CA, or show one.
+pub fn for_program(facts: &Facts, program: Program) -> Vec<Snippet> {
+    match program {
+        Program::Mosquitto => vec![
             snippet(
                 "Mosquitto: listener",
                 "/etc/mosquitto/conf.d/muster.conf",
@@ -271,26 +186,67 @@ pub fn for_kind(facts: &Facts) -> Vec<Snippet> {
                 "/etc/mosquitto/muster.acl",
                 mosquitto_acl(facts),
             ),
+        ],
+        Program::Bridge => vec![snippet(
+            "Mosquitto: bridge to the central broker",
+            "/etc/mosquitto/conf.d/bridge.conf",
+            mosquitto_bridge(facts),
+        )],
+        Program::Emqx => vec![
             snippet(
                 "EMQX 5: listener",
                 "/etc/emqx/emqx.conf, at its end",
                 emqx_listener(facts),
             ),
             snippet("EMQX 5: who may do what", "/etc/emqx/acl.conf", emqx_acl(facts)),
+        ],
+        Program::RabbitMq => vec![
             snippet(
-                "HAProxy in front of the broker",
-                "/etc/haproxy/haproxy.cfg, at its end",
-                haproxy_tcp(facts),
+                "RabbitMQ: MQTT",
+                "/etc/rabbitmq/rabbitmq.conf",
+                rabbitmq_conf(facts),
             ),
-        ]);
+            snippet(
+                "RabbitMQ: TLS",
+                "/etc/rabbitmq/advanced.config",
+                rabbitmq_advanced(facts),
+            ),
+        ],
+        Program::HaProxy => vec![
+            snippet(
+                "HAProxy that ends TLS",
+                "/etc/haproxy/haproxy.cfg, at its end",
+                haproxy_tls(facts),
+            ),
+            snippet(
+                "Mosquitto behind it",
+                "/etc/mosquitto/conf.d/muster.conf",
+                include_str!("snippet/mosquitto-behind.conf").to_owned(),
+            ),
+            snippet(
+                "Mosquitto behind it: who may do what",
+                "/etc/mosquitto/muster.acl",
+                include_str!("snippet/mosquitto-behind.acl").to_owned(),
+            ),
+        ],
+        Program::HaProxyTcp => vec![snippet(
+            "HAProxy in front of the broker",
+            "/etc/haproxy/haproxy.cfg, at its end",
+            haproxy_tcp(facts),
+        )],
     }
-    if facts.kind.connects() {
-        let bridge = mosquitto_bridge(facts);
-        snippets.push(snippet(
-            "Mosquitto: bridge to the central broker",
-            "/etc/mosquitto/conf.d/bridge.conf",
-            bridge,
-        ));
+}
+
+/// Everything that a certificate of this kind is mostly used with, the test at the end.
+pub fn for_kind(facts: &Facts) -> Vec<Snippet> {
+    let mut snippets = Vec::new();
+    if facts.kind().listens() {
+        for program in [Program::Mosquitto, Program::Emqx, Program::HaProxyTcp] {
+            snippets.extend(for_program(facts, program));
+        }
+    }
+    if facts.kind().connects() {
+        snippets.extend(for_program(facts, Program::Bridge));
     }
     snippets.push(snippet(
         "Does it work?",

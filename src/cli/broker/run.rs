@@ -45,6 +45,7 @@ pub(super) async fn start(voice: Voice, args: RunArgs) -> Result<Exit, Failure> 
         dir: args.dir,
         pid_file: args.pid_file,
         log: args.log,
+        listener: args.listener,
     };
     let failed = |why: muster_agent::Error| Failure::failed(why.0);
     if args.print_config {
@@ -61,7 +62,6 @@ pub(super) async fn start(voice: Voice, args: RunArgs) -> Result<Exit, Failure> 
         join: args.join,
         place,
         group: args.group,
-        listener: args.listener,
     };
     let stop = stopped()?;
     run(settings, Arc::new(real::now), stop).await.map_err(failed)?;

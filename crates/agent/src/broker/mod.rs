@@ -104,6 +104,15 @@ pub struct Place {
     pub pid_file: Option<PathBuf>,
     /// Where it writes its log.
     pub log: Option<PathBuf>,
+    /// Where it listens for devices, `HOST:PORT`.
+    pub listener: String,
+}
+
+impl Place {
+    /// The port on which it listens.
+    pub(crate) fn port(&self) -> &str {
+        self.listener.rsplit_once(':').map_or("8883", |(_, port)| port)
+    }
 }
 
 /// The adapter for a kind of broker.

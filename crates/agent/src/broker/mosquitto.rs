@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use muster_api::agent::Denial;
+use muster_pki::snippet::mosquitto_kept;
 use zeroize::Zeroizing;
 
 use super::{Broker, Ended, Orders, Place, Refusal, Rendered};
@@ -32,6 +33,7 @@ pub(super) struct Mosquitto {
     dir: PathBuf,
     pid_file: Option<PathBuf>,
     log: Option<Mutex<log::Follower>>,
+    port: String,
 }
 
 impl Mosquitto {
@@ -43,6 +45,7 @@ impl Mosquitto {
                 .log
                 .as_ref()
                 .map(|path| Mutex::new(log::Follower::new(path.clone()))),
+            port: place.port().to_owned(),
         }
     }
 }
@@ -103,6 +106,6 @@ impl Broker for Mosquitto {
     }
 
     fn config(&self) -> String {
-        include_str!("mosquitto/muster.conf").replace("@DIR@", &self.dir.display().to_string())
+        mosquitto_kept(&self.dir, &self.port)
     }
 }

@@ -403,6 +403,7 @@ impl Hub {
             dir: self.files(),
             pid_file: Some(self.pid_file()),
             log: Some(self.dir.path().join("log")),
+            listener: format!("127.0.0.1:{}", self.port),
         }
     }
 
@@ -424,7 +425,7 @@ impl Hub {
     pub async fn start_broker(&mut self) {
         let conf = adapter("mosquitto", &self.place()).unwrap().config();
         let conf = conf.replace(
-            "\nlistener 8883\n",
+            &format!("\nlistener {}\n", self.port),
             &format!("\nlistener {} 127.0.0.1\n", self.port),
         );
         let conf = conf.replace("#log_type all", "log_type all");
