@@ -1,6 +1,7 @@
 //! `muster broker`
 
 mod config;
+mod lint;
 mod run;
 
 use std::path::PathBuf;
@@ -50,6 +51,13 @@ pub(super) enum BrokerCommand {
   muster broker config mosquitto mqtt.example.org
   muster broker config bridge site-001 --broker mqtt.example.org")]
     Config(config::ConfigArgs),
+    /// Find what is dangerous in a broker's configuration
+    #[command(after_help = "Example:
+  muster broker lint /etc/mosquitto/conf.d/*.conf
+  muster broker lint /etc/rabbitmq/rabbitmq.conf /etc/rabbitmq/advanced.config
+
+Exit code 5 if a line is dangerous")]
+    Lint(lint::LintArgs),
     /// List brokers: what each enforces, since when, and what is wrong
     List,
     /// Let a broker's agent join again: its machine was lost, or its key
@@ -123,6 +131,7 @@ pub(super) async fn run(common: &Common, voice: Voice, command: BrokerCommand) -
         }
         BrokerCommand::Run(args) => run::start(voice, args).await,
         BrokerCommand::Config(args) => config::print(voice, args),
+        BrokerCommand::Lint(args) => lint::run(voice, &args),
         BrokerCommand::List => {
             let session = Session::start(common).await?;
             let all: Vec<Broker> = session.client.get("/brokers").await?;

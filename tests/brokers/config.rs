@@ -104,3 +104,30 @@ fn every_port_is_the_one_that_was_named() {
         assert!(said.contains(line), "{program}: {said}");
     }
 }
+
+#[test]
+fn lint_is_content_with_it_and_names_a_line_that_is_dangerous() {
+    let Some(fleet) = Fleet::start() else { return };
+    let printed = fleet.config(&["mosquitto", BROKER]).text("Mosquitto: listener");
+    let good = fleet.path("good.conf");
+    fs::write(&good, &printed).unwrap();
+    fleet.muster.ok(&["broker", "lint", good.to_str().unwrap()]);
+    let bad = fleet.path("bad.conf");
+    fs::write(
+        &bad,
+        printed.replace("require_certificate true", "require_certificate false"),
+    )
+    .unwrap();
+    let said = fleet.muster.exits(5, &["broker", "lint", bad.to_str().unwrap()]);
+    let line = 1 + printed
+        .lines()
+        .position(|line| line == "require_certificate true")
+        .unwrap();
+    assert!(said.contains(&format!("bad.conf:{line}: ")), "{said}");
+    let output = fleet
+        .muster
+        .run(&["broker", "lint", bad.to_str().unwrap(), "--json"]);
+    let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(answer["findings"][0]["line"], line);
+    fleet.muster.exits(3, &["broker", "lint", "nowhere.conf"]);
+}
