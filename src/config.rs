@@ -81,7 +81,7 @@ pub(crate) struct Config {
 }
 
 /// Every variable that Muster reads, so that a misspelt one is noticed.
-const VARIABLES: [&str; 17] = [
+const VARIABLES: [&str; 18] = [
     "MUSTER_DATA",
     "MUSTER_NAME",
     "MUSTER_DNS",
@@ -98,6 +98,7 @@ const VARIABLES: [&str; 17] = [
     "MUSTER_ROOT",
     "MUSTER_API_KEY",
     "MUSTER_API_KEY_FILE",
+    "MUSTER_CODE",
     "MUSTER_LOG",
 ];
 

@@ -1,5 +1,6 @@
 //! The command tree: noun, then verb. One file per noun.
 
+mod agent;
 mod audit;
 mod broker;
 mod ca;
@@ -98,6 +99,9 @@ enum Command {
     /// MQTT brokers: what each enforces, and the agent beside it
     #[command(subcommand)]
     Broker(broker::BrokerCommand),
+    /// On a device: enrol it
+    #[command(subcommand)]
+    Agent(agent::AgentCommand),
     /// Who did what
     #[command(subcommand)]
     Audit(audit::AuditCommand),
@@ -161,6 +165,7 @@ async fn dispatch(cli: Cli, voice: Voice) -> Result<Exit, Failure> {
         Command::Token(command) => token::run(common, voice, command).await,
         Command::Ca(command) => ca::run(common, voice, command).await,
         Command::Broker(command) => broker::run(common, voice, command).await,
+        Command::Agent(command) => agent::run(voice, command).await,
         Command::Audit(command) => audit::run(common, voice, command).await,
         Command::Search(args) => search::run(common, voice, args).await,
         Command::User(command) => user::run(common, voice, command).await,

@@ -76,7 +76,7 @@ pub(super) struct CreateArgs {
     /// How long it is good for
     #[arg(long, default_value = "24h")]
     lifetime: String,
-    /// Print CSV: id, device, wave, uses, expires, secret
+    /// Print CSV: id, device, wave, uses, expires, secret, line
     #[arg(long)]
     csv: bool,
     /// Only say what would be done
@@ -126,10 +126,10 @@ pub(super) async fn run(common: &Common, voice: Voice, command: TokenCommand) ->
                 voice.data(&text, &made)?;
                 return Ok(Exit::Ok);
             }
-            let text = if args.csv { csv(&made) } else { made.secret.clone() };
+            let text = if args.csv { csv(&made) } else { line(&made) };
             voice.data(&text, &made)?;
             voice.say(&format!(
-                "Good for {} until {}. The secret is not shown again.",
+                "Run this on the device. Good for {} until {}, and not shown again.",
                 whom(&made.token),
                 made.token.expires
             ));
@@ -155,12 +155,27 @@ fn whom(token: &Token) -> String {
         .unwrap_or_else(|| format!("{} devices of the wave {:?}", token.uses, token.wave))
 }
 
+/// What is pasted on the device.
+fn line(made: &NewToken) -> String {
+    let name = if made.token.device.is_none() {
+        " --name NAME"
+    } else {
+        ""
+    };
+    format!("muster agent enrol {}{name}", made.code)
+}
+
 fn csv(made: &NewToken) -> String {
     let token = &made.token;
     let device = token.device.as_deref().unwrap_or_default();
     format!(
-        "id,device,wave,uses,expires,secret\n{},{device},{},{},{},{}",
-        token.id, token.wave, token.uses, token.expires, made.secret
+        "id,device,wave,uses,expires,secret,line\n{},{device},{},{},{},{},{}",
+        token.id,
+        token.wave,
+        token.uses,
+        token.expires,
+        made.secret,
+        line(made)
     )
 }
 

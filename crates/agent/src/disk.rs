@@ -143,7 +143,7 @@ impl Lock {
         match file.try_lock() {
             Ok(()) => Ok(Self { _file: file }),
             Err(TryLockError::WouldBlock) => Err(Error::new(format!(
-                "another agent works with {} (stop it first, or give this one a directory of its own with --state)",
+                "another agent works with {} (stop it first, or give this one a directory of its own)",
                 dir.display()
             ))),
             Err(TryLockError::Error(why)) => Err(cannot("lock", &path, &why)),

@@ -163,7 +163,7 @@ fn has_access(path: &Path, access: Access) -> bool {
 }
 
 /// System groups, which brokers run under, stand in `/etc/group`.
-fn group_id(group: &str) -> Result<u32, Error> {
+pub(crate) fn group_id(group: &str) -> Result<u32, Error> {
     if let Ok(number) = group.parse() {
         return Ok(number);
     }

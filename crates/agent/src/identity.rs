@@ -3,7 +3,6 @@
 //! Both keys are made here and never leave. A key is on the disk before anybody is asked for a certificate for it, so the same
 //! question may be asked again after any interruption, and has the same answer.
 
-mod ca;
 mod join;
 
 use std::path::{Path, PathBuf};
@@ -17,6 +16,7 @@ use muster_pki::{csr, pem};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use crate::ca;
 use crate::disk::{self, Access, Lock};
 use crate::local::{Pair, new_key};
 use crate::{Clock, Error};

@@ -1,6 +1,6 @@
-//! What of Muster runs far from the server: the agent beside a broker.
+//! What of Muster runs far from the server: the agent beside a broker, and the agent on a [device].
 //!
-//! The agent hears what the broker is to enforce, checks it, writes it, makes the broker take it up, proves that it did with
+//! The agent beside a broker hears what the broker is to enforce, checks it, writes it, makes the broker take it up, proves that it did with
 //! connections of its own, and ends the sessions of those who were shut out:
 //!
 //! ```text
@@ -16,7 +16,9 @@
 //! Read [`run`] first, then [`enforce`]. [`broker`] is the trait that each kind of broker has an adapter for.
 
 pub mod broker;
+mod ca;
 pub mod check;
+pub mod device;
 mod disk;
 pub mod enforce;
 pub mod epoch;
@@ -42,22 +44,33 @@ pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 /// Why something did not work, and what would help.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct Error(pub String);
+pub struct Error(pub String, Option<u16>);
 
 impl Error {
     pub(crate) fn new(what: impl Into<String>) -> Self {
-        Self(what.into())
+        Self(what.into(), None)
+    }
+
+    /// The HTTP status with which the CA refused, if it did.
+    pub fn status(&self) -> Option<u16> {
+        self.1
     }
 }
 
 impl From<muster_pki::Error> for Error {
     fn from(error: muster_pki::Error) -> Self {
-        Self(error.to_string())
+        Self::new(error.to_string())
     }
 }
 
 impl From<muster_api::Error> for Error {
     fn from(error: muster_api::Error) -> Self {
-        Self(error.to_string())
+        let status = match &error {
+            muster_api::Error::Refused(problem) => Some(problem.status),
+            muster_api::Error::Unreachable(..)
+            | muster_api::Error::Answer(..)
+            | muster_api::Error::Usage(_) => None,
+        };
+        Self(error.to_string(), status)
     }
 }

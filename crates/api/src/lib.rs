@@ -5,6 +5,8 @@
 
 pub mod agent;
 pub mod client;
+pub mod code;
 pub mod types;
 
 pub use client::{Client, Error};
+pub use code::Code;

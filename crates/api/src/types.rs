@@ -284,4 +284,7 @@ pub struct NewToken {
     pub token: Token,
     /// The secret; empty after a dry run.
     pub secret: String,
+    /// The same with the device's name, the CA's address and the fingerprint of its root: what `muster agent enrol` takes. Empty
+    /// after a dry run.
+    pub code: String,
 }

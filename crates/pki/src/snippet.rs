@@ -116,6 +116,16 @@ pub fn mosquitto_bridge(facts: &Facts) -> String {
     facts.fill(include_str!("snippet/mosquitto-bridge.conf"))
 }
 
+/// Options of `mosquitto_pub` and `mosquitto_sub`, one a line, as they read them from a file.
+pub fn mosquitto_client(facts: &Facts) -> String {
+    facts.fill(include_str!("snippet/mosquitto-client.conf"))
+}
+
+/// A client in Python with Eclipse Paho.
+pub fn paho(facts: &Facts) -> String {
+    facts.fill(include_str!("snippet/paho.py"))
+}
+
 /// An EMQX 5 listener (HOCON) with identity from the certificate and everything else denied.
 pub fn emqx_listener(facts: &Facts) -> String {
     facts.fill(include_str!("snippet/emqx.conf"))

@@ -8,11 +8,15 @@ use arc_swap::ArcSwapOption;
 use axum::extract::FromRef;
 use bytes::Bytes;
 use jiff::SignedDuration;
+use muster_api::Code;
 use muster_ca::Ca;
+use muster_ca::authority::DEFAULT;
 use muster_ca::ports::Crl;
 use muster_ca::standing::{About, Todo};
+use muster_ca::token::EnrolmentToken;
 use muster_pki::{Error, pem};
 use tokio::sync::Semaphore;
+use zeroize::Zeroizing;
 
 use crate::attempts::{Attempts, Who};
 use crate::health::Probe;
@@ -80,6 +84,30 @@ impl Edge {
     /// What the configuration says.
     pub(crate) fn settings(&self) -> &Settings {
         &self.0.settings
+    }
+
+    /// SHA-256 over the root that vouches for the CA API, hexadecimal: the default authority's.
+    pub(crate) fn fingerprint(&self) -> Result<String, muster_ca::Error> {
+        let all = self.ca().authorities();
+        let default = all.iter().find(|authority| authority.name == DEFAULT);
+        let missing = || muster_ca::Error::Internal("there is no default authority".into());
+        let root = default.ok_or_else(missing)?.root()?.parsed()?;
+        Ok(root
+            .fingerprint()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect())
+    }
+
+    /// What a device enrols with.
+    pub(crate) fn code(&self, token: &EnrolmentToken, secret: &str) -> Result<Code, muster_ca::Error> {
+        let url = &self.settings().ca_url;
+        Ok(Code {
+            name: token.device.as_ref().map(ToString::to_string),
+            secret: Zeroizing::new(secret.to_owned()),
+            host: url.strip_prefix("https://").unwrap_or(url).to_owned(),
+            fingerprint: self.fingerprint()?,
+        })
     }
 
     /// How often whom may try; the same for every door.

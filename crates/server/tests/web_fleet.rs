@@ -279,7 +279,8 @@ async fn a_token_is_shown_once_used_and_taken_back() {
         secret.starts_with("mt_") && page.contains("<svg class=\"qr\""),
         "{page}"
     );
-    assert!(page.contains("https://ca.example.org:9000/api/v1/enrol"));
+    let line = format!("muster agent enrol site-009:{secret}@ca.example.org:9000/");
+    assert!(page.contains(&line), "{page}");
     let token = tokens(&server).await.remove(0);
     let path = format!("/tokens/{}", token.id);
     for path in ["/tokens", &path] {

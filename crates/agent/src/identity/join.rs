@@ -5,11 +5,11 @@ use std::path::Path;
 use muster_api::Client;
 use muster_api::agent::Join;
 use muster_api::types::{EnrolRequest, Issued};
-use muster_pki::cert::Certificate;
 use muster_pki::key::sha256;
 
-use super::{AGENT, ROOT, SERVER, SETTINGS, Settings, VOUCHER, ca, keep, next_key, read_join, request};
+use super::{AGENT, ROOT, SERVER, SETTINGS, Settings, VOUCHER, keep, next_key, read_join, request};
 use crate::Error;
+use crate::ca;
 use crate::disk::{self, Access};
 use crate::files::hex;
 
@@ -44,7 +44,7 @@ pub(super) async fn with_file(dir: &Path, broker: &str, file: &Path) -> Result<(
 }
 
 async fn enrol(dir: &Path, join: &Join) -> Result<(), Error> {
-    let root = fetch_root(join).await?;
+    let root = ca::root(&join.url, &join.fingerprint).await?;
     let client = Client::new(ca::connector(&join.url, std::slice::from_ref(&root), None)?, None);
     let key = next_key(dir, AGENT)?;
     let ask = EnrolRequest {
@@ -57,20 +57,4 @@ async fn enrol(dir: &Path, join: &Join) -> Result<(), Error> {
     // Another agent's broker certificate is of no use here: its key is replaced with the agent's.
     disk::remove(&dir.join(SERVER))?;
     keep(dir, AGENT, key, &issued).map(drop)
-}
-
-/// The root that the join file means. The connection is not verified; what comes over it is.
-async fn fetch_root(join: &Join) -> Result<Certificate, Error> {
-    let client = Client::new(ca::unverified(&join.url)?, None);
-    let text = client.root(&join.fingerprint.to_ascii_lowercase()).await?;
-    let root = Certificate::all_from_pem(&text)?.into_iter().next();
-    let root = root.ok_or_else(|| Error::new("the CA has sent no root certificate"))?;
-    if hex(&root.fingerprint()) != join.fingerprint.to_ascii_lowercase() {
-        return Err(Error::new(format!(
-            "{} shows another root than the join file says: something stands between this machine and the CA, or the file \
-             belongs to another CA",
-            join.url
-        )));
-    }
-    Ok(root)
 }

@@ -76,7 +76,11 @@ pub struct Facts {
     ip_addresses: Vec<IpAddr>,
     broker_host: Option<String>,
     broker_port: u16,
+    dir: String,
 }
+
+/// Where the files of a bundle are unless it is said.
+const CERTS: &str = "/etc/mosquitto/certs";
 
 impl Facts {
     /// For the certificate with this common name.
@@ -91,7 +95,22 @@ impl Facts {
             ip_addresses: Vec::new(),
             broker_host: None,
             broker_port: MQTTS_PORT,
+            dir: CERTS.to_owned(),
         })
+    }
+
+    /// The directory in which a client's files are.
+    ///
+    /// # Errors
+    /// Refuses a path with other characters than letters, digits and `/-._:@=,`.
+    pub fn with_dir(mut self, dir: &str) -> Result<Self, BadName> {
+        let parts = dir.split('/').filter(|part| !part.is_empty());
+        let sound = |part: &str| checked(part.strip_prefix('.').unwrap_or(part)).is_ok();
+        if !dir.starts_with('/') || !parts.into_iter().all(sound) {
+            return Err(BadName(dir.chars().take(64).collect()));
+        }
+        self.dir = dir.trim_end_matches('/').to_owned();
+        Ok(self)
     }
 
     /// The names and addresses in the certificate (`dNSName`, `iPAddress`), in its order. Those that nobody can connect to,
@@ -154,6 +173,7 @@ impl Facts {
             .or(self.ip_addresses.first());
         let value = |word: &str| match word {
             "NAME" => self.name.clone(),
+            "DIR" => self.dir.clone(),
             "PORT" => self.broker_port.to_string(),
             // The port of a broker that bridges is its own; the one that was named belongs to the broker above it.
             "LISTEN" if self.kind == Use::Broker => MQTTS_PORT.to_string(),

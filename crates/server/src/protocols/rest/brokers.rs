@@ -6,7 +6,6 @@ use axum::routing::{get, post};
 use muster_api::agent::{Denial, Rules};
 use muster_api::types as api;
 use muster_ca::access;
-use muster_ca::authority::DEFAULT;
 use muster_ca::broker::agent::{Standing, StandingState};
 use muster_ca::broker::{Broker, BrokerWish, Program};
 use muster_ca::device::DeviceName;
@@ -128,16 +127,10 @@ fn invitation(
     secret: &Zeroizing<String>,
     dry_run: bool,
 ) -> Answer<api::JoinBroker> {
-    // The certificate of port 9000 comes from the default authority.
-    let all = api.ca.authorities();
-    let default = all.iter().find(|authority| authority.name == DEFAULT);
-    let missing = || muster_ca::Error::Internal("there is no default authority".into());
-    let root = default.ok_or_else(missing)?.root()?.parsed()?;
-    let hex = |bytes: [u8; 32]| bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     Ok(Json(api::JoinBroker {
         broker: broker.name.to_string(),
         program: broker.program.as_str().into(),
-        fingerprint: hex(root.fingerprint()),
+        fingerprint: api.edge.fingerprint()?,
         // What was not recorded opens nothing.
         token: if dry_run {
             String::new()

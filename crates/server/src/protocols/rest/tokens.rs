@@ -78,15 +78,31 @@ async fn create(
     };
     let (dry_run, now) = (proof.dry_run, api.ca.now());
     let (token, secret) = api.ca.create_token(proof, wish).await?;
-    Ok(Json(new_token(&token, &secret, dry_run, now)))
+    Ok(Json(new_token(&api, &token, &secret, dry_run, now)?))
 }
 
-fn new_token(token: &EnrolmentToken, secret: &str, dry_run: bool, now: Timestamp) -> api::NewToken {
-    api::NewToken {
-        token: views::token(token, now),
+fn new_token(
+    api: &Api,
+    token: &EnrolmentToken,
+    secret: &str,
+    dry_run: bool,
+    now: Timestamp,
+) -> Result<api::NewToken, Failure> {
+    let view = views::token(token, now);
+    if dry_run {
         // What was not recorded opens nothing.
-        secret: if dry_run { String::new() } else { secret.to_owned() },
+        let (secret, code) = Default::default();
+        return Ok(api::NewToken {
+            token: view,
+            secret,
+            code,
+        });
     }
+    Ok(api::NewToken {
+        token: view,
+        secret: secret.to_owned(),
+        code: api.edge.code(token, secret)?.to_string(),
+    })
 }
 
 async fn create_many(
@@ -109,8 +125,8 @@ async fn create_many(
         .await?;
     let made = made
         .iter()
-        .map(|(token, secret)| new_token(token, secret, dry_run, now));
-    Ok(Json(made.collect()))
+        .map(|(token, secret)| new_token(&api, token, secret, dry_run, now));
+    Ok(Json(made.collect::<Result<_, _>>()?))
 }
 
 async fn show(State(api): State<Api>, Sender(proof): Sender, Path(id): Path<String>) -> Answer<api::Token> {

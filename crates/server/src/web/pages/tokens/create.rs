@@ -169,19 +169,19 @@ async fn list(visit: &Visit, sent: &Sent) -> Result<Response, Refused> {
     let wish = wish(sent)?;
     let made = visit.ca().create_tokens(visit.proof(), names, wish).await;
     let made = made.map_err(|why| ("names", why))?;
-    let url = &visit.web().settings().ca_url;
     let rows = made.iter().map(|(token, secret)| {
-        let device = token.device.as_ref().map(ToString::to_string).unwrap_or_default();
-        vec![
+        Ok(vec![
             token.id.clone(),
-            device.clone(),
+            token.device.as_ref().map(ToString::to_string).unwrap_or_default(),
             token.wave.clone(),
             token.uses.to_string(),
             token.expires.to_string(),
             secret.to_string(),
-            made::line(url, &device, secret),
-        ]
+            made::line(visit.web().edge(), token, secret)?,
+        ])
     });
+    let rows: Result<Vec<_>, Error> = rows.collect();
+    let rows = rows.map_err(|why| ("names", why))?.into_iter();
     let text = csv_text(Some(HEAD), rows).map_err(|why| ("", why))?;
     Ok((file_headers(CSV, "enrolment-tokens"), text).into_response())
 }

@@ -1,10 +1,12 @@
 //! A token that was just made: its secret is shown this once.
 
 use askama::Template;
+use muster_ca::Error;
 use muster_ca::token::EnrolmentToken;
 
 use super::whom;
-use crate::web::components::{Copied, Icon, Qr, When, quoted};
+use crate::Edge;
+use crate::web::components::{Copied, Icon, Qr, When};
 use crate::web::frame::Frame;
 use crate::web::visit::{Answer, Visit, html};
 
@@ -23,7 +25,7 @@ struct Made<'a> {
 }
 
 pub(super) fn page(visit: &Visit, token: &EnrolmentToken, secret: &str) -> Answer {
-    let name = token.device.as_ref().map_or("NAME", |name| name.as_str());
+    let code = visit.web().edge().code(token, secret)?.to_string();
     html(&Made {
         frame: visit.frame("The token is made"),
         whom: whom(token),
@@ -31,24 +33,18 @@ pub(super) fn page(visit: &Visit, token: &EnrolmentToken, secret: &str) -> Answe
         secret: Copied::new("secret", secret, "Copy the secret"),
         uses: token.uses,
         expires: When::long(token.expires),
-        qr: Qr::new(secret, "QR code of the token's secret"),
-        line: Copied::new(
-            "line",
-            &line(&visit.web().settings().ca_url, name, secret),
-            "Copy the line",
-        ),
+        qr: Qr::new(&code, "QR code of what the device enrols with"),
+        line: Copied::new("line", &line(visit.web().edge(), token, secret)?, "Copy the line"),
         is_wave: token.device.is_none(),
     })
 }
 
-/// What a device needs OpenSSL, curl and jq for, and the root certificate. The key is made there and stays there.
-pub(super) fn line(url: &str, name: &str, secret: &str) -> String {
-    let name = quoted(name);
-    format!(
-        "openssl ecparam -name prime256v1 -genkey -noout -out {name}.key && \
-         openssl req -new -key {name}.key -subj /CN={name} | \
-         jq -Rs --arg token {secret} '{{token: $token, csr: .}}' | \
-         curl -fsS --cacert root_ca.crt -H 'content-type: application/json' -d @- {url}/api/v1/enrol | \
-         jq -r '.pem, .issuing' > {name}.crt"
-    )
+/// What is pasted on the device, which makes its own key.
+pub(super) fn line(edge: &Edge, token: &EnrolmentToken, secret: &str) -> Result<String, Error> {
+    let name = if token.device.is_none() {
+        " --name NAME"
+    } else {
+        ""
+    };
+    Ok(format!("muster agent enrol {}{name}", edge.code(token, secret)?))
 }

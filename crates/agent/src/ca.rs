@@ -1,7 +1,8 @@
-//! TLS to the CA.
+//! The way to the CA: TLS, and the one answer that is believed by its fingerprint.
 
 use std::sync::Arc;
 
+use muster_api::Client;
 use muster_api::client::Connector;
 use muster_pki::cert::Certificate;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -9,11 +10,12 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
 use crate::Error;
+use crate::files::hex;
 use crate::listener::{client_chain, provider};
 use crate::local::Pair;
 
 /// A connector that trusts these roots, and shows a certificate if there is one.
-pub(super) fn connector(url: &str, roots: &[Certificate], shown: Option<&Pair>) -> Result<Connector, Error> {
+pub(crate) fn connector(url: &str, roots: &[Certificate], shown: Option<&Pair>) -> Result<Connector, Error> {
     let cannot = |why: rustls::Error| Error::new(format!("TLS to {url} cannot be set up: {why}"));
     let mut store = RootCertStore::empty();
     for root in roots {
@@ -33,8 +35,29 @@ pub(super) fn connector(url: &str, roots: &[Certificate], shown: Option<&Pair>) 
     https(url, config)
 }
 
-/// A connector that believes anybody: for the one answer that is checked by its fingerprint.
-pub(super) fn unverified(url: &str) -> Result<Connector, Error> {
+/// The root with this SHA-256 fingerprint (hexadecimal). The connection is not verified; what comes over it is.
+pub(crate) async fn root(url: &str, fingerprint: &str) -> Result<Certificate, Error> {
+    let client = Client::new(unverified(url)?, None);
+    let fingerprint = fingerprint.to_ascii_lowercase();
+    let text = client.root(&fingerprint).await?;
+    let root = Certificate::all_from_pem(&text)?.into_iter().next();
+    let root = root.ok_or_else(|| Error::new("the CA has sent no root certificate"))?;
+    if hex(&root.fingerprint()) != fingerprint {
+        return Err(Error::new(format!(
+            "{url} shows another root than it should: something stands between this machine and the CA, or what was given \
+             here belongs to another CA"
+        )));
+    }
+    Ok(root)
+}
+
+/// Every certificate of a text.
+pub(crate) fn roots(pem: &str) -> Result<Vec<Certificate>, Error> {
+    Ok(Certificate::all_from_pem(pem)?)
+}
+
+/// A connector that believes anybody.
+fn unverified(url: &str) -> Result<Connector, Error> {
     let cannot = |why: rustls::Error| Error::new(format!("TLS to {url} cannot be set up: {why}"));
     let config = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()

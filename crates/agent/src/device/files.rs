@@ -1,0 +1,304 @@
+//! The device's home: the files that its MQTT client reads, and what the agent needs beside them.
+//!
+//! | file | is |
+//! |---|---|
+//! | `ca.crt` | the CAs that the device believes |
+//! | `NAME.crt`, `NAME.key` | its certificate with the issuing CA's, and its key |
+//! | `….next` | the pair that comes next: the key is here before anybody is asked for a certificate for it |
+//! | `….previous` | the pair before, until the present one has connected |
+//! | `agent.json` | what the device was told when it enrolled |
+//!
+//! A pair changes by two renames, the key first. If the power fails between them, [`Home::recover`] finds the half that belongs to
+//! the other.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use muster_api::types::Issued;
+use muster_pki::cert::Certificate;
+use muster_pki::key::PrivateKey;
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use crate::Error;
+use crate::disk::{self, Access, Lock, with_suffix};
+use crate::files::group_id;
+use crate::local::{Pair, new_key};
+
+const SETTINGS: &str = "agent.json";
+const ANCHORS: &str = "ca.crt";
+const NEXT: &str = "next";
+const PREVIOUS: &str = "previous";
+
+/// What the device was told when it enrolled. It may be edited.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// The device's name.
+    pub name: String,
+    /// The address of the CA API, such as `https://ca.example.org:9000`.
+    pub url: String,
+    /// The root that vouches for that address, PEM.
+    pub root: String,
+    /// SHA-256 over the secret that the device enrols with.
+    pub enrolled_with: String,
+    /// Whether the CA knows that the device has the certificate that it got with it.
+    pub enrolled: bool,
+    /// The broker, `HOST:PORT`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub broker: Option<String>,
+    /// The group that may read the key, by name or number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+}
+
+/// A device's directory. One process works with it at a time.
+#[derive(Debug)]
+pub struct Home {
+    dir: PathBuf,
+    _lock: Lock,
+}
+
+impl Home {
+    /// Opens the directory, or makes it.
+    pub fn open(dir: &Path) -> Result<Self, Error> {
+        let cannot = |why: std::io::Error| {
+            let fix = "run this as root, or choose another directory with --dir";
+            Error::new(format!(
+                "cannot use the directory {}: {why} ({fix})",
+                dir.display()
+            ))
+        };
+        if !dir.is_dir() {
+            std::fs::create_dir_all(dir).map_err(cannot)?;
+            // Whoever may read which file is up to the file.
+            std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o755)).map_err(cannot)?;
+        }
+        let dir = std::path::absolute(dir).map_err(cannot)?;
+        let lock = Lock::acquire(&dir)?;
+        Ok(Self { dir, _lock: lock })
+    }
+
+    /// Where it is, from the root directory.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// What the device was told; `None` before it has enrolled.
+    pub fn settings(&self) -> Result<Option<Settings>, Error> {
+        read_settings(&self.dir)
+    }
+
+    pub(crate) fn save(&self, settings: &Settings) -> Result<(), Error> {
+        let json = serde_json::to_vec_pretty(settings).map_err(|why| Error::new(why.to_string()))?;
+        disk::write(&self.dir.join(SETTINGS), &json, Access::OWN)
+    }
+
+    /// Where the certificate of a device is.
+    pub fn certificate(&self, name: &str) -> PathBuf {
+        self.dir.join(format!("{name}.crt"))
+    }
+
+    /// Where its key is.
+    pub fn key(&self, name: &str) -> PathBuf {
+        self.dir.join(format!("{name}.key"))
+    }
+
+    /// Where the CAs are that it believes.
+    pub fn anchors(&self) -> PathBuf {
+        self.dir.join(ANCHORS)
+    }
+
+    /// Writes the CAs that the device believes, PEM.
+    pub(crate) fn save_anchors(&self, pem: &str) -> Result<(), Error> {
+        let path = self.anchors();
+        if disk::read_text(&path)?.as_deref() == Some(pem) {
+            return Ok(());
+        }
+        disk::write(&path, pem.as_bytes(), public())
+    }
+
+    /// The pair in use.
+    pub fn pair(&self, name: &str) -> Result<Option<Pair>, Error> {
+        read_pair(&self.certificate(name), &self.key(name))
+    }
+
+    /// The pair that comes next, once there is a certificate for it.
+    pub fn next(&self, name: &str) -> Result<Option<Pair>, Error> {
+        let [certificate, key] = self.beside(name, NEXT);
+        read_pair(&certificate, &key)
+    }
+
+    /// The key that was made for the next certificate, or a new one, which is on the disk when this returns.
+    pub(crate) fn next_key(&self, name: &str, group: Option<&str>) -> Result<PrivateKey, Error> {
+        let [_, path] = self.beside(name, NEXT);
+        if let Some(key) = read_key(&path)? {
+            return Ok(key);
+        }
+        let key = new_key()?;
+        disk::write(&path, key.to_pem()?.as_bytes(), secret(group)?)?;
+        Ok(key)
+    }
+
+    /// Whether there is a key for the next certificate.
+    pub(crate) fn has_next_key(&self, name: &str) -> Result<bool, Error> {
+        let [_, path] = self.beside(name, NEXT);
+        Ok(read_key(&path)?.is_some())
+    }
+
+    /// Keeps the certificate that was issued for the next key, if it is for it.
+    pub(crate) fn keep_next(&self, name: &str, issued: &Issued) -> Result<(), Error> {
+        let [path, key] = self.beside(name, NEXT);
+        let text = format!("{}{}", issued.pem, issued.issuing);
+        let chain = Certificate::all_from_pem(&text)?;
+        let [leaf, issuing, ..] = &chain[..] else {
+            return Err(Error::new("the CA has sent no certificate with its issuer"));
+        };
+        let key = read_key(&key)?.ok_or_else(|| Error::new("the next key is gone"))?;
+        if leaf.key() != key.public() || leaf.common_name().as_deref() != Some(name) {
+            return Err(Error::new(
+                "the CA has sent a certificate for another key or another name",
+            ));
+        }
+        leaf.verify_issued_by(issuing.key())?;
+        disk::write(&path, text.as_bytes(), public())
+    }
+
+    /// Gives the next pair up, so that another is made.
+    pub fn forget_next(&self, name: &str) -> Result<(), Error> {
+        let [certificate, key] = self.beside(name, NEXT);
+        disk::remove(&certificate)?;
+        disk::remove(&key)
+    }
+
+    /// Puts the next pair in place. The one before keeps a second name until [`Home::commit`].
+    pub(crate) fn install(&self, name: &str) -> Result<(), Error> {
+        let ([certificate, key], [next_certificate, next_key]) = self.places(name, NEXT);
+        let [old_certificate, old_key] = self.beside(name, PREVIOUS);
+        if self.pair(name)?.is_some() {
+            disk::link(&certificate, &old_certificate)?;
+            disk::link(&key, &old_key)?;
+            disk::sync_dir_of(&key)?;
+        }
+        disk::rename(&next_key, &key)?;
+        disk::rename(&next_certificate, &certificate)?;
+        disk::sync_dir_of(&key)
+    }
+
+    /// Whether the pair in use has a pair before it: it has not connected yet.
+    pub fn is_on_trial(&self, name: &str) -> Result<bool, Error> {
+        let [certificate, key] = self.beside(name, PREVIOUS);
+        Ok(read_pair(&certificate, &key)?.is_some())
+    }
+
+    /// The pair in use has connected: the one before is given up.
+    pub(crate) fn commit(&self, name: &str) -> Result<(), Error> {
+        for path in self.beside(name, PREVIOUS) {
+            disk::remove(&path)?;
+        }
+        disk::sync_dir_of(&self.anchors())
+    }
+
+    /// Puts the pair before back in place. The present one comes next again, so that it can be tried later.
+    pub fn roll_back(&self, name: &str) -> Result<(), Error> {
+        let ([certificate, key], [next_certificate, next_key]) = self.places(name, NEXT);
+        let [old_certificate, old_key] = self.beside(name, PREVIOUS);
+        disk::link(&key, &next_key)?;
+        disk::link(&certificate, &next_certificate)?;
+        disk::sync_dir_of(&key)?;
+        disk::link(&old_key, &key)?;
+        disk::link(&old_certificate, &certificate)?;
+        self.commit(name)
+    }
+
+    /// Ends what a power cut broke off: after this, certificate and key belong together, if there are any.
+    pub(crate) fn recover(&self, name: &str) -> Result<(), Error> {
+        let (certificate, key) = (self.certificate(name), self.key(name));
+        let belong = |certificate: &Path, key: &Path| Ok::<_, Error>(read_pair(certificate, key)?.is_some());
+        let [next_certificate, next_key] = self.beside(name, NEXT);
+        if !belong(&certificate, &key)? {
+            for suffix in [NEXT, PREVIOUS] {
+                let [other_certificate, other_key] = self.beside(name, suffix);
+                if belong(&other_certificate, &key)? {
+                    disk::link(&other_certificate, &certificate)?;
+                } else if belong(&certificate, &other_key)? {
+                    disk::link(&other_key, &key)?;
+                } else {
+                    continue;
+                }
+                disk::sync_dir_of(&key)?;
+                break;
+            }
+        }
+        // What is in use already does not come next.
+        let same = |one: &Path, other: &Path| {
+            Ok::<_, Error>(disk::read(one)?.is_some() && disk::read(one)? == disk::read(other)?)
+        };
+        if same(&key, &next_key)? {
+            disk::remove(&next_key)?;
+        }
+        if same(&certificate, &next_certificate)? {
+            disk::remove(&next_certificate)?;
+        }
+        // The pair before has a name of its own only while another is tried.
+        let [old_certificate, old_key] = self.beside(name, PREVIOUS);
+        if same(&key, &old_key)?
+            || same(&certificate, &old_certificate)?
+            || !belong(&old_certificate, &old_key)?
+        {
+            self.commit(name)?;
+        }
+        Ok(())
+    }
+
+    fn beside(&self, name: &str, suffix: &str) -> [PathBuf; 2] {
+        [self.certificate(name), self.key(name)].map(|path| with_suffix(&path, suffix))
+    }
+
+    fn places(&self, name: &str, suffix: &str) -> ([PathBuf; 2], [PathBuf; 2]) {
+        (
+            [self.certificate(name), self.key(name)],
+            self.beside(name, suffix),
+        )
+    }
+}
+
+/// What the device in a directory was told; `None` if none has enrolled there. Needs no lock.
+pub fn read_settings(dir: &Path) -> Result<Option<Settings>, Error> {
+    let path = dir.join(SETTINGS);
+    let settings = disk::read(&path)?.map(|bytes| serde_json::from_slice(&bytes));
+    settings
+        .transpose()
+        .map_err(|why| Error::new(format!("{} cannot be read: {why}", path.display())))
+}
+
+/// `None` unless both are there and belong together.
+fn read_pair(certificate: &Path, key: &Path) -> Result<Option<Pair>, Error> {
+    let (Some(text), Some(key)) = (disk::read_text(certificate)?, read_key(key)?) else {
+        return Ok(None);
+    };
+    let chain = Certificate::all_from_pem(&text).unwrap_or_default();
+    let belongs = chain.first().is_some_and(|leaf| leaf.key() == key.public());
+    Ok(belongs.then_some(Pair { chain, key }))
+}
+
+/// What cannot be read as a key is none: it is made anew.
+fn read_key(path: &Path) -> Result<Option<PrivateKey>, Error> {
+    let text = disk::read_text(path)?.map(Zeroizing::new);
+    Ok(text.and_then(|text| PrivateKey::from_pem(&text).ok()))
+}
+
+fn public() -> Access {
+    Access {
+        mode: 0o644,
+        group: None,
+    }
+}
+
+fn secret(group: Option<&str>) -> Result<Access, Error> {
+    let group = group.map(group_id).transpose()?;
+    Ok(Access {
+        mode: if group.is_some() { 0o640 } else { 0o600 },
+        group,
+    })
+}

@@ -1,0 +1,7 @@
+//! The agent on a device: it enrols once, renews for ever, and keeps the device connected.
+//!
+//! Everything is in one directory, the device's [home](files::Home), and every step may be the last: what is there is whole, and
+//! what was begun is gone on with.
+
+pub mod enrol;
+pub mod files;
