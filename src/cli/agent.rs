@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Subcommand, ValueEnum};
-use muster_agent::device::enrol::{Ask, Enrolled, enrol};
+use muster_agent::device::enrol::{Ask, Enrolled, enrol, rehearse};
 use muster_api::Code;
 use muster_pki::snippet::{self, Facts, Use};
 use serde_json::json;
@@ -44,6 +44,9 @@ pub(super) struct EnrolArgs {
     /// Print the configuration of a client in place of the files' names
     #[arg(long, value_enum, default_value = "pem")]
     format: Format,
+    /// Only say what would be done
+    #[arg(long)]
+    dry_run: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -80,6 +83,14 @@ async fn enrolled(voice: Voice, args: EnrolArgs) -> Result<Exit, Failure> {
         group: args.group,
         broker: broker.map(|(host, port)| format!("{host}:{port}")),
     };
+    if args.dry_run {
+        let name = rehearse(&ask).await.map_err(failed)?;
+        voice.data(
+            voice.done("enrolled", true),
+            &json!({ "name": name, "enrolled": false }),
+        )?;
+        return Ok(Exit::Ok);
+    }
     let done = enrol(ask).await.map_err(failed)?;
     let text = match args.format {
         Format::Pem => paths(&done),

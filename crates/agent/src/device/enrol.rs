@@ -15,7 +15,7 @@ use muster_pki::snippet::{Facts, Use};
 
 use super::files::{Home, Settings};
 use crate::files::hex;
-use crate::local::Pair;
+use crate::local::{Pair, new_key};
 use crate::{Error, ca};
 
 /// What a device enrols with.
@@ -107,6 +107,22 @@ pub async fn enrol(ask: Ask) -> Result<Enrolled, Error> {
         pair,
         before,
     })
+}
+
+/// Whether the CA would give a certificate: it is asked for one for a key that is made for that alone, and gives none. Writes
+/// nothing.
+pub async fn rehearse(ask: &Ask) -> Result<String, Error> {
+    let name = name(ask)?;
+    let root = ca::root(&ask.code.url(), &ask.code.fingerprint).await?;
+    let connector = ca::connector(&ask.code.url(), std::slice::from_ref(&root), None)?;
+    let mut client = Client::new(connector, None);
+    client.set_dry_run(true);
+    let request = EnrolRequest {
+        token: ask.code.secret.to_string(),
+        csr: request(&new_key()?, &name)?,
+    };
+    let _: Issued = client.post("/enrol", &request).await?;
+    Ok(name)
 }
 
 /// A certificate for a key that is on the disk, and both in place.
