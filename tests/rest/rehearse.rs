@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-
 use crate::begin::{P256, foreign_ca};
 use crate::common::requester::csr;
 use crate::common::{Muster, text};
