@@ -31,6 +31,8 @@ const READING: [&str; 27] = [
     "ca crl",
     "ca profile",
     "ca provisioner list",
+    "broker config",
+    "broker lint",
     "broker list",
     "broker run",
     "audit list",
