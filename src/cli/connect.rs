@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use muster_api::Client;
 use muster_api::client::{Connector, Stream};
+use muster_ca::ports::StoreError;
 use muster_server::Edge;
 use muster_server::peer::Peer;
 use zeroize::Zeroizing;
@@ -57,7 +58,11 @@ impl Session {
             if open.ca.revocations() > 0 {
                 open.ca.refresh_crls().await?;
             }
-            open.ca.catch_up().await?;
+            match open.ca.catch_up().await {
+                // The next start makes it findable.
+                Err(muster_ca::Error::Store(StoreError::Full)) => {}
+                other => other?,
+            }
         }
         Ok(())
     }

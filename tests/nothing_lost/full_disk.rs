@@ -136,8 +136,23 @@ fn story() {
     muster.kill();
     muster.serve();
     assert_eq!(muster.json(&["audit", "verify"])["intact"], true);
-    eprintln!("measured: {issued} certificates before the full disk was felt");
+
+    // Without a server, too: commands read, an act is refused, and the next one goes through.
     drop(muster.stop());
+    fill(&data.join("filler"));
+    let found = muster.json(&["cert", "list", "--device", "before"]);
+    assert_eq!(found["items"].as_array().unwrap().len(), 1, "{found}");
+    assert_eq!(muster.json(&["audit", "verify"])["intact"], true);
+    let refused = muster.run(&["device", "create", "site-late"]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(
+        text(&refused.stderr).contains("full"),
+        "{}",
+        text(&refused.stderr)
+    );
+    std::fs::remove_file(data.join("filler")).unwrap();
+    assert!(muster.run(&["device", "create", "site-late"]).status.success());
+    eprintln!("measured: {issued} certificates before the full disk was felt");
     // The namespace goes with this process; the directory is removed before.
     assert!(Command::new("umount").arg(&data).status().unwrap().success());
 }

@@ -51,7 +51,8 @@ impl DirLock {
             }
             Err(TryLockError::Error(why)) => return Err(why.into()),
         }
-        write_pid(&mut file)?;
+        // Only a help for whoever is kept out; a full disk must not keep the owner out.
+        let _ = write_pid(&mut file);
         Ok(Self { file })
     }
 }

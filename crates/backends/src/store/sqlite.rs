@@ -56,18 +56,18 @@ impl SqliteStore {
     /// Makes the file, mode 0600, in a directory that exists. `writer_seed` is 16 random bytes: in hexadecimal they
     /// name the audit chain that this database writes.
     pub fn create(path: &Path, writer_seed: [u8; 16]) -> Result<Self, OpenError> {
-        Self::start(path, open::create(path, writer_seed)?)
+        Self::start(open::create(path, writer_seed)?)
     }
 
     /// Opens a file that [`SqliteStore::create`] made, and brings its schema up to date.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
-        Self::start(path, open::existing(path)?)
+        Self::start(open::existing(path)?)
     }
 
-    fn start(path: &Path, conn: rusqlite::Connection) -> Result<Self, OpenError> {
+    fn start((database, writer): (open::Database, rusqlite::Connection)) -> Result<Self, OpenError> {
         Ok(Self {
-            readers: Readers::open(path)?,
-            queue: Queue::start(path, conn)?,
+            readers: Readers::open(&database)?,
+            queue: Queue::start(&database, writer)?,
         })
     }
 }

@@ -39,17 +39,17 @@ impl From<Fault> for StoreError {
 pub(super) fn explain(error: &rusqlite::Error) -> StoreError {
     let text = || format!("the database says: {error}");
     match error.sqlite_error_code() {
-        Some(ErrorCode::DiskFull) => StoreError::Full,
+        Some(_) if is_full(error) => StoreError::Full,
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => StoreError::Damaged(text()),
-        Some(_)
-            if error
-                .sqlite_error()
-                .is_some_and(|inner| inner.extended_code == SHM_CANNOT_GROW) =>
-        {
-            StoreError::Full
-        }
         Some(_) => StoreError::Unavailable(text()),
         // Without a code it is a value that does not have the type or the size that its column promises.
         None => StoreError::Damaged(text()),
     }
+}
+
+/// Whether the disk has no room.
+pub(super) fn is_full(error: &rusqlite::Error) -> bool {
+    error
+        .sqlite_error()
+        .is_some_and(|inner| inner.code == ErrorCode::DiskFull || inner.extended_code == SHM_CANNOT_GROW)
 }

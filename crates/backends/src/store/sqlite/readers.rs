@@ -1,7 +1,6 @@
 //! Connections that only read: a few for point look-ups, which run where they are asked, and a few for long reads,
 //! which run on the runtime's threads for blocking work. Long reads cannot use up what short ones need.
 
-use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -9,7 +8,7 @@ use muster_ca::ports::StoreError;
 use rusqlite::Connection;
 
 use super::fault::Fault;
-use super::open::{self, OpenError};
+use super::open::{Database, OpenError};
 
 const SHORT: usize = 4;
 const LONG: usize = 2;
@@ -25,10 +24,10 @@ struct Pool {
 }
 
 impl Readers {
-    pub(super) fn open(path: &Path) -> Result<Self, OpenError> {
+    pub(super) fn open(database: &Database) -> Result<Self, OpenError> {
         Ok(Self {
-            short: Pool::open(path, SHORT)?,
-            long: Arc::new(Pool::open(path, LONG)?),
+            short: Pool::open(database, SHORT)?,
+            long: Arc::new(Pool::open(database, LONG)?),
         })
     }
 
@@ -52,8 +51,8 @@ impl Readers {
 }
 
 impl Pool {
-    fn open(path: &Path, size: usize) -> Result<Self, OpenError> {
-        let connections: Result<_, _> = (0..size).map(|_| open::reader(path).map(Mutex::new)).collect();
+    fn open(database: &Database, size: usize) -> Result<Self, OpenError> {
+        let connections: Result<_, _> = (0..size).map(|_| database.reader().map(Mutex::new)).collect();
         Ok(Self {
             connections: connections?,
             turn: AtomicUsize::new(0),

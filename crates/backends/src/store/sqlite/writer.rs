@@ -1,6 +1,5 @@
 //! The one thread that writes. It takes what has queued up, commits it as one transaction, then answers everybody.
 
-use std::path::Path;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -14,7 +13,7 @@ use super::apply::{Batch, Chain};
 use super::checkpoint::Checkpoints;
 use super::fault::{Fault, explain};
 use super::lists::find::{self, News};
-use super::open::OpenError;
+use super::open::{Database, OpenError};
 use super::rows::{millis, run};
 
 /// Jobs that wait before [`Queue::ask`] makes its callers wait.
@@ -66,8 +65,8 @@ pub(super) struct Queue {
 
 impl Queue {
     /// Starts the thread.
-    pub(super) fn start(path: &Path, mut conn: Connection) -> Result<Self, OpenError> {
-        let checkpoints = Checkpoints::start(path, &mut conn)?;
+    pub(super) fn start(database: &Database, mut conn: Connection) -> Result<Self, OpenError> {
+        let checkpoints = Checkpoints::start(database, &mut conn)?;
         let chain = Chain::read(&conn)?;
         let (jobs, queued) = mpsc::channel(QUEUE);
         let writer = Writer {
