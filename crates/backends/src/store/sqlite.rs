@@ -17,6 +17,7 @@ mod pages;
 mod read;
 mod readers;
 mod rows;
+mod spent;
 mod tally;
 #[cfg(test)]
 mod tests;
@@ -210,7 +211,7 @@ impl Store for SqliteStore {
     }
 
     async fn is_spent(&self, token: &[u8; 32], expires: Timestamp) -> Result<bool, StoreError> {
-        self.readers.look_up(|conn| read::is_spent(conn, token, expires))
+        self.readers.look_up(|conn| spent::is_spent(conn, token, expires))
     }
 
     async fn binding(&self, token: &str, key: &[u8; 32]) -> Result<Option<Binding>, StoreError> {

@@ -9,6 +9,7 @@ use super::fault::Fault;
 use super::insert;
 use super::read::is_compromised;
 use super::rows::{first, millis, run, status_columns, whole};
+use super::spent::{self, Token, Waiting};
 use super::tally::Tally;
 
 /// The number of the writer whose chain is continued.
@@ -53,14 +54,19 @@ pub(super) struct Batch<'c> {
     /// Where the chain will end.
     pub(super) chain: Chain,
     tally: Tally,
+    waiting: &'c Waiting,
+    /// Tokens that this batch spends.
+    spent: Vec<Token>,
 }
 
 impl<'c> Batch<'c> {
-    pub(super) fn new(conn: &'c Connection, chain: Chain) -> Self {
+    pub(super) fn new(conn: &'c Connection, chain: Chain, waiting: &'c Waiting) -> Self {
         Self {
             conn,
             chain,
             tally: Tally::default(),
+            waiting,
+            spent: Vec::new(),
         }
     }
 
@@ -69,12 +75,13 @@ impl<'c> Batch<'c> {
         if !change.act.dry_run {
             return self.apply_all(change);
         }
-        let (chain, tally) = (self.chain.clone(), self.tally.clone());
+        let (chain, tally, spent) = (self.chain.clone(), self.tally.clone(), self.spent.len());
         run(self.conn, "SAVEPOINT rehearsal", [])?;
         let outcome = self.apply_all(change);
         run(self.conn, "ROLLBACK TO rehearsal", [])?;
         run(self.conn, "RELEASE rehearsal", [])?;
         (self.chain, self.tally) = (chain, tally);
+        self.spent.truncate(spent);
         outcome
     }
 
@@ -83,7 +90,7 @@ impl<'c> Batch<'c> {
             self.apply_one_by_one(&change.writes)?;
         } else {
             for write in &change.writes {
-                check(self.conn, write)?;
+                self.check(write)?;
             }
             for write in &change.writes {
                 self.write(write)?;
@@ -92,23 +99,34 @@ impl<'c> Batch<'c> {
         self.record(&change.act)
     }
 
-    /// Writes out what was only counted so far.
-    pub(super) fn finish(self) -> Result<Chain, Fault> {
+    /// Writes out what was only counted so far. Says where the chain ends, and which tokens were spent.
+    pub(super) fn finish(self) -> Result<(Chain, Vec<Token>), Fault> {
         self.tally.store(self.conn)?;
-        Ok(self.chain)
+        Ok((self.chain, self.spent))
+    }
+
+    fn check(&self, write: &Write) -> Result<(), Fault> {
+        let Write::Spend { token, expires } = write else {
+            return check(self.conn, write);
+        };
+        let spent = self.waiting.holds(token)
+            || self.spent.contains(token)
+            || spent::is_sorted_in(self.conn, token, *expires)?;
+        refuse_if(spent, || StoreError::Spent)
     }
 
     /// A write may rest on one before it, so each is checked when its turn comes, and a savepoint takes all of them
     /// back. It costs a copy of every page touched, which is why the usual change does without.
     fn apply_one_by_one(&mut self, writes: &[Write]) -> Result<(), Fault> {
-        let tally = self.tally.clone();
+        let (tally, spent) = (self.tally.clone(), self.spent.len());
         run(self.conn, "SAVEPOINT change", [])?;
         let refused = writes.iter().try_for_each(|write| {
-            check(self.conn, write)?;
+            self.check(write)?;
             self.write(write)
         });
         if let Err(Fault::Refused(_)) = refused {
             self.tally = tally;
+            self.spent.truncate(spent);
             run(self.conn, "ROLLBACK TO change", [])?;
         }
         run(self.conn, "RELEASE change", [])?;
@@ -119,11 +137,8 @@ impl<'c> Batch<'c> {
         let conn = self.conn;
         match write {
             Write::Spend { token, expires } => {
-                run(
-                    conn,
-                    "INSERT INTO spent (expires, token) VALUES (?1, ?2)",
-                    params![millis(*expires), token],
-                )?;
+                spent::add(conn, token, *expires)?;
+                self.spent.push(*token);
             }
             Write::Device {
                 device,
@@ -252,15 +267,10 @@ fn touches_a_table_twice(writes: &[Write]) -> bool {
     })
 }
 
-/// Whether a write may be made now. After this it cannot break a constraint.
+/// Whether a write may be made now; a token's turn is [`Batch::check`]'s. After this it cannot break a constraint.
 fn check(conn: &Connection, write: &Write) -> Result<(), Fault> {
     match write {
-        Write::Spend { token, expires } => {
-            let sql = "SELECT 1 FROM spent WHERE expires = ?1 AND token = ?2";
-            refuse_if(exists(conn, sql, params![millis(*expires), token])?, || {
-                StoreError::Spent
-            })
-        }
+        Write::Spend { .. } => Ok(()),
         Write::Device { device, expected } => {
             let sql = "SELECT version FROM devices WHERE name = ?1";
             let stored = first(conn, sql, [device.name.as_str()], |row| Ok(row.get::<_, i64>(0)?))?;

@@ -150,12 +150,7 @@ impl Database {
     /// A connection that writes: the writer's own, or the one that moves the log into the database.
     pub(super) fn writer(&self) -> Result<Connection, OpenError> {
         let conn = self.open(OpenFlags::SQLITE_OPEN_READ_WRITE, WRITER_CACHE_KIB)?;
-        let not_a_database = |error: rusqlite::Error| match error.sqlite_error_code() {
-            Some(rusqlite::ErrorCode::NotADatabase) => OpenError::Foreign(self.path.clone()),
-            _ => error.into(),
-        };
-        conn.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get::<_, String>(0))
-            .map_err(not_a_database)?;
+        conn.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get::<_, String>(0))?;
         conn.pragma_update(None, "synchronous", "full")?;
         // Whole changes are checked before they are written; nothing is left for foreign keys to find.
         conn.pragma_update(None, "foreign_keys", false)?;
@@ -179,7 +174,13 @@ impl Database {
         conn.busy_timeout(BUSY_TIMEOUT)?;
         conn.set_prepared_statement_cache_capacity(STATEMENTS);
         conn.pragma_update(None, "temp_store", "memory")?;
-        conn.pragma_update(None, "cache_size", -cache_kib)?;
+        // The first that looks into the file.
+        let not_a_database = |error: rusqlite::Error| match error.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::NotADatabase) => OpenError::Foreign(self.path.clone()),
+            _ => error.into(),
+        };
+        conn.pragma_update(None, "cache_size", -cache_kib)
+            .map_err(not_a_database)?;
         Ok(conn)
     }
 

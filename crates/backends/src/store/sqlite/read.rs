@@ -101,11 +101,6 @@ pub(super) fn token(conn: &Connection, hash: &[u8; 32]) -> Read<Option<Enrolment
     )
 }
 
-pub(super) fn is_spent(conn: &Connection, token: &[u8; 32], expires: Timestamp) -> Read<bool> {
-    let sql = "SELECT 1 FROM spent WHERE expires = ?1 AND token = ?2";
-    Ok(first(conn, sql, params![millis(expires), token], |_| Ok(()))?.is_some())
-}
-
 pub(super) fn is_compromised(conn: &Connection, key: &[u8; 32]) -> Read<bool> {
     Ok(first(
         conn,

@@ -101,6 +101,12 @@ CREATE TABLE spent (
     token   BLOB NOT NULL,
     PRIMARY KEY (expires, token)
 ) STRICT, WITHOUT ROWID;
+-- The newest of them, until there are enough to sort in at once.
+CREATE TABLE spent_lately (
+    id      INTEGER PRIMARY KEY,
+    expires INTEGER NOT NULL,
+    token   BLOB NOT NULL
+) STRICT;
 
 -- Keys that were revoked as compromised, by the hash of their SubjectPublicKeyInfo: nothing is issued for them again.
 CREATE TABLE compromised (

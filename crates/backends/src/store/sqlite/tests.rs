@@ -118,6 +118,50 @@ async fn what_was_committed_is_there_after_a_crash() {
     }
 }
 
+#[tokio::test]
+async fn a_token_stays_spent_wherever_it_is_kept() {
+    let (_dir, path) = place();
+    let mut store = SqliteStore::create(&path, SEED).unwrap();
+    let spend = |number: u8| {
+        let (token, expires) = ([number; 32], noon());
+        change("token.spent", "t", vec![Write::Spend { token, expires }])
+    };
+    for number in 0..70 {
+        let mut rehearsed = spend(number);
+        rehearsed.act.dry_run = true;
+        assert_eq!(store.commit(rehearsed).await, Ok(()));
+        assert_eq!(store.is_spent(&[number; 32], noon()).await, Ok(false));
+        assert_eq!(store.commit(spend(number)).await, Ok(()));
+        assert_eq!(store.is_spent(&[number; 32], noon()).await, Ok(true));
+        if number == 50 {
+            drop(store);
+            store = SqliteStore::open(&path).unwrap();
+        }
+    }
+    for number in 0..70 {
+        assert_eq!(store.is_spent(&[number; 32], noon()).await, Ok(true), "{number}");
+        assert_eq!(
+            store.commit(spend(number)).await,
+            Err(StoreError::Spent),
+            "{number}"
+        );
+    }
+    let count = |table| format!("SELECT count(*) FROM {table}");
+    let rows = |sql: String| {
+        on_writer(&store, move |conn| {
+            conn.query_row(&sql, [], |row| row.get::<_, i64>(0)).unwrap()
+        })
+    };
+    let (waiting, sorted) = (
+        rows(count("spent_lately")).await.unwrap(),
+        rows(count("spent")).await.unwrap(),
+    );
+    assert!(
+        waiting <= 20 && waiting + sorted == 70,
+        "{waiting} wait, {sorted} are sorted in"
+    );
+}
+
 fn holds(chain: &[Entry]) -> bool {
     let mut before = [0; 32];
     chain

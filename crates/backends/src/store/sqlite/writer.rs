@@ -15,13 +15,17 @@ use super::fault::{Fault, explain};
 use super::lists::find::{self, News};
 use super::open::{Database, OpenError};
 use super::rows::{millis, run};
+use super::spent::{self, Waiting};
 
 /// Jobs that wait before [`Queue::ask`] makes its callers wait.
 const QUEUE: usize = 1_024;
 /// Jobs of one transaction.
 const BATCH: usize = 256;
-/// How long a batch waits for company, when the one before had some: a commit costs as much as several changes.
-const LINGER: Duration = Duration::from_micros(150);
+/// A batch waits for company while some keeps coming within this, when the one before had some: what a commit costs is
+/// the same for one change and for many.
+const LINGER: Duration = Duration::from_micros(300);
+/// So often at most.
+const LINGERS: u32 = 10;
 /// Rows of each kind that one tidying step deletes, so that commits get their turn.
 const TIDY_STEP: i64 = 2_000;
 /// What a change alone in its batch adds to the log, about.
@@ -68,10 +72,12 @@ impl Queue {
     pub(super) fn start(database: &Database, mut conn: Connection) -> Result<Self, OpenError> {
         let checkpoints = Checkpoints::start(database, &mut conn)?;
         let chain = Chain::read(&conn)?;
+        let waiting = Waiting::read(&conn)?;
         let (jobs, queued) = mpsc::channel(QUEUE);
         let writer = Writer {
             conn,
             chain,
+            waiting,
             checkpoints,
         };
         let thread = std::thread::Builder::new()
@@ -106,6 +112,7 @@ impl Drop for Queue {
 struct Writer {
     conn: Connection,
     chain: Chain,
+    waiting: Waiting,
     checkpoints: Checkpoints,
 }
 
@@ -149,7 +156,12 @@ impl Writer {
     fn transact(&mut self, jobs: Vec<Job>) -> Result<Vec<Outcome>, Fault> {
         run(&self.conn, "BEGIN IMMEDIATE", [])?;
         let only_rehearsed = jobs.iter().all(Job::is_rehearsal);
-        let mut batch = Batch::new(&self.conn, self.chain.clone());
+        let tidying = jobs.iter().any(|job| matches!(job, Job::Tidy(_)));
+        let sorting = tidying || self.waiting.are_many() && !only_rehearsed;
+        if sorting {
+            spent::sort_in(&self.conn)?;
+        }
+        let mut batch = Batch::new(&self.conn, self.chain.clone(), &self.waiting);
         let mut outcomes = Vec::with_capacity(jobs.len());
         for job in jobs {
             outcomes.push(match perform(&self.conn, &mut batch, job) {
@@ -158,10 +170,14 @@ impl Writer {
                 Err(fault @ Fault::Sql(_)) => return Err(fault),
             });
         }
-        let chain = batch.finish()?;
+        let (chain, spent) = batch.finish()?;
         // Pages that a savepoint has taken back would still be written.
         run(&self.conn, if only_rehearsed { "ROLLBACK" } else { "COMMIT" }, [])?;
         self.chain = chain;
+        if sorting {
+            self.waiting = Waiting::default();
+        }
+        self.waiting.add(spent);
         Ok(outcomes)
     }
 
@@ -180,11 +196,17 @@ impl Writer {
     reason = "the queue cannot be waited for with a bound, and this wait is short"
 )]
 fn linger(queued: &mut mpsc::Receiver<Request>, batch: &mut Vec<Request>) {
-    std::thread::sleep(LINGER);
-    while batch.len() < BATCH
-        && let Ok(request) = queued.try_recv()
-    {
-        batch.push(request);
+    for _ in 0..LINGERS {
+        std::thread::sleep(LINGER);
+        let before = batch.len();
+        while batch.len() < BATCH
+            && let Ok(request) = queued.try_recv()
+        {
+            batch.push(request);
+        }
+        if batch.len() == before || batch.len() == BATCH {
+            break;
+        }
     }
 }
 
