@@ -8,7 +8,7 @@ use super::cert::{confirm, rows as certificate_rows};
 use super::connect::Session;
 use super::list::Paging;
 use super::report::{Exit, Failure, Voice, table};
-use super::{Common, import, list as pages, proof};
+use super::{Common, access, import, list as pages, proof};
 
 #[derive(Subcommand)]
 pub(super) enum DeviceCommand {
@@ -33,6 +33,11 @@ pub(super) enum DeviceCommand {
         /// Its name
         name: String,
     },
+    /// Show or change where a device may publish, and what it may receive
+    #[command(after_help = "Example:
+  muster device access iotagent --publish 'cmd/#' --subscribe 'fleet/#'
+  muster device access iotagent --reset")]
+    Access(access::AccessArgs),
     /// Put a device's certificates on hold; can be undone
     Suspend(ActArgs),
     /// Take a device's certificates off hold
@@ -122,6 +127,7 @@ pub(super) async fn run(common: &Common, voice: Voice, command: DeviceCommand) -
             Ok(Exit::Ok)
         }
         DeviceCommand::List(args) => list(common, voice, args).await,
+        DeviceCommand::Access(args) => access::run(common, voice, args).await,
         DeviceCommand::Show { name } => show(common, voice, &name).await,
         DeviceCommand::Suspend(args) => act(common, voice, args, None, ("suspend", "suspended")).await,
         DeviceCommand::Resume(args) => act(common, voice, args, None, ("resume", "resumed")).await,

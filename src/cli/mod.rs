@@ -1,5 +1,6 @@
 //! The command tree: noun, then verb. One file per noun.
 
+mod access;
 mod agent;
 mod audit;
 mod broker;

@@ -109,7 +109,7 @@ fn assert_same_files(before: &BTreeMap<String, Vec<u8>>, after: &BTreeMap<String
 
 /// A story in which every command that changes something is possible when its turn comes, with its exit code.
 /// `SERIAL` and `TOKEN` stand for the newest.
-const STORY: [(&str, i32); 33] = [
+const STORY: [(&str, i32); 34] = [
     ("init --yes --name Test --dns localhost,127.0.0.1", 0),
     ("ca rollover start", 0),
     ("ca rollover activate", 0),
@@ -126,6 +126,7 @@ const STORY: [(&str, i32); 33] = [
     ("cert issue site-001 --out site-001", 0),
     ("cert sign request.pem --out signed.crt", 0),
     ("cert renew site-001 --out renewed", 0),
+    ("device access site-001 --publish plant/#", 0),
     ("device suspend site-001", 5),
     ("device resume site-001", 5),
     ("cert revoke SERIAL --yes", 5),

@@ -21,7 +21,7 @@ use crate::epoch::Refused;
 use crate::files::{Files, set_of};
 use crate::kept::{Held, Kept, Memory};
 use crate::listener::Listener;
-use crate::local::{LocalCa, Pair};
+use crate::local::{LocalCa, OF_THE_FLEET, Pair};
 use crate::probe::{BOUND, Canary, Proof, Unproven};
 use crate::tombstone::{self, Keeper};
 use crate::{Clock, Error};
@@ -312,23 +312,19 @@ impl Enforcer {
             server: self.server.to_pem()?,
             default: whole.default.clone(),
             devices: whole.devices.clone(),
-            denied: self.denied()?,
+            denied: self.denied(),
         })
     }
 
     /// Canaries, and the devices whose sessions are held.
-    fn denied(&self) -> Result<BTreeSet<String>, Error> {
+    fn denied(&self) -> BTreeSet<String> {
         let mut newest: Vec<_> = self.kept.held.iter().collect();
         newest.sort_by_key(|(_, held)| std::cmp::Reverse(held.since));
         let held = newest.into_iter().take(tombstone::MOST);
         let mut denied: BTreeSet<String> = held.map(|(device, _)| device.clone()).collect();
         denied.insert(self.parts.local.canary_name());
-        for canary in &self.kept.whole.canaries {
-            let chain = Certificate::all_from_pem(&canary.certificate)?;
-            denied.extend(chain.first().and_then(Certificate::common_name));
-        }
-        denied.extend(self.good.as_ref().and_then(|good| good.leaf().common_name()));
-        Ok(denied)
+        denied.extend(OF_THE_FLEET.map(str::to_owned));
+        denied
     }
 
     /// The proof of a new set: the canaries of the epoch, if they still live, and all of [`Self::standing_proof`].

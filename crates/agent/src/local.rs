@@ -20,6 +20,8 @@ use crate::disk::{self, Access};
 
 /// What the names of canaries begin with.
 pub const CANARY: &str = "muster-canary.";
+/// What canaries that the fleet's CA issues are called. Every broker that trusts it denies them every topic.
+pub(crate) const OF_THE_FLEET: [&str; 2] = ["muster-canary.good", "muster-canary.revoked"];
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
 /// How long the CA and its lists hold. A list is made with every set of files, and long before it runs out.
 const LIFE: SignedDuration = SignedDuration::from_hours(24 * 3650);

@@ -248,7 +248,7 @@ async fn rules_hold_for_those_who_have_their_own_too() {
         return;
     };
     let narrow = world.fleet.device("narrow");
-    let canary = world.fleet.device("muster-canary.hub");
+    let canary = world.fleet.device("muster-canary.good");
     let mut epoch = world.fleet.epoch(&["bad"]);
     epoch.access.devices = vec![DeviceRules {
         name: "narrow".into(),
@@ -290,8 +290,8 @@ async fn rules_hold_for_those_who_have_their_own_too() {
     }
     let mut device = world.fleet.half_open(&world.hub, &canary).await;
     device.begin().await.unwrap();
-    device.publish("fleet/muster-canary.hub/up").await;
-    assert_eq!(refused(), ["fleet/muster-canary.hub/up"]);
+    device.publish("fleet/muster-canary.good/up").await;
+    assert_eq!(refused(), ["fleet/muster-canary.good/up"]);
 }
 
 /// Mosquitto does not look at the list of the root, so a CA that was revoked has to go altogether.

@@ -11,6 +11,9 @@ use crate::ports::{Change, Write};
 
 /// What stands for the device's name in the rules of a profile.
 pub const NAME: &str = "%u";
+/// What stands for the parts of a name such as dojot's `tenant:id`: before its first colon, and after it. A rule with one of
+/// them gives nothing to a device whose name has no colon.
+const PARTS: [&str; 2] = ["%t", "%i"];
 /// The most filters in each direction.
 const MAX_FILTERS: usize = 32;
 /// The longest filter, in bytes.
@@ -40,14 +43,34 @@ impl Rules {
 
     /// The rules of the device with this name.
     pub fn of(&self, name: &DeviceName) -> Self {
-        let fill = |filters: &[String]| {
-            let filled = filters.iter().map(|filter| filter.replace(NAME, name.as_str()));
-            filled.collect()
+        let name = name.as_str();
+        let fill_one = |filter: &String| {
+            let filter = filter.replace(NAME, name);
+            if !PARTS
+                .iter()
+                .any(|part| filter.split('/').any(|level| level == *part))
+            {
+                return Some(filter);
+            }
+            let (tenant, id) = name.split_once(':')?;
+            let levels = filter.split('/').map(|level| match level {
+                "%t" => tenant,
+                "%i" => id,
+                level => level,
+            });
+            Some(levels.collect::<Vec<_>>().join("/"))
         };
+        let fill = |filters: &[String]| filters.iter().filter_map(fill_one).collect();
         Self {
             publish: fill(&self.publish),
             subscribe: fill(&self.subscribe),
         }
+    }
+
+    /// Whether a rule stands for a part of the name: a broker cannot fill that in by itself.
+    pub(crate) fn has_parts(&self) -> bool {
+        let mut all = self.publish.iter().chain(&self.subscribe);
+        all.any(|filter| filter.split('/').any(|level| PARTS.contains(&level)))
     }
 
     /// Refuses filters that are none, or that a file of rules could not hold.
@@ -82,10 +105,12 @@ fn check_filter(filter: &str) -> Result<(), String> {
         if level.contains('+') && *level != "+" {
             return Err("+ stands alone between slashes".into());
         }
-        if level.contains(NAME) && *level != NAME {
-            return Err(format!(
-                "{NAME} stands alone between slashes: a name may be a part of another"
-            ));
+        for word in [NAME, PARTS[0], PARTS[1]] {
+            if level.contains(word) && *level != word {
+                return Err(format!(
+                    "{word} stands alone between slashes: a name may be a part of another"
+                ));
+            }
         }
     }
     Ok(())
@@ -114,10 +139,15 @@ impl Ca {
         if device.state == State::Retired {
             return Err(Error::Conflict(format!("the device {name} is retired")));
         }
-        let rules = rules.map(|rules| rules.of(name));
         if let Some(rules) = &rules {
             rules.check().map_err(Error::Bad)?;
+            if rules.has_parts() && !name.as_str().contains(':') {
+                return Err(Error::Bad(format!(
+                    "%t and %i are the parts of a name such as tenant:id, and {name} is none"
+                )));
+            }
         }
+        let rules = rules.map(|rules| rules.of(name));
         let detail = serde_json::json!({ "rules": rules }).to_string();
         let act = caller.act(self.clock.now(), "device.access", name.to_string(), detail);
         let name = name.clone();
@@ -138,6 +168,24 @@ impl Ca {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test may fail")]
     use super::*;
+
+    #[test]
+    fn parts_of_a_name_are_filled_in_for_those_who_have_them() {
+        let rules = Rules {
+            publish: vec!["/%t/%i/attrs".into(), "fleet/%u/#".into()],
+            subscribe: vec!["/%t/%i/config".into()],
+        };
+        rules.check().unwrap();
+        let of = |name: &str| rules.of(&DeviceName::restored(name.into()));
+        assert_eq!(
+            of("admin:8fa3").publish,
+            ["/admin/8fa3/attrs", "fleet/admin:8fa3/#"]
+        );
+        assert_eq!(of("admin:8fa3").subscribe, ["/admin/8fa3/config"]);
+        assert_eq!(of("site-1").publish, ["fleet/site-1/#"]);
+        assert!(of("site-1").subscribe.is_empty());
+        check_filter("a/x%t/b").unwrap_err();
+    }
 
     #[test]
     fn filters_are_what_mqtt_takes_and_nobody_gets_everything() {

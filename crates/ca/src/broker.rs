@@ -9,6 +9,7 @@ pub(crate) mod canary;
 pub mod epoch;
 pub(crate) mod feed;
 mod registry;
+mod watch;
 
 use jiff::Timestamp;
 use muster_pki::name::San;
@@ -23,6 +24,8 @@ pub use registry::BrokerWish;
 pub const AGENT: &str = "muster-agent.";
 /// What the names of canaries begin with: certificates that are there to be tried.
 pub const CANARY: &str = "muster-canary.";
+/// The name of every good canary. Brokers deny it every topic, whichever agent asked for it.
+pub(crate) const GOOD_CANARY: &str = "muster-canary.good";
 /// The longest name of a broker: its canary's has to fit a common name.
 const MAX_NAME: usize = 64 - CANARY.len();
 
@@ -96,6 +99,8 @@ pub struct Enforced {
     pub at: Timestamp,
     /// How long the agent took for it, in microseconds.
     pub micros: u64,
+    /// When the first CRL that it holds since then runs out.
+    pub crl_until: Option<Timestamp>,
 }
 
 /// An epoch that a broker could not be proved to enforce.
@@ -113,11 +118,6 @@ impl Broker {
     /// The name of the agent beside it.
     pub fn agent(&self) -> DeviceName {
         DeviceName::own(&format!("{AGENT}{}", self.name))
-    }
-
-    /// The name of the good canary that its agent tries.
-    pub fn canary(&self) -> DeviceName {
-        DeviceName::own(&format!("{CANARY}{}", self.name))
     }
 
     /// The authorities whose devices it lets in.

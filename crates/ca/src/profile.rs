@@ -15,6 +15,7 @@ use serde::Deserialize;
 
 use crate::access::Rules;
 use crate::authority;
+use crate::broker::epoch::USUAL;
 use crate::device::Kind;
 use crate::error::{Error, Refusal};
 use sans::{SanRule, SanType};
@@ -204,6 +205,10 @@ impl Profile {
         }
         if let Err(why) = profile.rules.check() {
             note("publish", why);
+        }
+        if name == USUAL && profile.rules.has_parts() {
+            let why = "%t and %i stand in the rules of other profiles alone: brokers fill in those of this one by themselves";
+            note("publish", why.into());
         }
         if raw.keys.as_ref().is_some_and(Vec::is_empty) {
             note("keys", "a profile that takes no key issues nothing".into());

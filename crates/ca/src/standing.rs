@@ -70,6 +70,8 @@ pub enum About {
     Authorities,
     /// At a device.
     Device(DeviceName),
+    /// At a broker.
+    Broker(DeviceName),
 }
 
 impl std::fmt::Display for Todo {
@@ -144,6 +146,7 @@ impl Ca {
             );
             todos.push(todo.about(About::Setting("public_url")));
         }
+        todos.extend(self.broker_todos(now).await?);
         todos.sort_by_key(|todo| !todo.urgent);
         Ok(Standing {
             first_end: ends.into_iter().min_by_key(|end| end.at),

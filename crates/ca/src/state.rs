@@ -13,7 +13,7 @@ use muster_pki::key::PublicKey;
 
 use crate::authority::{Authority, Generation, ROOT};
 use crate::broker::agent::Reports;
-use crate::broker::canary::Canaries;
+use crate::broker::canary::{Asked, Canaries};
 use crate::broker::feed::Feed;
 use crate::certificate::Serial;
 use crate::clamp::ClampAlarms;
@@ -54,6 +54,10 @@ pub struct Ca {
     pub(crate) feed: Feed,
     pub(crate) canaries: Canaries,
     pub(crate) reports: Reports,
+    /// How often agents asked for good canaries.
+    pub(crate) asked: Asked,
+    /// When this process began.
+    pub(crate) begun: Timestamp,
     /// Wakes whoever waits for what brokers have to hear.
     pub(crate) news: Event,
 }
@@ -95,6 +99,7 @@ impl Ca {
     pub(crate) async fn assemble(parts: crate::Parts) -> Result<Self, Error> {
         let state = State::load(&*parts.store, &parts.settings, 0).await?;
         let feed = Feed::begin_at(parts.store.head().await?);
+        let begun = parts.clock.now();
         let ca = Self {
             store: parts.store,
             signer: parts.signer,
@@ -113,6 +118,8 @@ impl Ca {
             feed,
             canaries: Canaries::default(),
             reports: Reports::default(),
+            asked: Asked::default(),
+            begun,
             news: Event::new(),
         };
         ca.load_crls().await?;

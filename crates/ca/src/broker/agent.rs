@@ -170,7 +170,9 @@ impl Ca {
         let now = self.clock.now();
         bound(&mut report);
         if let Some(outcome) = &report.outcome {
-            self.record_outcome(&caller, &broker.name, outcome, now).await?;
+            let crl_until = report.crl_next_update;
+            self.record_outcome(&caller, &broker.name, outcome, crl_until, now)
+                .await?;
         }
         self.reports.keep(&broker.name, now, report);
         let reach = self.follow().await?;
@@ -184,6 +186,7 @@ impl Ca {
         caller: &Caller,
         name: &DeviceName,
         outcome: &Outcome,
+        crl_until: Option<Timestamp>,
         now: Timestamp,
     ) -> Result<(), Error> {
         for _ in 0..ATTEMPTS {
@@ -196,6 +199,7 @@ impl Ca {
                         sequence: outcome.sequence,
                         at: now,
                         micros,
+                        crl_until,
                     }),
                     failed: None,
                     ..broker.clone()
@@ -237,8 +241,18 @@ impl Ca {
     /// How every broker stands, by name.
     pub async fn broker_standings(&self, proof: Proof) -> Result<Vec<Standing>, Error> {
         self.operator(proof, Permission::Read).await?;
+        self.all_standings(self.clock.now()).await
+    }
+
+    /// How one broker stands.
+    pub async fn broker_standing(&self, proof: Proof, name: &DeviceName) -> Result<Standing, Error> {
+        let all = self.broker_standings(proof).await?;
+        let found = all.into_iter().find(|standing| standing.broker.name == *name);
+        found.ok_or_else(|| Error::Missing(format!("there is no broker {name}")))
+    }
+
+    pub(crate) async fn all_standings(&self, now: Timestamp) -> Result<Vec<Standing>, Error> {
         let relevant = self.follow().await?.relevant;
-        let now = self.clock.now();
         let brokers = self.store.brokers().await?;
         Ok(brokers
             .into_iter()

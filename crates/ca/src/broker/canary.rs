@@ -3,17 +3,17 @@
 //! They are on no list of certificates, so that nothing takes them for a device: here they prove nobody, and nowhere are they
 //! counted. The audit log names each.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use muster_pki::cert::Certificate;
 use muster_pki::crl::{Entry, Reason};
 use muster_pki::csr::Csr;
 use muster_pki::key::{KeyKind, PublicKey};
 use zeroize::Zeroizing;
 
-use super::CANARY;
+use super::{CANARY, GOOD_CANARY};
 use crate::Ca;
 use crate::authority::INTERNAL;
 use crate::certificate::Serial;
@@ -21,7 +21,7 @@ use crate::device::DeviceName;
 use crate::enrol::draft::Draft;
 use crate::enrol::who::Proof;
 use crate::enrol::{Issued, may};
-use crate::error::Error;
+use crate::error::{Error, Refusal};
 use crate::ports::{Change, Signer};
 use crate::profile::Profile;
 use crate::state::{LoadedIssuer, file_stem};
@@ -46,6 +46,32 @@ pub(crate) struct Canary {
 /// The revoked canaries of each issuer that live, oldest first.
 #[derive(Default)]
 pub(crate) struct Canaries(Mutex<HashMap<String, Vec<Arc<Canary>>>>);
+
+/// So many good canaries a broker gets in so long. Its agent asks for one in ten minutes, and anew whenever it is started.
+const MOST_GOOD: (usize, SignedDuration) = (10, SignedDuration::from_mins(10));
+
+/// When good canaries were asked for, by broker.
+#[derive(Default)]
+pub(crate) struct Asked(Mutex<HashMap<DeviceName, VecDeque<Timestamp>>>);
+
+impl Asked {
+    /// Counts one more, unless there were too many.
+    fn accept(&self, broker: &DeviceName, now: Timestamp) -> Result<(), Refusal> {
+        let mut all = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let times = all.entry(broker.clone()).or_default();
+        let (most, span) = MOST_GOOD;
+        times.retain(|at| now.duration_since(*at).abs() < span);
+        if times.len() >= most {
+            return Err(Refusal::new(format!(
+                "the agent of {broker} asked for {most} canaries in {} minutes",
+                span.as_mins()
+            ))
+            .fix("wait a few minutes; an agent that is started over and over says why in its log"));
+        }
+        times.push_back(now);
+        Ok(())
+    }
+}
 
 impl Canaries {
     /// Those that this issuer's next CRL has to list.
@@ -121,14 +147,16 @@ impl Ca {
         let (caller, broker) = self.agent(proof).await?;
         let csr = Csr::from_der(csr)?;
         let now = self.clock.now();
+        self.asked.accept(&broker.name, now)?;
+        let name = DeviceName::own(GOOD_CANARY);
         let issuer = {
             let state = self.state.load();
             state.authority(crate::authority::DEFAULT)?.active()?.clone()
         };
         let issued = self
-            .sign_canary(&issuer, broker.canary(), csr.public_key(), now)
+            .sign_canary(&issuer, name.clone(), csr.public_key(), now)
             .await?;
-        let subject = crate::enrol::audit_subject(&broker.canary(), &issued.certificate().serial);
+        let subject = crate::enrol::audit_subject(&name, &issued.certificate().serial);
         let act = caller.act(now, "canary.issued", subject, String::new());
         let writes = Vec::new();
         self.store.commit(Change { writes, act }).await?;

@@ -22,7 +22,7 @@ use crate::state::file_stem;
 /// The type of a signed epoch.
 const TYPE: &str = "muster-epoch";
 /// The profile whose rules most devices follow.
-const USUAL: &str = "client";
+pub(crate) const USUAL: &str = "client";
 /// How many rows are read at a time.
 const STEP: usize = 500;
 

@@ -49,6 +49,8 @@ const BEHIND: usize = 16;
 const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
 /// An event of many changes: whatever is shown may be another.
 const ALL: &str = "data: all\n\n";
+/// An event of brokers whose state is another.
+const BROKERS: &str = "data: broker\n\n";
 
 /// Who listens.
 #[derive(Clone)]
@@ -135,8 +137,15 @@ impl Drop for Seat {
 
 /// Looks at the log, and tells every stream what it says. One for all of them.
 async fn follow(hub: Arc<Hub>, ca: Arc<Ca>) {
-    let mut at = None;
+    let (mut at, mut mark) = (None, None);
     while !hub.is_left() {
+        match look_at_brokers(&ca, &mut mark).await {
+            Ok(true) => {
+                let _ = hub.news.send(Bytes::from_static(BROKERS.as_bytes()));
+            }
+            Ok(false) => {}
+            Err(error) => tracing::warn!(%error, "live pages miss what is new about brokers"),
+        }
         match look(&ca, at).await {
             Ok((next, told)) => {
                 at = Some(next);
@@ -149,6 +158,12 @@ async fn follow(hub: Arc<Hub>, ca: Arc<Ca>) {
         }
         sleep(LOOK).await;
     }
+}
+
+/// Whether something about brokers is another, which no entry says: an agent fell silent, or raised an alarm.
+async fn look_at_brokers(ca: &Ca, mark: &mut Option<u64>) -> Result<bool, Error> {
+    let now = ca.broker_mark().await?;
+    Ok(mark.replace(now).is_some_and(|before| before != now))
 }
 
 /// What was recorded after an entry, as an event, and the last entry.

@@ -19,6 +19,7 @@ mod health;
 mod live;
 mod origin;
 mod pages;
+mod proofs;
 mod query;
 mod route;
 mod visit;
@@ -44,6 +45,7 @@ const PAGES: &[Page] = &[
     pages::dashboard::PAGE,
     pages::devices::PAGE,
     pages::tokens::PAGE,
+    pages::brokers::PAGE,
     pages::issue::PAGE,
     pages::certificates::PAGE,
     pages::revoke::PAGE,

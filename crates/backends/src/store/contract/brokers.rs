@@ -34,6 +34,7 @@ pub(super) async fn a_broker_is_what_was_written_last(store: &dyn Store) {
             sequence: 3,
             at: noon(),
             micros: 12_345,
+            crl_until: Some(noon()),
         }),
         failed: Some(Failed {
             number: 6,

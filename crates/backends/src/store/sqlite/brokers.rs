@@ -49,6 +49,11 @@ fn enforced(text: &str) -> Read<Enforced> {
         sequence: number("sequence")?,
         at: at(&value)?,
         micros: number("micros")?,
+        crl_until: value["crl_until"]
+            .as_i64()
+            .map(Timestamp::from_millisecond)
+            .transpose()
+            .map_err(|_| damaged())?,
     })
 }
 
@@ -79,6 +84,7 @@ pub(super) fn write(conn: &Connection, broker: &Broker) -> Result<(), Fault> {
     let enforced = broker.enforced.map(|enforced| {
         json!({
             "number": enforced.number, "sequence": enforced.sequence, "at": millis(enforced.at), "micros": enforced.micros,
+            "crl_until": enforced.crl_until.map(millis),
         })
         .to_string()
     });

@@ -177,7 +177,7 @@ CREATE TABLE brokers (
     sans     TEXT NOT NULL, -- JSON, an array of names
     created  INTEGER NOT NULL,
     retired  INTEGER,
-    enforced TEXT, -- JSON: number, sequence, at, micros
+    enforced TEXT, -- JSON: number, sequence, at, micros, crl_until
     failed   TEXT, -- JSON: number, at, why
     version  INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;

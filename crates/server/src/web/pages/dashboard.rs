@@ -200,6 +200,7 @@ fn task(visit: &Visit, todo: Todo) -> Task {
         About::Device(name) => {
             page("devices/{name}").map(|_| (format!("devices/{}", escape(name.as_str())), "See the device"))
         }
+        About::Broker(name) => Some((format!("brokers/{name}"), "See the broker")),
     };
     Task {
         what: sentence(&todo.what),

@@ -3,6 +3,7 @@
 pub(super) mod account;
 pub(super) mod audit;
 pub(super) mod authority;
+pub(super) mod brokers;
 pub(super) mod certificates;
 pub(super) mod dashboard;
 pub(super) mod devices;

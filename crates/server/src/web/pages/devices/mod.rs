@@ -1,5 +1,6 @@
 //! Devices: the list, what needs somebody first, and the same as a file.
 
+mod access;
 mod act;
 mod create;
 mod selected;
@@ -44,6 +45,8 @@ pub(in crate::web) const PAGE: Page = Page {
         create::SEND,
         selected::SEND,
         show::SHOW,
+        access::FORM,
+        access::SEND,
         act::FORM,
         act::SEND,
     ],

@@ -3,6 +3,7 @@
 use askama::Template;
 use axum::extract::Path;
 use axum::routing::get;
+use muster_ca::access::Rules;
 use muster_ca::certificate::Certificate;
 use muster_ca::device::{Device, DeviceName, State};
 use muster_ca::list::{AuditList, CertificateList, Paging};
@@ -15,6 +16,7 @@ use crate::web::fault::Fault;
 use crate::web::frame::Frame;
 use crate::web::health::{Health, revoked_since};
 use crate::web::pages::certificates::view;
+use crate::web::proofs::Proofs;
 use crate::web::route::Route;
 use crate::web::visit::{Answer, Visit, html};
 
@@ -48,6 +50,8 @@ struct Show {
     acts: Vec<&'static Act>,
     papers: Vec<Paper>,
     more: bool,
+    proofs: Proofs,
+    access: (Rules, bool),
     /// Newest first; `None` for those who may not read the audit log.
     history: Option<Vec<Event>>,
     created: When,
@@ -73,12 +77,15 @@ async fn show(visit: Visit, Path(name): Path<String>) -> Answer {
     let health = Health::of(&device, &living, now);
     let shut_out = !matches!(device.state, State::New | State::Active);
     let since = newest.items.iter().filter_map(revoked_since).max();
+    let standings = ca.proof_of(visit.proof(), &name).await?;
     let plain = format!("muster device show {name}");
     let own = DeviceName::parse(name.as_str()).is_err();
     html(&Show {
         frame: visit.frame(name.as_str()),
         may_operate: visit.may(Permission::Operate) && !own,
         date: health.date(now),
+        proofs: Proofs::of(&visit.url(""), &standings, since.filter(|_| shut_out), now),
+        access: ca.access_of(visit.proof(), &name).await?,
         since: since.filter(|_| shut_out).map(When::long),
         acts: Act::of(device.state).collect(),
         more: newest.next.is_some(),

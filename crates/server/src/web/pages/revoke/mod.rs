@@ -16,10 +16,11 @@ use muster_pki::crl::Reason;
 use serde::Deserialize;
 
 use super::certificates::view;
-use crate::web::components::{Badge, Field, Icon, Lines, Mood, When};
+use crate::web::components::{Badge, Field, Icon, Lines, When};
 use crate::web::fault::Fault;
 use crate::web::form::{Form, escape};
 use crate::web::frame::Frame;
+use crate::web::proofs::Proofs;
 use crate::web::route::{Entry, Page, Route};
 use crate::web::visit::{Answer, Visit, html, html_with};
 
@@ -317,7 +318,7 @@ fn lines(what: &str, whole: bool, reason: Reason) -> Lines {
 struct DonePage {
     frame: Frame,
     name: Option<String>,
-    state: Badge,
+    proofs: Proofs,
     authorities: Vec<String>,
     lines: Lines,
 }
@@ -344,10 +345,17 @@ async fn done(visit: Visit, Query(asked): Query<Done>) -> Answer {
     authorities.sort();
     authorities.dedup();
     let first = authorities.first().map_or("default", String::as_str);
+    let standings = match &asked.what {
+        Some(name) => {
+            ca.proof_of(visit.proof(), &DeviceName::restored(name.clone()))
+                .await?
+        }
+        None => ca.broker_standings(visit.proof()).await?,
+    };
     html(&DonePage {
+        proofs: Proofs::of(&visit.url(""), &standings, None, visit.now()),
         frame: visit.frame("Revoke Certificate"),
         name: asked.what,
-        state: Badge::new(Mood::Warning, "Unconfirmed"),
         lines: Lines::new(
             "crl",
             "muster ca crl --out crl.pem",
