@@ -13,7 +13,7 @@ use super::report::{Exit, Failure, Voice};
 use crate::config::variable;
 
 /// Where a device's files are unless it is said.
-const DIR: &str = "/etc/muster";
+pub(super) const DIR: &str = "/etc/muster";
 
 #[derive(Subcommand)]
 pub(super) enum AgentCommand {

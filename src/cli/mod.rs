@@ -15,6 +15,7 @@ mod init;
 mod inspect;
 mod issue;
 mod list;
+mod mqtt;
 mod proof;
 mod provisioner;
 pub(crate) mod report;
@@ -103,6 +104,9 @@ enum Command {
     /// On a device: enrol it
     #[command(subcommand)]
     Agent(agent::AgentCommand),
+    /// MQTT with a device's certificate: publish, listen, stay connected
+    #[command(subcommand)]
+    Mqtt(mqtt::MqttCommand),
     /// Who did what
     #[command(subcommand)]
     Audit(audit::AuditCommand),
@@ -139,7 +143,9 @@ pub(crate) fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         quiet: cli.common.quiet,
     };
     let serves = matches!(cli.command, Command::Up(_) | Command::Serve(_));
-    let stays = serves || matches!(&cli.command, Command::Broker(command) if command.stays());
+    let stays = serves
+        || matches!(&cli.command, Command::Broker(command) if command.stays())
+        || matches!(&cli.command, Command::Mqtt(command) if command.stays());
     start_log(stays);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let done = runtime
@@ -167,6 +173,7 @@ async fn dispatch(cli: Cli, voice: Voice) -> Result<Exit, Failure> {
         Command::Ca(command) => ca::run(common, voice, command).await,
         Command::Broker(command) => broker::run(common, voice, command).await,
         Command::Agent(command) => agent::run(voice, command).await,
+        Command::Mqtt(command) => mqtt::run(voice, command).await,
         Command::Audit(command) => audit::run(common, voice, command).await,
         Command::Search(args) => search::run(common, voice, args).await,
         Command::User(command) => user::run(common, voice, command).await,

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Stands between a client and a port on loopback. Once so many bytes have come back from there, in all connections together,
 /// everything is cut.
@@ -13,6 +13,7 @@ pub struct Proxy {
 }
 
 struct Rules {
+    shut: AtomicBool,
     left: AtomicU64,
     passed: AtomicU64,
 }
@@ -22,6 +23,7 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let rules = Arc::new(Rules {
+            shut: AtomicBool::new(false),
             left: AtomicU64::new(u64::MAX),
             passed: AtomicU64::new(0),
         });
@@ -39,6 +41,11 @@ impl Proxy {
     pub fn cut_after(&self, bytes: u64) -> u64 {
         self.rules.left.store(bytes, Ordering::SeqCst);
         self.rules.passed.swap(0, Ordering::SeqCst)
+    }
+
+    /// Lets nothing through any more, or again; what is open is cut at its next byte.
+    pub fn shut(&self, shut: bool) {
+        self.rules.shut.store(shut, Ordering::SeqCst);
     }
 }
 
@@ -61,6 +68,9 @@ impl Rules {
     fn copy(&self, mut from: &TcpStream, mut to: &TcpStream, counted: bool) {
         let mut part = [0; 16 * 1024];
         while let Ok(read @ 1..) = from.read(&mut part) {
+            if self.shut.load(Ordering::SeqCst) {
+                return;
+            }
             let most = if counted { self.take(read as u64) } else { read };
             if to.write_all(&part[..most]).is_err() || most < read {
                 return;

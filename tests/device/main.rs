@@ -15,7 +15,11 @@ mod common;
 
 mod cut;
 mod enrol;
+#[path = "../brokers/fleet.rs"]
+#[allow(dead_code, reason = "not all of it is needed here")]
+mod fleet;
 mod interrupted;
+mod mqtt;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};

@@ -145,7 +145,10 @@ fn a_broker_is_told_what_to_enforce_until_it_has_proved_it() {
     let anchors = Certificate::all_from_pem(first["anchors"].as_str().unwrap()).unwrap();
     assert_eq!((anchors.len(), first["crls"].as_array().unwrap().len()), (2, 2));
     assert_eq!(names(&first["shut_out"]), ["site-1"]);
-    assert_eq!(first["access"]["default"]["publish"], json!(["fleet/%u/#"]));
+    assert_eq!(
+        first["access"]["default"]["publish"],
+        json!(["fleet/%u/#", "status/%u"])
+    );
     agent.prove(&first);
     assert_eq!(agent.state(), "proven");
 

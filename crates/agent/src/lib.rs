@@ -27,6 +27,7 @@ pub mod identity;
 mod kept;
 pub mod listener;
 pub mod local;
+pub mod mqtt;
 pub mod probe;
 mod report;
 pub mod run;

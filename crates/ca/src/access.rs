@@ -32,12 +32,13 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// What devices may do unless their profile or an operator says otherwise: everything below `fleet/` and their name.
+    /// What devices may do unless their profile or an operator says otherwise: everything below `fleet/` and their name, and say
+    /// whether they are online.
     pub fn usual() -> Self {
-        let own = vec![format!("fleet/{NAME}/#")];
+        let own = format!("fleet/{NAME}/#");
         Self {
-            publish: own.clone(),
-            subscribe: own,
+            publish: vec![own.clone(), format!("status/{NAME}")],
+            subscribe: vec![own],
         }
     }
 
