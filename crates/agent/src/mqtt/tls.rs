@@ -64,6 +64,10 @@ pub(super) const REFUSALS: [AlertDescription; 3] = [
 ];
 
 /// What went wrong, and what helps.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "what is not listed has words of its own"
+)]
 pub(super) fn words(host: &str, error: &rustls::Error) -> String {
     match error {
         rustls::Error::InvalidCertificate(

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use rumqttc::mqttbytes::QoS;
-use rumqttc::mqttbytes::v4::{ConnectReturnCode, LastWill, Packet};
+use rumqttc::mqttbytes::v4::{LastWill, Packet};
 use rumqttc::{
     AsyncClient, ConnectionError, Event as Theirs, EventLoop, MqttOptions, PublishNoticeError,
     PublishOptions, SessionMode,
@@ -49,20 +49,15 @@ struct Listening {
 impl Link for Listening {
     async fn next(&mut self) -> Result<Event, Lost> {
         match self.events.poll().await {
-            Ok(Theirs::Incoming(Packet::ConnAck(answer))) => match answer.code {
-                ConnectReturnCode::Success => Ok(Event::Connected {
-                    resumed: answer.session_present,
-                }),
-                refused => Err(Lost::Broken(format!(
-                    "the broker refuses the session ({refused:?})"
-                ))),
-            },
+            Ok(Theirs::Incoming(Packet::ConnAck(answer))) => Ok(Event::Connected {
+                resumed: answer.session_present,
+            }),
             Ok(Theirs::Incoming(Packet::Publish(publish))) => Ok(Event::Message(Message {
                 topic: String::from_utf8_lossy(&publish.topic).into_owned(),
                 payload: publish.payload,
                 retain: publish.retain,
             })),
-            Ok(_) => Ok(Event::Other),
+            Ok(Theirs::Incoming(_) | Theirs::Outgoing(_)) => Ok(Event::Other),
             Err(ConnectionError::RequestsDone) => Err(Lost::Ended),
             Err(ConnectionError::ConnectionRefused(code)) => {
                 Err(Lost::Broken(format!("the broker refuses the session ({code:?})")))

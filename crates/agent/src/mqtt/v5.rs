@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use rumqttc5::mqttbytes::QoS;
-use rumqttc5::mqttbytes::v5::{ConnectReturnCode, LastWill, LastWillProperties, Packet};
+use rumqttc5::mqttbytes::v5::{LastWill, LastWillProperties, Packet};
 use rumqttc5::{
     AsyncClient, ConnectionError, Event as Theirs, EventLoop, MqttOptions, PublishNoticeError,
     PublishOptions, SessionMode,
@@ -71,25 +71,20 @@ struct Listening {
 impl Link for Listening {
     async fn next(&mut self) -> Result<Event, Lost> {
         match self.events.poll().await {
-            Ok(Theirs::Incoming(Packet::ConnAck(answer))) => match answer.code {
-                ConnectReturnCode::Success => {
-                    if self.persistent {
-                        self.events.options.set_session_mode(SessionMode::Persistent);
-                    }
-                    Ok(Event::Connected {
-                        resumed: answer.session_present,
-                    })
+            Ok(Theirs::Incoming(Packet::ConnAck(answer))) => {
+                if self.persistent {
+                    self.events.options.set_session_mode(SessionMode::Persistent);
                 }
-                refused => Err(Lost::Broken(format!(
-                    "the broker refuses the session ({refused:?})"
-                ))),
-            },
+                Ok(Event::Connected {
+                    resumed: answer.session_present,
+                })
+            }
             Ok(Theirs::Incoming(Packet::Publish(publish))) => Ok(Event::Message(Message {
                 topic: String::from_utf8_lossy(&publish.topic).into_owned(),
                 payload: publish.payload,
                 retain: publish.retain,
             })),
-            Ok(_) => Ok(Event::Other),
+            Ok(Theirs::Incoming(_) | Theirs::Outgoing(_) | Theirs::Auth(_)) => Ok(Event::Other),
             Err(ConnectionError::RequestsDone) => Err(Lost::Ended),
             Err(ConnectionError::ConnectionRefused(code)) => {
                 Err(Lost::Broken(format!("the broker refuses the session ({code:?})")))
