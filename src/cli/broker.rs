@@ -3,6 +3,7 @@
 mod config;
 mod lint;
 mod run;
+mod test;
 
 use std::path::PathBuf;
 
@@ -58,6 +59,13 @@ pub(super) enum BrokerCommand {
 
 Exit code 5 if a line is dangerous")]
     Lint(lint::LintArgs),
+    /// Try a broker's listener as everybody who must not get in, and as one who must
+    #[command(after_help = "Example:
+  muster broker test mqtt.example.org:8883
+
+It asks the CA for certificates with reserved names that live for ten minutes. Exit code 5 if the listener lets in
+who must not get in, or keeps out who must.")]
+    Test(test::TestArgs),
     /// List brokers: what each enforces, since when, and what is wrong
     List,
     /// Let a broker's agent join again: its machine was lost, or its key
@@ -132,6 +140,7 @@ pub(super) async fn run(common: &Common, voice: Voice, command: BrokerCommand) -
         BrokerCommand::Run(args) => run::start(voice, args).await,
         BrokerCommand::Config(args) => config::print(voice, args),
         BrokerCommand::Lint(args) => lint::run(voice, &args),
+        BrokerCommand::Test(args) => test::run(common, voice, args).await,
         BrokerCommand::List => {
             let session = Session::start(common).await?;
             let all: Vec<Broker> = session.client.get("/brokers").await?;

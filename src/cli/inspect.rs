@@ -116,7 +116,7 @@ async fn read(what: &str) -> Result<(Vec<u8>, Option<String>), Failure> {
 
 /// The chain that a server shows, PEM. The handshake is broken off once it has been seen: nothing is ever sent over a
 /// connection that was not verified.
-async fn fetch(host: &str, port: u16) -> Result<String, Failure> {
+pub(super) async fn fetch(host: &str, port: u16) -> Result<String, Failure> {
     let cannot = |why: String| Failure::failed(format!("{host}:{port} shows no certificate: {why}"));
     let seen = Arc::new(Seen::new());
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());

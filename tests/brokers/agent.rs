@@ -209,6 +209,22 @@ fn a_revoked_device_loses_its_session_and_nobody_else_does() {
     assert!(canaries["items"].as_array().unwrap().len() <= 2, "{canaries}");
 }
 
+/// The agent brings the revocation of the certificate that the listener is tried with by itself.
+#[test]
+fn a_listener_with_an_agent_holds() {
+    let Some(beside) = Beside::start() else { return };
+    let address = format!("localhost:{}", beside.port);
+    let answer = beside.fleet.muster.json(&["broker", "test", &address]);
+    let all = answer["trials"].as_array().unwrap();
+    let outcome = |whom: &str| all.iter().find(|one| one["as"] == whom).unwrap()["outcome"].clone();
+    assert_eq!(
+        (outcome("revoked"), outcome("resumed session")),
+        ("held".into(), "held".into())
+    );
+    let wrong: Vec<_> = all.iter().filter(|one| one["outcome"] == "wrong").collect();
+    assert_eq!((wrong, outcome("foreign topic")), (Vec::new(), "held".into()));
+}
+
 #[test]
 fn an_agent_that_was_killed_goes_on_where_it_was() {
     let Some(mut beside) = Beside::start() else { return };

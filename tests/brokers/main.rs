@@ -24,3 +24,4 @@ mod mqtt;
 mod revocation_lists;
 mod rollover;
 mod shut_out;
+mod tried;

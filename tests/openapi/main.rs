@@ -128,6 +128,11 @@ fn a_day(caller: &mut Caller<'_>) {
         "/devices/site-1/access",
         json!({ "publish": ["plant/7/#"], "subscribe": ["plant/7/commands/#"] }),
     );
+    let trials = caller.post("/trials", json!({ "csr": csr("any") }));
+    let all = trials["certificates"].as_array().unwrap();
+    let revocable = all.iter().find(|one| one["what"] == "revocable").unwrap();
+    let serial = revocable["serial"].as_str().unwrap();
+    caller.post(&format!("/trials/{serial}/revoke"), json!({}));
     caller.get("/brokers");
     caller.get("/devices/site-1/access");
     caller.get("/devices/site-1/proof");

@@ -38,6 +38,7 @@ const READING: &[&str] = &[
     "mqtt pub",
     "mqtt run",
     "mqtt sub",
+    "broker test",
     "audit list",
     "audit verify",
     "user list",

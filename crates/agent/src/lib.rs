@@ -34,6 +34,7 @@ pub mod run;
 mod status;
 mod stream;
 pub mod tombstone;
+pub mod trial;
 
 use std::sync::Arc;
 

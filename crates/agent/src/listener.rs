@@ -8,8 +8,8 @@ use std::time::Duration;
 use bytes::BytesMut;
 use muster_pki::cert::Certificate;
 use muster_pki::name::San;
-use rumqttc::mqttbytes::v4::{Connect, ConnectReturnCode, Disconnect, Packet, PingReq};
-use rumqttc::mqttbytes::{self};
+use rumqttc::mqttbytes::v4::{Connect, ConnectReturnCode, Disconnect, Packet, PingReq, Publish, Subscribe};
+use rumqttc::mqttbytes::{self, QoS};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
@@ -121,37 +121,69 @@ impl Listener {
 
     /// Connects, shows a certificate and begins a clean session under `client_id`.
     pub async fn connect(&self, shown: &Pair, client_id: &str, tls: Tls) -> Result<Session, Seen> {
-        let config = self.config(shown, tls).map_err(|why| Seen::Strange(why.0))?;
-        let tcp = within(TcpStream::connect(&self.address)).await?;
-        let tcp = tcp.map_err(|why| Seen::Unreachable(why.to_string()))?;
-        let _ = tcp.set_nodelay(true);
-        let handshake = TlsConnector::from(Arc::new(config)).connect(self.name(), tcp);
-        let stream = within(handshake).await?.map_err(|why| seen(&why))?;
+        let config = self.client(Some(shown), tls, false);
+        let config = config.map_err(|why| Seen::Strange(why.0))?;
+        self.connect_as(&config, client_id).await
+    }
+
+    /// The same with what [`Self::client`] has made.
+    pub async fn connect_as(&self, config: &Arc<ClientConfig>, client_id: &str) -> Result<Session, Seen> {
         let mut session = Session {
-            stream,
+            stream: self.handshake(config).await?,
             buffer: BytesMut::new(),
         };
         session.begin(client_id).await?;
         Ok(session)
     }
 
-    fn config(&self, shown: &Pair, tls: Tls) -> Result<ClientConfig, Error> {
+    /// Whether a client that shows this gets WebSocket for asking (RFC 6455).
+    pub async fn upgrades(&self, config: &Arc<ClientConfig>) -> bool {
+        const ASK: &[u8] = b"GET /mqtt HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+            Sec-WebSocket-Key: bXVzdGVyLXRyaWFsLWtleQ==\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: mqtt\r\n\r\n";
+        let Ok(mut stream) = self.handshake(config).await else {
+            return false;
+        };
+        let mut answer = [0; 12];
+        let asked = async {
+            stream.write_all(ASK).await?;
+            stream.flush().await?;
+            stream.read_exact(&mut answer).await
+        };
+        matches!(within(asked).await, Ok(Ok(_))) && answer == *b"HTTP/1.1 101"
+    }
+
+    async fn handshake(&self, config: &Arc<ClientConfig>) -> Result<TlsStream<TcpStream>, Seen> {
+        let tcp = within(TcpStream::connect(&self.address)).await?;
+        let tcp = tcp.map_err(|why| Seen::Unreachable(why.to_string()))?;
+        let _ = tcp.set_nodelay(true);
+        let handshake = TlsConnector::from(config.clone()).connect(self.name(), tcp);
+        within(handshake).await?.map_err(|why| seen(&why))
+    }
+
+    /// A client that shows a certificate or none, and resumes its sessions or does not.
+    pub fn client(&self, shown: Option<&Pair>, tls: Tls, resumes: bool) -> Result<Arc<ClientConfig>, Error> {
         let cannot = |why: rustls::Error| Error::new(format!("TLS to the broker cannot be set up: {why}"));
         let versions: &[&rustls::SupportedProtocolVersion] = match tls {
             Tls::Only12 => &[&rustls::version::TLS12],
             Tls::Best => rustls::DEFAULT_VERSIONS,
         };
-        let (chain, key) = client_chain(shown)?;
-        let mut config = ClientConfig::builder_with_provider(self.pins.provider.clone())
+        let builder = ClientConfig::builder_with_provider(self.pins.provider.clone())
             .with_protocol_versions(versions)
             .map_err(cannot)?
             .dangerous()
-            .with_custom_certificate_verifier(self.pins.clone())
-            .with_client_auth_cert(chain, key)
-            .map_err(cannot)?;
+            .with_custom_certificate_verifier(self.pins.clone());
+        let mut config = match shown {
+            Some(shown) => {
+                let (chain, key) = client_chain(shown)?;
+                builder.with_client_auth_cert(chain, key).map_err(cannot)?
+            }
+            None => builder.with_no_client_auth(),
+        };
         // Each connection has to be judged by the lists that are in force.
-        config.resumption = rustls::client::Resumption::disabled();
-        Ok(config)
+        if !resumes {
+            config.resumption = rustls::client::Resumption::disabled();
+        }
+        Ok(Arc::new(config))
     }
 
     /// The name to ask for: one of those in the certificate, else the address.
@@ -227,6 +259,52 @@ impl Session {
                 }
             }
         }
+    }
+
+    /// Whether its TLS session is an earlier one.
+    pub fn resumed(&self) -> bool {
+        self.stream.get_ref().1.handshake_kind() == Some(rustls::HandshakeKind::Resumed)
+    }
+
+    /// Whether the broker still answers.
+    pub async fn answers(&mut self) -> bool {
+        let mut ping = BytesMut::new();
+        PingReq.write(&mut ping).is_ok()
+            && self.send(&ping).await.is_ok()
+            && matches!(within(self.packet()).await, Ok(Ok(Packet::PingResp)))
+    }
+
+    /// Subscribes with QoS 0, and waits for the answer, which may be that it is not allowed.
+    pub async fn subscribe(&mut self, filter: &str) -> Result<(), Seen> {
+        let mut subscribe = Subscribe::new(filter, QoS::AtMostOnce);
+        subscribe.pkid = 1;
+        let mut bytes = BytesMut::new();
+        let written = subscribe.write(&mut bytes);
+        written.map_err(|why| Seen::Strange(why.to_string()))?;
+        self.send(&bytes).await?;
+        within(self.packet()).await?.map(drop)
+    }
+
+    /// Publishes an empty message with QoS 0.
+    pub async fn publish(&mut self, topic: &str) -> Result<(), Seen> {
+        let mut bytes = BytesMut::new();
+        let written = Publish::new(topic, QoS::AtMostOnce, Vec::new()).write(&mut bytes);
+        written.map_err(|why| Seen::Strange(why.to_string()))?;
+        self.send(&bytes).await
+    }
+
+    /// Whether a message comes within this time.
+    pub async fn receives(&mut self, bound: Duration) -> bool {
+        let packet = tokio::time::timeout(bound, self.packet()).await;
+        matches!(packet, Ok(Ok(Packet::Publish(_))))
+    }
+
+    async fn send(&mut self, bytes: &[u8]) -> Result<(), Seen> {
+        let sent = async {
+            self.stream.write_all(bytes).await?;
+            self.stream.flush().await
+        };
+        within(sent).await?.map_err(|why| seen(&why))
     }
 
     /// Leaves in good order.

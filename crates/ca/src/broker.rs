@@ -9,6 +9,7 @@ pub(crate) mod canary;
 pub mod epoch;
 pub(crate) mod feed;
 mod registry;
+pub mod trial;
 mod watch;
 
 use jiff::Timestamp;

@@ -103,6 +103,14 @@ impl Profile {
         }
     }
 
+    /// What a server's certificate follows with which a broker is tried.
+    pub(crate) fn trial_server() -> Self {
+        Self {
+            pointers: Vec::new(),
+            ..Self::built_in(Kind::Server)
+        }
+    }
+
     /// The same, issued by another authority.
     pub(crate) fn issued_by(self, authority: &str) -> Self {
         Self {

@@ -15,6 +15,7 @@ use crate::authority::{Authority, Generation, ROOT};
 use crate::broker::agent::Reports;
 use crate::broker::canary::{Asked, Canaries};
 use crate::broker::feed::Feed;
+use crate::broker::trial::Trials;
 use crate::certificate::Serial;
 use crate::clamp::ClampAlarms;
 use crate::error::Error;
@@ -56,6 +57,8 @@ pub struct Ca {
     pub(crate) reports: Reports,
     /// How often agents asked for good canaries.
     pub(crate) asked: Asked,
+    /// Certificates with which brokers are tried just now.
+    pub(crate) trials: Trials,
     /// When this process began.
     pub(crate) begun: Timestamp,
     /// Wakes whoever waits for what brokers have to hear.
@@ -119,6 +122,7 @@ impl Ca {
             canaries: Canaries::default(),
             reports: Reports::default(),
             asked: Asked::default(),
+            trials: Trials::default(),
             begun,
             news: Event::new(),
         };

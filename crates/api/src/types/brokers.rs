@@ -140,3 +140,25 @@ pub struct DeviceAccess {
     /// What it may receive.
     pub subscribe: Vec<String>,
 }
+
+/// Certificates with which a broker is tried. All are for the key of the request, and live for minutes.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct Trials {
+    /// One of each kind.
+    pub certificates: Vec<Trial>,
+    /// The issuing CA's certificate, PEM.
+    pub issuing: String,
+    /// The root's, PEM.
+    pub root: String,
+}
+
+/// One of [`Trials`].
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct Trial {
+    /// `good`, `other` (of another name), `expired`, `early`, `server` (wrong usage) or `revocable`.
+    pub what: String,
+    /// Its serial number, hexadecimal.
+    pub serial: String,
+    /// PEM.
+    pub pem: String,
+}

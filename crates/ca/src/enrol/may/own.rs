@@ -8,12 +8,9 @@ use muster_pki::name::San;
 
 use super::{Grant, Right, accept_state, device_after};
 use crate::device::{Device, DeviceName};
-use crate::enrol::draft::BACKDATE;
 use crate::error::Error;
 use crate::profile::Profile;
 
-/// How long a canary lives.
-const CANARY_LIFE: SignedDuration = SignedDuration::from_mins(15);
 /// How long the authority's own HTTPS certificate lives.
 const LISTENER_LIFE: SignedDuration = SignedDuration::from_hours(7 * 24);
 
@@ -73,9 +70,14 @@ pub(crate) fn broker(
     })
 }
 
-/// The grant of a canary, which lives for minutes and opens nothing. Its hour of backdating is whole, since broker and CA
-/// may not agree on the time.
-pub(crate) fn canary(profile: &Arc<Profile>, name: DeviceName, key: &PublicKey, now: Timestamp) -> Grant {
+/// The grant of a canary, which is valid for minutes and opens nothing.
+pub(crate) fn canary(
+    profile: &Arc<Profile>,
+    name: DeviceName,
+    key: &PublicKey,
+    (from, to): (Timestamp, Timestamp),
+    now: Timestamp,
+) -> Grant {
     let (device, expected) = device_after(None, name, profile, now);
     Grant {
         profile: profile.clone(),
@@ -83,8 +85,8 @@ pub(crate) fn canary(profile: &Arc<Profile>, name: DeviceName, key: &PublicKey, 
         expected,
         sans: Vec::new(),
         key: key.clone(),
-        not_before: Some(now - BACKDATE),
-        not_after: now + CANARY_LIFE,
+        not_before: Some(from),
+        not_after: to,
         how: "canary".into(),
         right: Right::Lasting,
         superseded: Vec::new(),

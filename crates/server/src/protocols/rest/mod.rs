@@ -16,6 +16,7 @@ mod search;
 mod settings;
 mod status;
 mod tokens;
+mod trials;
 mod views;
 
 use std::sync::Arc;
@@ -56,6 +57,7 @@ fn routes() -> impl Iterator<Item = &'static Route> {
         devices::ROUTES,
         tokens::ROUTES,
         brokers::ROUTES,
+        trials::ROUTES,
         agent::ROUTES,
         settings::ROUTES,
         operators::ROUTES,
