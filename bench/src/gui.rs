@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Instant;
 
+use muster_server::web::{self, Method};
 use tokio::net::TcpStream;
 
 use crate::Result;
@@ -74,93 +75,120 @@ pub(crate) fn next(page: &str) -> Option<String> {
     Some(path.replace("&#38;", "&").replace("&amp;", "&"))
 }
 
-/// Every page, with a device, a certificate and a token of the fleet; of the lists each filter and each order.
-pub(crate) fn paths(device: &str, serial: &str, token: &str) -> Vec<String> {
-    let mut paths: Vec<String> = [
-        "/",
-        "/revoke",
-        "/revoke/waiting",
-        "/revoke/done",
-        "/issue",
-        "/ca",
-        "/ca/provisioners/-/new",
-        "/ca/provisioners/-/remove?name=iot-devices",
-        "/profiles",
-        "/settings",
-        "/users",
-        "/add-user",
-        "/users/admin",
-        "/account",
-        "/login",
-        "/devices/-/new",
-        "/tokens/-/new",
-        "/search?q=site-1",
-        "/search?q=zzz",
-        "/search?q=0123456789abcdef",
-    ]
-    .map(str::to_owned)
-    .into();
-    paths.extend([
-        format!("/search?q={serial}"),
-        format!("/devices/{device}"),
-        format!("/devices/{device}/suspend"),
-        format!("/devices/{device}/revoke"),
-        format!("/certificates/{serial}"),
-        format!("/revoke?what={device}"),
-        format!("/tokens/{token}"),
-        format!("/tokens/{token}/withdraw"),
-        format!("/tokens/{token}/unbind?name={device}"),
-        format!("/audit?subject={device}"),
-    ]);
-    let lists: [(&str, &[&str], &[&str]); 4] = [
-        (
-            "/certificates",
-            &[
-                "",
-                "status=active",
-                "status=expired",
-                "status=revoked",
-                "expires_within=7d",
-                "profile=broker",
-                "q=site-0001",
-                "q=zzz",
-            ],
-            &["issued", "-issued", "expiry", "-expiry", "name", "-name"],
-        ),
-        (
-            "/devices",
-            &[
-                "",
-                "kind=broker",
-                "state=new",
-                "state=suspended",
-                "profile=none",
-                "q=site-0001",
-                "q=zzz",
-            ],
-            &["name", "-name", "created", "-created"],
-        ),
-        (
-            "/tokens",
-            &["", "status=open", "status=expired", "q=region-1", "q=zzz"],
-            &["created", "-created"],
-        ),
-        (
-            "/audit",
-            &[
-                "",
-                "actor=alice",
-                "actor=nobody",
-                "action=certificate.revoked",
-                "until=2020-01-01",
-            ],
-            &["at", "-at"],
-        ),
-    ];
-    for (list, filters, sorts) in lists {
-        for filter in filters {
-            paths.extend(sorts.iter().map(|sort| format!("{list}?sort={sort}&{filter}")));
+/// What is no page of a list's size or a device's: files, what does not end, and what opens once with a secret.
+const NO_PAGES: [&str; 12] = [
+    "live",
+    "static/{file}",
+    "setup/{secret}",
+    "invitation/{name}/{secret}",
+    "issue/{serial}",
+    "issue/{serial}/{form}",
+    "certificates/{serial}/{form}",
+    "ca/certificates/{file}",
+    "ca/lists/{file}",
+    "revoke/crl/{authority}",
+    "users.csv",
+    "users.json",
+];
+
+/// What lists are narrowed by, and sorted by.
+const LISTS: [(&str, &[&str], &[&str]); 5] = [
+    (
+        "certificates",
+        &[
+            "",
+            "status=active",
+            "status=expired",
+            "status=revoked",
+            "expires_within=7d",
+            "profile=broker",
+            "q=site-0001",
+            "q=zzz",
+        ],
+        &["issued", "-issued", "expiry", "-expiry", "name", "-name"],
+    ),
+    (
+        "devices",
+        &[
+            "",
+            "kind=broker",
+            "state=new",
+            "state=suspended",
+            "profile=none",
+            "q=site-0001",
+            "q=zzz",
+        ],
+        &["name", "-name", "created", "-created"],
+    ),
+    (
+        "tokens",
+        &["", "status=open", "status=expired", "q=region-1", "q=zzz"],
+        &["created", "-created"],
+    ),
+    (
+        "audit",
+        &[
+            "",
+            "actor=alice",
+            "actor=nobody",
+            "action=certificate.revoked",
+            "until=2020-01-01",
+        ],
+        &["at", "-at"],
+    ),
+    (
+        "users",
+        &["", "role=viewer", "q=a"],
+        &["name", "-role", "created"],
+    ),
+];
+
+/// Every page that the router has, with a device, a certificate and a token of the fleet; of the lists each filter and
+/// each order.
+pub(crate) fn paths(device: &str, serial: &str, token: &str) -> Result<Vec<String>> {
+    let mut paths = Vec::new();
+    let pages = web::table()
+        .filter(|(method, path, _)| *method == Method::Get && !NO_PAGES.contains(path))
+        .filter(|(_, path, _)| !path.contains("/-/") || !path.contains('.'))
+        .filter(|(_, path, _)| !path.starts_with("audit/"));
+    for (_, path, _) in pages {
+        let mut filled = Vec::new();
+        for act in ["suspend", "revoke"] {
+            let path = path.replace("devices/{name}", &format!("devices/{device}"));
+            let path = path.replace("users/{name}", "users/admin").replace("{act}", act);
+            let path = path.replace("{serial}", serial).replace("{id}", token);
+            if !filled.contains(&path) {
+                filled.push(path);
+            }
+        }
+        for path in filled {
+            if path.contains('{') {
+                return Err(format!("what is {path}? say in gui.rs what to put there").into());
+            }
+            paths.extend(queries(&path, device, serial).map(|query| format!("/{path}{query}")));
         }
     }
-    paths
+    Ok(paths)
+}
+
+/// What is asked of a page, behind its path.
+fn queries(path: &str, device: &str, serial: &str) -> impl Iterator<Item = String> {
+    let list = LISTS.iter().find(|(list, ..)| *list == path);
+    let mut queries: Vec<String> = match path {
+        "search" => ["site-1", "zzz", "0123456789abcdef", serial]
+            .map(|what| format!("?q={what}"))
+            .into(),
+        "revoke" => vec![String::new(), format!("?what={device}")],
+        "audit" => vec![format!("?subject={device}")],
+        "ca/provisioners/-/remove" => vec!["?name=iot-devices".into()],
+        path if path.ends_with("/unbind") => vec![format!("?name={device}")],
+        _ if list.is_some() => Vec::new(),
+        _ => vec![String::new()],
+    };
+    for (_, filters, sorts) in list.into_iter() {
+        for filter in *filters {
+            queries.extend(sorts.iter().map(|sort| format!("?sort={sort}&{filter}")));
+        }
+    }
+    queries.into_iter()
 }

@@ -196,7 +196,7 @@ async fn measure_pages(browser: &mut Browser, asker: &mut Asker, rounds: usize) 
         certificate.serial.unwrap_or_default(),
     );
     let mut findings = Findings::new();
-    for path in gui::paths(&device, &serial, &token.id.unwrap_or_default()) {
+    for path in gui::paths(&device, &serial, &token.id.unwrap_or_default())? {
         let mut took = Vec::new();
         for _ in 0..rounds {
             let mut place = path.clone();

@@ -26,6 +26,11 @@ fn text(status: &Status) -> String {
             end.at, end.what
         ));
     }
+    if let Some(until) = &status.looked_until {
+        text.push_str(&format!(
+            "\nCertificates are still being looked through: those that run out until {until} are renewed."
+        ));
+    }
     for problem in &status.problems {
         text.push_str(&format!("\n  ! {problem}"));
     }

@@ -9,9 +9,10 @@ use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use super::Common;
 use super::connect::Session;
+use super::list::Paging;
 use super::report::{Exit, Failure, Voice, table};
+use super::{Common, list as pages};
 use crate::assemble::known_gui_url;
 use crate::config::{Config, Flags};
 
@@ -77,8 +78,8 @@ pub(super) enum UserCommand {
         #[arg(long)]
         dry_run: bool,
     },
-    /// List operators
-    List,
+    /// List operators by name
+    List(ListArgs),
     /// Remove an operator; its API key is refused from now on
     Remove {
         /// Name
@@ -89,6 +90,21 @@ pub(super) enum UserCommand {
     },
 }
 
+#[derive(clap::Args)]
+pub(super) struct ListArgs {
+    /// all, admin, operator, viewer or auditor
+    #[arg(long)]
+    role: Option<String>,
+    /// Beginning of a name
+    #[arg(long, value_name = "WHAT")]
+    search: Option<String>,
+    /// name, role or created; with - in front the greatest comes first
+    #[arg(long, allow_hyphen_values = true)]
+    sort: Option<String>,
+    #[command(flatten)]
+    paging: Paging,
+}
+
 pub(super) async fn run(common: &Common, voice: Voice, command: UserCommand) -> Result<Exit, Failure> {
     let dry_run = match &command {
         UserCommand::Create { dry_run, .. }
@@ -97,7 +113,7 @@ pub(super) async fn run(common: &Common, voice: Voice, command: UserCommand) -> 
         | UserCommand::Key { dry_run, .. }
         | UserCommand::Password { dry_run, .. }
         | UserCommand::Remove { dry_run, .. } => *dry_run,
-        UserCommand::List => false,
+        UserCommand::List(_) => false,
     };
     let session = Session::start(common).await?.dry_run(dry_run);
     match command {
@@ -159,9 +175,9 @@ pub(super) async fn run(common: &Common, voice: Voice, command: UserCommand) -> 
             let answer: Value = session.client.post(&path, &request).await?;
             voice.data(voice.done("changed", dry_run), &answer)?;
         }
-        UserCommand::List => {
-            let operators: Vec<Operator> = session.client.get("/operators").await?;
-            voice.data(&rows(&operators), &operators)?;
+        UserCommand::List(args) => {
+            let wishes = [("role", &args.role), ("q", &args.search), ("sort", &args.sort)];
+            return pages::run(session, voice, "operators", &wishes, &args.paging, rows).await;
         }
         UserCommand::Remove { name, .. } => {
             let answer: Value = session

@@ -20,7 +20,7 @@ pub(crate) const ARROWS: [(&str, &[&str]); 8] = [
         ],
     ),
     // It looks at the built program from outside, with the same parser of requests.
-    ("muster-bench", &["muster-pki"]),
+    ("muster-bench", &["muster-pki", "muster-server"]),
 ];
 
 /// Arrows that tests alone may use; what is shipped cannot name what is behind them.

@@ -206,7 +206,7 @@ fn set_password(muster: &Muster) {
         assert!(output.status.success(), "{}", text(&output.stderr));
         text(&output.stdout)
     };
-    let logs_in = || muster.json(&["user", "list"])[0]["logs_in"] == true;
+    let logs_in = || muster.json(&["user", "list"])["items"][0]["logs_in"] == true;
     assert!(set(&["--dry-run"]).contains("would"));
     assert!(!logs_in());
     assert_eq!(set(&[]), "changed\n");

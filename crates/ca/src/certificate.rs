@@ -179,9 +179,9 @@ impl Certificate {
         self.how.strip_prefix("renewal:").and_then(Serial::from_hex)
     }
 
-    /// When it was issued. Validity is backdated, by an hour at most; the serial number says when that was.
+    /// When it was issued. Validity is backdated, by an hour at most, in whole seconds; the serial number says when that was.
     pub fn issued(&self) -> Timestamp {
-        let backdated = SignedDuration::from_hours(1);
+        let backdated = SignedDuration::from_hours(1) + SignedDuration::from_secs(1);
         let drawn = self.serial.drawn();
         let plausible = |at: &Timestamp| (self.not_before..=self.not_before + backdated).contains(at);
         drawn.filter(plausible).unwrap_or(self.not_before)

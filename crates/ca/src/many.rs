@@ -1,4 +1,4 @@
-//! Revoking many certificates at once, and the second operator who may have to agree.
+//! Revoking many certificates or devices at once, and the second operator who may have to agree.
 
 use jiff::{SignedDuration, Timestamp};
 use muster_pki::crl::Reason;
@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Ca;
 use crate::certificate::{Serial, Status};
+use crate::device::{DeviceName, State};
 use crate::enrol::who::Proof;
 use crate::error::{Error, Refusal};
 use crate::operator::Permission;
@@ -19,12 +20,82 @@ const WAITS: SignedDuration = SignedDuration::from_hours(24);
 /// As many as one request may name; more are done in steps.
 pub const MOST: usize = 1000;
 
+/// Many of one noun.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Batch {
+    /// Certificates.
+    Certificates(Vec<Serial>),
+    /// Devices, each with every certificate of it that lives.
+    Devices(Vec<DeviceName>),
+    /// Devices that go out of service for good, likewise. Their reason is always cessation of operation.
+    Retiring(Vec<DeviceName>),
+}
+
+impl Batch {
+    /// How many they are.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Certificates(serials) => serials.len(),
+            Self::Devices(names) | Self::Retiring(names) => names.len(),
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The noun, as audit entries have it.
+    fn noun(&self) -> &'static str {
+        match self {
+            Self::Certificates(_) => "certificates",
+            Self::Devices(_) => "devices",
+            Self::Retiring(_) => "retiring",
+        }
+    }
+
+    fn words(&self) -> Vec<String> {
+        match self {
+            Self::Certificates(serials) => serials.iter().map(Serial::hex).collect(),
+            Self::Devices(names) | Self::Retiring(names) => names.iter().map(ToString::to_string).collect(),
+        }
+    }
+
+    /// What [`Batch::noun`] and [`Batch::words`] wrote.
+    fn restored(noun: &str, words: Vec<String>) -> Option<Self> {
+        let names = |words: Vec<String>| words.into_iter().map(DeviceName::restored).collect();
+        match noun {
+            "certificates" => {
+                let serials = words.iter().map(|hex| Serial::from_hex(hex));
+                Some(Self::Certificates(serials.collect::<Option<_>>()?))
+            }
+            "devices" => Some(Self::Devices(names(words))),
+            "retiring" => Some(Self::Retiring(names(words))),
+            _ => None,
+        }
+    }
+
+    fn check(&self, note: &str) -> Result<(), Error> {
+        check_note(note)?;
+        if (1..=MOST).contains(&self.len()) {
+            return Ok(());
+        }
+        let noun = match self {
+            Self::Certificates(_) => "certificates",
+            Self::Devices(_) | Self::Retiring(_) => "devices",
+        };
+        Err(Error::Bad(format!("choose 1 to {MOST} {noun}")))
+    }
+}
+
 /// What became of many.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Many {
-    /// Revoked now.
+    /// Certificates that were revoked now.
     pub revoked: Vec<Serial>,
-    /// Were revoked already.
+    /// Devices that were revoked or retired now.
+    pub devices: usize,
+    /// Those of the batch that were revoked or retired already.
     pub before: usize,
 }
 
@@ -41,8 +112,8 @@ pub struct WaitingRevocation {
     pub reason: Reason,
     /// Words for the audit log.
     pub note: String,
-    /// Which certificates.
-    pub serials: Vec<Serial>,
+    /// Of what.
+    pub batch: Batch,
 }
 
 /// What the drawer holds.
@@ -53,7 +124,8 @@ struct Stored {
     at: i64,
     reason: String,
     note: String,
-    serials: Vec<String>,
+    noun: String,
+    words: Vec<String>,
 }
 
 impl Ca {
@@ -62,25 +134,55 @@ impl Ca {
     pub async fn revoke_many(
         &self,
         proof: Proof,
-        serials: &[Serial],
+        batch: &Batch,
         reason: Reason,
         note: &str,
     ) -> Result<Many, Error> {
-        check_many(serials, note)?;
+        batch.check(note)?;
         let mut many = Many::default();
-        for serial in serials {
-            // One that was revoked with another, whose key it has, is done.
-            if many.revoked.contains(serial) {
-                continue;
+        match batch {
+            Batch::Certificates(serials) => {
+                for serial in serials {
+                    // One that was revoked with another, whose key it has, is done.
+                    if many.revoked.contains(serial) {
+                        continue;
+                    }
+                    let target = Target::Certificate(serial.clone());
+                    match self.revoke(proof.clone(), target, reason, note).await {
+                        Ok(done) => many.revoked.extend(done.serials),
+                        Err(Error::Conflict(_)) if self.is_revoked_for_good(serial).await? => {
+                            many.before += 1;
+                        }
+                        Err(other) => return Err(other),
+                    }
+                }
             }
-            let target = Target::Certificate(serial.clone());
-            match self.revoke(proof.clone(), target, reason, note).await {
-                Ok(done) => many.revoked.extend(done.serials),
-                Err(Error::Conflict(_)) if self.is_revoked_for_good(serial).await? => many.before += 1,
-                Err(other) => return Err(other),
+            Batch::Devices(names) | Batch::Retiring(names) => {
+                let retires = matches!(batch, Batch::Retiring(_));
+                for name in names {
+                    let done = if retires {
+                        self.retire(proof.clone(), name, note).await
+                    } else {
+                        let target = Target::Device(name.clone());
+                        self.revoke(proof.clone(), target, reason, note).await
+                    };
+                    match done {
+                        Ok(done) => {
+                            many.devices += 1;
+                            many.revoked.extend(done.serials);
+                        }
+                        Err(Error::Conflict(_)) if self.is_out(name, retires).await? => many.before += 1,
+                        Err(other) => return Err(other),
+                    }
+                }
             }
         }
         Ok(many)
+    }
+
+    async fn is_out(&self, name: &DeviceName, retires: bool) -> Result<bool, Error> {
+        let state = self.known_device(name).await?.state;
+        Ok(state == State::Retired || (state == State::Revoked && !retires))
     }
 
     /// Looked at, not concluded from a refusal: a device that changes all the time is one, too, and still lives.
@@ -95,11 +197,11 @@ impl Ca {
     pub async fn ask_to_revoke(
         &self,
         proof: Proof,
-        serials: &[Serial],
+        batch: &Batch,
         reason: Reason,
         note: &str,
     ) -> Result<(), Error> {
-        check_many(serials, note)?;
+        batch.check(note)?;
         let caller = self.operator(proof, Permission::Operate).await?;
         let now = self.clock.now();
         let mut writes = Vec::new();
@@ -115,15 +217,15 @@ impl Ca {
             at: now.as_second(),
             reason: reason.to_string(),
             note: note.to_owned(),
-            serials: serials.iter().map(Serial::hex).collect(),
+            noun: batch.noun().into(),
+            words: batch.words(),
         };
         writes.push(Write::Keep(Kept {
             key: KEY.into(),
             value: serde_json::to_vec(&stored).map_err(|why| Error::Internal(why.to_string()))?,
             expires: now + WAITS,
         }));
-        let detail =
-            serde_json::json!({ "certificates": serials.len(), "reason": stored.reason, "note": note });
+        let detail = serde_json::json!({ batch.noun(): batch.len(), "reason": stored.reason, "note": note });
         let act = caller.act(now, "revocation.asked", String::new(), detail.to_string());
         Ok(self.store.commit(Change { writes, act }).await?)
     }
@@ -144,7 +246,7 @@ impl Ca {
             return Err(Refusal::new(why).fix("another operator has to").into());
         }
         let note = format!("{} (asked for by {})", waiting.note, waiting.by);
-        let done = self.revoke_many(proof.clone(), &waiting.serials, waiting.reason, note.trim());
+        let done = self.revoke_many(proof.clone(), &waiting.batch, waiting.reason, note.trim());
         // Taken out last: what is broken off in the middle is agreed to once more, and goes on where it was.
         let done = done.await?;
         self.end_waiting(proof, "revocation.agreed").await?;
@@ -175,23 +277,13 @@ impl Ca {
             return Ok(None);
         };
         let stored: Stored = serde_json::from_slice(&kept.value).map_err(|_| broken())?;
-        let serials = stored.serials.iter().map(|hex| Serial::from_hex(hex));
         Ok(Some(WaitingRevocation {
             at: Timestamp::from_second(stored.at).map_err(|_| broken())?,
             until: kept.expires,
             reason: Reason::parse(&stored.reason)?,
-            serials: serials.collect::<Option<_>>().ok_or_else(broken)?,
+            batch: Batch::restored(&stored.noun, stored.words).ok_or_else(broken)?,
             by: stored.by,
             note: stored.note,
         }))
-    }
-}
-
-fn check_many(serials: &[Serial], note: &str) -> Result<(), Error> {
-    check_note(note)?;
-    if (1..=MOST).contains(&serials.len()) {
-        Ok(())
-    } else {
-        Err(Error::Bad(format!("choose 1 to {MOST} certificates")))
     }
 }

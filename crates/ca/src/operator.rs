@@ -18,7 +18,8 @@ pub enum Role {
 }
 
 impl Role {
-    const ALL: [(Self, &'static str); 4] = [
+    /// Every role, with the word for it.
+    pub const ALL: [(Self, &'static str); 4] = [
         (Self::Admin, "admin"),
         (Self::Operator, "operator"),
         (Self::Viewer, "viewer"),

@@ -11,7 +11,7 @@ use crate::authority::{Authority, Generation};
 use crate::broker::Broker;
 use crate::certificate::{Certificate, Serial, Status};
 use crate::device::{Device, DeviceName, Kind, State};
-use crate::list::{AuditList, CertificateList, DeviceList, Page, TokenList};
+use crate::list::{AuditList, CertificateList, DeviceList, Page, Paging, TokenList};
 use crate::operator::{Login, Operator, Role};
 use crate::provisioner::Provisioner;
 use crate::token::EnrolmentToken;
@@ -137,8 +137,9 @@ pub trait Store: Send + Sync {
     /// own do not count.
     async fn first_to_expire(&self, now: Timestamp) -> Result<Option<(Timestamp, Timestamp)>, StoreError>;
     /// Of the certificates that are active and unexpired, those that run out first and whose device has none that lasts
-    /// longer; the authority's own do not count. At most `limit`, found among the first few thousand to run out.
-    async fn unrenewed(&self, now: Timestamp, limit: usize) -> Result<Vec<Unrenewed>, StoreError>;
+    /// longer; the authority's own do not count. A page looks at a few thousand that run out; one that is cut short has
+    /// found fewer than it may and says where to look on.
+    async fn unrenewed(&self, now: Timestamp, paging: Paging) -> Result<Page<Unrenewed>, StoreError>;
 
     /// Every authority.
     async fn authorities(&self) -> Result<Vec<Authority>, StoreError>;

@@ -12,7 +12,7 @@ use crate::enrol::draft::Draft;
 use crate::enrol::who::Proof;
 use crate::enrol::{Issued, may};
 use crate::error::Error;
-use crate::list::{AuditList, CertificateList, DeviceList, Page, Paging, Search, TokenList};
+use crate::list::{AuditList, CertificateList, DeviceList, OperatorList, Page, Paging, Search, TokenList};
 use crate::operator::{Operator, Permission};
 use crate::ports::{Change, Counts};
 use crate::profile::Profile;
@@ -100,10 +100,16 @@ impl Ca {
         Ok(self.store.tokens(list).await?)
     }
 
-    /// Every operator.
-    pub async fn operators(&self, proof: Proof) -> Result<Vec<Operator>, Error> {
+    /// A page of operators.
+    pub async fn operators(&self, proof: Proof, list: OperatorList) -> Result<Page<Operator>, Error> {
         self.operator(proof, Permission::Administer).await?;
-        Ok(self.store.operators().await?)
+        list.page(self.store.operators().await?)
+    }
+
+    /// An operator by its name.
+    pub async fn one_operator(&self, proof: Proof, name: &str) -> Result<Operator, Error> {
+        self.operator(proof, Permission::Administer).await?;
+        self.known_operator(name).await
     }
 
     /// Devices and certificates that fit what somebody typed, at most so many of each. Devices come by name, certificates
@@ -152,6 +158,11 @@ impl Ca {
             }
         }
         Ok(all)
+    }
+
+    /// Whether the device is expected to renew this certificate without anybody's doing.
+    pub fn expects_renewal(&self, certificate: &Certificate) -> bool {
+        self.renews_by_itself(&certificate.profile, certificate.way())
     }
 
     /// Whether what holds a certificate renews it: it has done so before, it enrolled with a token of ours, which agents

@@ -1,5 +1,7 @@
 //! How things stand: until when everything keeps working by itself, and what needs somebody.
 
+use std::sync::{MutexGuard, PoisonError};
+
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
@@ -8,8 +10,9 @@ use crate::authority::{Authority, INTERNAL, ROOT, Stage};
 use crate::device::DeviceName;
 use crate::enrol::who::Proof;
 use crate::error::Error;
+use crate::list::{Cursor, Paging, Part};
 use crate::operator::Permission;
-use crate::ports::Counts;
+use crate::ports::{Counts, Unrenewed};
 
 /// From when on a to-do asks for the next issuing CA.
 const ROLLOVER_NOTICE: SignedDuration = SignedDuration::from_hours(400 * 24);
@@ -20,11 +23,16 @@ const CERTIFICATE_NOTICE: SignedDuration = SignedDuration::from_hours(7 * 24);
 /// Of how many certificates a to-do tells.
 const TOLD: usize = 3;
 
+/// How long after a walk over what runs out first the next one begins.
+const WALKED_EVERY: SignedDuration = SignedDuration::from_hours(1);
+
 /// How things stand.
 #[derive(Debug, Clone)]
 pub struct Standing {
     /// What comes to an end first unless somebody sees to it.
     pub first_end: Option<End>,
+    /// If not all certificates could be looked at yet: those that run out until then are renewed.
+    pub looked_until: Option<Timestamp>,
     /// What needs somebody, the most urgent first.
     pub todos: Vec<Todo>,
     /// How many there are.
@@ -72,6 +80,8 @@ pub enum About {
     Device(DeviceName),
     /// At a broker.
     Broker(DeviceName),
+    /// At the certificates that run out.
+    RunningOut,
 }
 
 impl std::fmt::Display for Todo {
@@ -110,39 +120,92 @@ impl Todo {
     }
 }
 
+/// How far the walk over what runs out first has come. In a large fleet that renews, so many certificates run out whose
+/// devices have younger ones that no request can look at them all.
+#[derive(Debug, Default)]
+pub(crate) struct Walk {
+    /// Up to there everything was renewed.
+    clear: Option<Cursor>,
+    /// Where the walk under way looks on.
+    at: Option<Cursor>,
+    /// Whether one came to its end; until then the first says what is clear as it goes.
+    ended: bool,
+    /// No other begins before.
+    rests_until: Option<Timestamp>,
+}
+
 impl Ca {
-    /// How things stand now. What a to-do and the end tell is a look at the first certificates to run out, not at all.
+    /// Looks on along the certificates that run out until one is found that nobody has renewed; an hour later it begins
+    /// anew, since a younger certificate may have been revoked. Says whether there is more to look at now.
+    pub async fn walk_renewed(&self) -> Result<bool, Error> {
+        let now = self.clock.now();
+        let cursor = {
+            let walk = self.looked();
+            if walk.rests_until.is_some_and(|until| now < until) {
+                return Ok(false);
+            }
+            walk.at.clone()
+        };
+        let page = self.store.unrenewed(now, Paging { cursor, limit: 1 }).await?;
+        let mut walk = self.looked();
+        let Some(next) = page.next else {
+            walk.clear = walk.at.take();
+            walk.ended = true;
+            walk.rests_until = Some(now + WALKED_EVERY);
+            return Ok(false);
+        };
+        if !walk.ended {
+            walk.clear = Some(next.clone());
+        }
+        walk.at = Some(next);
+        Ok(true)
+    }
+
+    fn looked(&self) -> MutexGuard<'_, Walk> {
+        // Nothing that holds it can leave it half changed.
+        self.walk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Those that run out first, and until when everything was looked at if that is not all.
+    async fn unrenewed(
+        &self,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<(Vec<Unrenewed>, Option<Timestamp>), Error> {
+        let cursor = self.looked().clear.clone();
+        let page = self.store.unrenewed(now, Paging { cursor, limit }).await?;
+        let until = match page.next.as_ref().and_then(|next| next.place.first()) {
+            Some(Part::Number(moment)) => Timestamp::from_millisecond(*moment).ok(),
+            Some(Part::Text(_) | Part::Bytes(_)) | None => None,
+        };
+        Ok((page.items, until))
+    }
+
+    /// How things stand now.
     pub async fn standing(&self, proof: Proof) -> Result<Standing, Error> {
         self.operator(proof, Permission::Read).await?;
         let now = self.clock.now();
         let mut ends = Vec::new();
         let mut todos = Vec::new();
-        for unrenewed in self.store.unrenewed(now, TOLD).await? {
-            let what = format!("the certificate of {}", unrenewed.device);
-            if unrenewed.not_after - CERTIFICATE_NOTICE <= now {
-                todos.push(Todo {
-                    what: format!(
-                        "{what} runs out on {} and nobody has renewed it",
-                        day(unrenewed.not_after)
-                    ),
-                    fix: "see whether it runs, or give it the next".into(),
-                    command: Some(format!("muster device show {}", unrenewed.device)),
-                    about: About::Device(unrenewed.device),
-                    urgent: true,
-                });
-            }
-            ends.push(End {
-                at: unrenewed.not_after,
-                what,
-            });
+        let (unrenewed, looked_until) = self.unrenewed(now, TOLD + 1).await?;
+        let late = unrenewed
+            .iter()
+            .take_while(|one| one.not_after - CERTIFICATE_NOTICE <= now);
+        match late.clone().count() {
+            many if many > TOLD => todos.push(all_late(&unrenewed)),
+            _ => todos.extend(late.map(one_late)),
         }
+        ends.extend(unrenewed.iter().map(|one| End {
+            at: one.not_after,
+            what: format!("the certificate of {}", one.device),
+        }));
         for authority in self.authorities() {
             self.look_at(&authority, now, &mut ends, &mut todos)?;
         }
         if self.settings.public_url.is_none() {
             let todo = Todo::on_the_machine(
-                "certificates carry no CRL pointer",
-                "set public_url in muster.toml to where port 9080 is reached, such as http://ca.example.org:9080",
+                "certificates do not say where their revocation list is",
+                "set public_url in muster.toml to where everybody reaches port 9080, such as http://ca.example.org:9080",
             );
             todos.push(todo.about(About::Setting("public_url")));
         }
@@ -150,6 +213,7 @@ impl Ca {
         todos.sort_by_key(|todo| !todo.urgent);
         Ok(Standing {
             first_end: ends.into_iter().min_by_key(|end| end.at),
+            looked_until,
             todos,
             counts: self.counts().await?,
         })
@@ -221,6 +285,39 @@ impl Ca {
             }
         }
         Ok(())
+    }
+}
+
+fn one_late(unrenewed: &Unrenewed) -> Todo {
+    let device = &unrenewed.device;
+    Todo {
+        what: format!(
+            "the certificate of {device} runs out on {} and nobody has renewed it",
+            day(unrenewed.not_after)
+        ),
+        fix: "see whether it runs, or give it the next".into(),
+        command: Some(format!("muster device show {device}")),
+        about: About::Device(device.clone()),
+        urgent: true,
+    }
+}
+
+/// More than one can tell of one by one.
+fn all_late(unrenewed: &[Unrenewed]) -> Todo {
+    let named: Vec<_> = unrenewed
+        .iter()
+        .take(TOLD)
+        .map(|one| one.device.as_str())
+        .collect();
+    Todo {
+        what: format!(
+            "certificates that nobody has renewed run out within a week: of {} and others",
+            named.join(", ")
+        ),
+        fix: "see whether these devices run, or give them the next".into(),
+        command: Some("muster cert list --expires-within 7d".into()),
+        about: About::RunningOut,
+        urgent: true,
     }
 }
 

@@ -1,8 +1,8 @@
 //! [`Ca`]: what it holds, and what it keeps in memory of small and seldom changed things.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
 use event_listener::{Event, EventListener};
@@ -22,6 +22,7 @@ use crate::error::Error;
 use crate::ports::{Clock, Crl, Entropy, Signer, Store};
 use crate::profile::Profiles;
 use crate::provisioner::Provisioner;
+use crate::standing::Walk;
 use crate::verify::Watch;
 
 /// What the operator decided, checked.
@@ -52,6 +53,7 @@ pub struct Ca {
     pub(crate) revoked: Event,
     pub(crate) clamps: ClampAlarms,
     pub(crate) audit_watch: Watch,
+    pub(crate) walk: Mutex<Walk>,
     pub(crate) feed: Feed,
     pub(crate) canaries: Canaries,
     pub(crate) reports: Reports,
@@ -118,6 +120,7 @@ impl Ca {
             revoked: Event::new(),
             clamps: ClampAlarms::default(),
             audit_watch: Watch::default(),
+            walk: Mutex::default(),
             feed,
             canaries: Canaries::default(),
             reports: Reports::default(),

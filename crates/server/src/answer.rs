@@ -30,6 +30,56 @@ pub(crate) fn problem(status: StatusCode, message: &str) -> Response {
     )
 }
 
+/// An error of the authority, as programs and people are told of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Told {
+    pub(crate) status: StatusCode,
+    /// What is wrong and why.
+    pub(crate) message: String,
+    /// What would help.
+    pub(crate) fix: Option<String>,
+}
+
+impl Told {
+    /// What is wrong and what would help.
+    pub(crate) fn in_one_line(&self) -> String {
+        match &self.fix {
+            Some(fix) => format!("{}; {fix}", self.message),
+            None => self.message.clone(),
+        }
+    }
+}
+
+impl From<muster_ca::Error> for Told {
+    fn from(error: muster_ca::Error) -> Self {
+        use muster_ca::Error as E;
+        let told = |status, message| Self {
+            status,
+            message,
+            fix: None,
+        };
+        match error {
+            E::Bad(why) => told(StatusCode::BAD_REQUEST, why),
+            E::Unproven(why) => told(StatusCode::UNAUTHORIZED, why),
+            E::Refused(refusal) => Self {
+                fix: refusal.fix,
+                ..told(StatusCode::FORBIDDEN, refusal.why)
+            },
+            E::Missing(why) => told(StatusCode::NOT_FOUND, why),
+            E::Conflict(why) => told(StatusCode::CONFLICT, why),
+            E::Store(_) | E::Signer(_) => {
+                tracing::error!(%error, "a request could not be served");
+                told(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
+            }
+            E::Internal(why) => {
+                tracing::error!(why, "a request met a defect");
+                let message = "something is wrong inside Muster; its log says what";
+                told(StatusCode::INTERNAL_SERVER_ERROR, message.into())
+            }
+        }
+    }
+}
+
 /// JSON with a newline at the end, as `step` clients that read line by line expect.
 pub(crate) fn json(status: StatusCode, value: &impl Serialize) -> Response {
     // Room for a certificate and its issuer, twice.

@@ -135,6 +135,25 @@ pub(crate) async fn keep_findable(ca: Arc<Ca>, mut stop: Stop) {
     }
 }
 
+/// Looks along the certificates that run out, a few thousand a second at most, for those that nobody renews.
+pub(crate) async fn keep_looking(ca: Arc<Ca>, mut stop: Stop) {
+    let mut wait = FIND;
+    loop {
+        tokio::select! {
+            () = sleep(wait) => {}
+            () = stopped(&mut stop) => return,
+        }
+        wait = match ca.walk_renewed().await {
+            Ok(true) => FIND,
+            Ok(false) => LOOK,
+            Err(error) => {
+                tracing::warn!(%error, "what nobody renews may be told late");
+                BACK_OFF.1
+            }
+        };
+    }
+}
+
 /// Walks the audit log once a day: whoever changed it shall not wait for somebody to ask.
 pub(crate) async fn keep_verified(ca: Arc<Ca>, mut stop: Stop) {
     let mut wait = VERIFY.0;

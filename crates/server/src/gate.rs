@@ -1,56 +1,71 @@
-//! The gate: what a request shows of its sender, as a [`Proof`].
-//!
-//! What a sender may do is not judged here. Every method of [`Ca`](muster_ca::Ca) that does or tells something takes a proof
-//! and judges it, so a route that forgets the gate does not compile.
+//! The gate of `/api/v1`: every route that needs a permission passes here before anything but a request's head is read, and
+//! what the sender shows becomes a [`Proof`]. Every method of [`Ca`](muster_ca::Ca) that takes one judges it again.
 
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRequestParts, Request, State};
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
+use axum::middleware::Next;
+use axum::response::Response;
 use muster_ca::Proof;
 use muster_ca::enrol::who::{Evidence, Origin};
+use muster_ca::operator::Permission;
 use zeroize::Zeroizing;
 
 use crate::peer::Peer;
 use crate::protocols::rest::{Api, Failure};
 
-/// The sender of a request to `/api/v1`: a local user, or the holder of an API key. Known here, so that no body is read of a
-/// stranger's.
+const KEY_MISSING: &str = "this needs an API key: send it as 'Authorization: Bearer mk_…'";
+
+/// The sender of a request that [`judge`] let through: a local user, or the holder of an API key.
+#[derive(Clone)]
 pub(crate) struct Sender(pub(crate) Proof);
 
-impl FromRequestParts<Api> for Sender {
+impl<S: Sync> FromRequestParts<S> for Sender {
     type Rejection = Failure;
 
-    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Failure> {
-        let missing = || Failure::unproven("this needs an API key: send it as 'Authorization: Bearer mk_…'");
-        let origin = origin(parts);
-        let dry_run = dry_run(parts)?;
-        let evidence = match parts.extensions.get::<Peer>() {
-            Some(Peer::Local { uid, trusted }) => Evidence::LocalUser {
-                uid: *uid,
-                trusted: *trusted,
-            },
-            Some(Peer::Process { uid }) => Evidence::LocalUser {
-                uid: *uid,
-                trusted: true,
-            },
-            Some(Peer::Remote { .. }) | None => {
-                let header = parts
-                    .headers
-                    .get(AUTHORIZATION)
-                    .and_then(|value| value.to_str().ok());
-                let key = header
-                    .and_then(|text| text.strip_prefix("Bearer "))
-                    .ok_or_else(missing)?;
-                Evidence::ApiKey(Zeroizing::new(key.trim().to_owned()))
-            }
-        };
-        let proof = Proof {
-            evidence,
-            origin,
-            dry_run,
-        };
-        api.ca.known(proof.clone()).await?;
-        Ok(Self(proof))
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Failure> {
+        let judged = parts.extensions.get::<Self>().cloned();
+        judged.ok_or_else(|| Failure::unproven(KEY_MISSING))
+    }
+}
+
+/// Lets through who has the permission, whatever else the request holds.
+pub(crate) async fn judge(
+    State((api, permission)): State<(Api, Permission)>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Failure> {
+    let (mut parts, body) = request.into_parts();
+    let mut proof = Proof {
+        evidence: shown(&parts)?,
+        origin: origin(&parts),
+        dry_run: false,
+    };
+    api.ca.operator(proof.clone(), permission).await?;
+    proof.dry_run = dry_run(&parts)?;
+    parts.extensions.insert(Sender(proof));
+    Ok(next.run(Request::from_parts(parts, body)).await)
+}
+
+fn shown(parts: &Parts) -> Result<Evidence, Failure> {
+    match parts.extensions.get::<Peer>() {
+        Some(Peer::Local { uid, trusted }) => Ok(Evidence::LocalUser {
+            uid: *uid,
+            trusted: *trusted,
+        }),
+        Some(Peer::Process { uid }) => Ok(Evidence::LocalUser {
+            uid: *uid,
+            trusted: true,
+        }),
+        Some(Peer::Remote { .. }) | None => {
+            let header = parts
+                .headers
+                .get(AUTHORIZATION)
+                .and_then(|value| value.to_str().ok());
+            let key = header.and_then(|text| text.strip_prefix("Bearer "));
+            let key = key.ok_or_else(|| Failure::unproven(KEY_MISSING))?;
+            Ok(Evidence::ApiKey(Zeroizing::new(key.trim().to_owned())))
+        }
     }
 }
 

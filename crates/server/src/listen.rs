@@ -22,7 +22,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::background::{
-    Stop, first_crls, keep_crls, keep_findable, keep_tidy, keep_tls, keep_verified, stopped,
+    Stop, first_crls, keep_crls, keep_findable, keep_looking, keep_tidy, keep_tls, keep_verified, stopped,
 };
 use crate::peer::Peer;
 use crate::protocols::{api_service, local_service, public_service};
@@ -186,6 +186,10 @@ fn start_chores(
     let (ca, stop) = (edge.ca().clone(), stopping.clone());
     chores.spawn(again_after_panic(stopping.clone(), move || {
         keep_findable(ca.clone(), stop.clone())
+    }));
+    let (ca, stop) = (edge.ca().clone(), stopping.clone());
+    chores.spawn(again_after_panic(stopping.clone(), move || {
+        keep_looking(ca.clone(), stop.clone())
     }));
     let (ca, stop) = (edge.ca().clone(), stopping.clone());
     chores.spawn(again_after_panic(stopping.clone(), move || {

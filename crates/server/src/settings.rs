@@ -20,7 +20,7 @@ pub struct Settings {
     pub hosts: Vec<String>,
     /// Who may say, in `X-Forwarded-For` and `X-Forwarded-Proto`, from where and how a request came.
     pub trusted_proxies: Vec<IpNet>,
-    /// Revoking more certificates than this at once asks for their count.
+    /// Revoking more certificates or devices than this at once asks for their count.
     pub revoke_limit: usize,
     /// Whether that also needs a second operator.
     pub second_operator: bool,
@@ -44,14 +44,14 @@ pub struct Configured {
 }
 
 impl Settings {
-    /// Whether so many certificates are revoked at once only by whoever types their count.
-    pub(crate) fn asks_for_count(&self, certificates: usize) -> bool {
-        certificates > self.revoke_limit
+    /// Whether so many are revoked at once only by whoever types their count.
+    pub(crate) fn asks_for_count(&self, count: usize) -> bool {
+        count > self.revoke_limit
     }
 
-    /// Whether so many certificates are revoked at once only when a second operator agrees.
-    pub(crate) fn asks_for_second(&self, certificates: usize) -> bool {
-        self.second_operator && self.asks_for_count(certificates)
+    /// Whether so many are revoked at once only when a second operator agrees.
+    pub(crate) fn asks_for_second(&self, count: usize) -> bool {
+        self.second_operator && self.asks_for_count(count)
     }
 
     pub(crate) fn trusts(&self, address: IpAddr) -> bool {

@@ -170,6 +170,33 @@ async fn a_role_may_what_the_description_says_and_no_more() {
     server.finish().await;
 }
 
+/// Whoever may not hears that, and nothing of what else is wrong.
+#[tokio::test]
+async fn the_role_is_judged_before_anything_else_is_read() {
+    let server = Server::start().await;
+    let mut viewer = Program::with_role(&server, Role::Viewer).await;
+    let mut stranger = Program::stranger(&server);
+    let mut judged = 0;
+    for (method, path, needs, _) in table() {
+        let Needs::Permission(permission) = needs else {
+            continue;
+        };
+        let path = format!("{}?misspelt=1", path.replace(['{', '}'], ""));
+        let nonsense = Value::from("nonsense");
+        let body = (method != Method::Get).then_some(&nonsense);
+        let what = format!("{} {path}", method.as_str());
+        let answer = stranger.call(method.as_str(), &path, body).await;
+        assert_eq!(answer.status, 401, "{what}: {}", answer.text());
+        if !permission.is_given_to(Role::Viewer) {
+            let answer = viewer.call(method.as_str(), &path, body).await;
+            assert_eq!(answer.status, 403, "{what}: {}", answer.text());
+            judged += 1;
+        }
+    }
+    assert!(judged > 20, "{judged}");
+    server.finish().await;
+}
+
 #[tokio::test]
 async fn a_misspelt_word_does_nothing() {
     let server = Server::start().await;

@@ -105,6 +105,54 @@ async fn a_bundle_has_every_file_once_and_the_server_keeps_no_key() {
 }
 
 #[tokio::test]
+async fn many_devices_need_the_same() {
+    let server = Server::start().await;
+    let mut alice = Program::new(&server, "alice", Role::Operator).await;
+    let mut bob = Program::new(&server, "bob", Role::Operator).await;
+    let names = ["site-1", "site-2", "site-3"];
+    for name in names {
+        alice.post("/bundles", json!({ "name": name })).await.json();
+    }
+    for wrong in [
+        json!({ "reason": "superseded" }),
+        json!({ "devices": names, "serials": ["0123456789abcdef"], "reason": "superseded" }),
+        json!({ "serials": ["0123456789abcdef"], "retire": true, "reason": "superseded" }),
+        json!({ "devices": names, "reason": "superseded" }),
+    ] {
+        assert_eq!(
+            alice.post("/revocations", wrong.clone()).await.status,
+            400,
+            "{wrong}"
+        );
+    }
+    let wish = json!({ "devices": names, "reason": "key-compromise", "note": "stolen", "count": 3 });
+    assert_eq!(alice.post("/revocations", wish).await.json()["waiting"], true);
+    assert_eq!(alice.get("/devices/site-1").await.json()["state"], "active");
+    let waiting = bob.get("/revocations").await.json();
+    assert_eq!(
+        (
+            &waiting[0]["devices"],
+            &waiting[0]["retire"],
+            &waiting[0]["serials"]
+        ),
+        (&json!(names), &json!(false), &json!([]))
+    );
+    let at = json!({ "at": waiting[0]["at"] });
+    assert_eq!(alice.post("/revocations/agree", at.clone()).await.status, 403);
+    let done = bob.post("/revocations/agree", at).await.json();
+    assert_eq!(
+        (&done["devices"], done["revoked"].as_array().unwrap().len()),
+        (&json!(3), 3)
+    );
+    assert_eq!(alice.get("/devices/site-3").await.json()["state"], "revoked");
+    // Few need neither.
+    let wish = json!({ "devices": names[..2], "retire": true, "reason": "cessation-of-operation" });
+    assert_eq!(alice.post("/revocations", wish).await.json()["devices"], 2);
+    assert_eq!(alice.get("/devices/site-1").await.json()["state"], "retired");
+    server.finish().await;
+}
+
+#[tokio::test]
 async fn many_are_revoked_by_count_and_with_a_second_operator() {
     // The configuration of this server: more than 2 need their count and a second operator.
     let server = Server::start().await;
@@ -129,7 +177,10 @@ async fn many_are_revoked_by_count_and_with_a_second_operator() {
     );
     assert_eq!(alice.post("/revocations", wish(2.into())).await.status, 400);
     let asked = alice.post("/revocations", wish(3.into())).await.json();
-    assert_eq!(asked, json!({ "revoked": [], "before": 0, "waiting": true }));
+    assert_eq!(
+        asked,
+        json!({ "revoked": [], "devices": 0, "before": 0, "waiting": true })
+    );
     assert_eq!(alice.post("/revocations", wish(3.into())).await.status, 409);
     let waiting = bob.get("/revocations").await.json();
     assert_eq!(
@@ -156,7 +207,10 @@ async fn many_are_revoked_by_count_and_with_a_second_operator() {
         )
         .await
         .json();
-    assert_eq!(done, json!({ "revoked": [], "before": 1, "waiting": false }));
+    assert_eq!(
+        done,
+        json!({ "revoked": [], "devices": 0, "before": 1, "waiting": false })
+    );
     server.finish().await;
 }
 

@@ -7,8 +7,14 @@ mod common;
 
 use std::collections::BTreeSet;
 
-use common::Answer;
 use common::browser::{Browser, PASSWORD, local};
+use common::{Answer, Server};
+use jiff::{SignedDuration, Timestamp};
+use muster_ca::audit::Act;
+use muster_ca::device::{Device, DeviceName, Kind, State};
+use muster_ca::operator::{Operator, Role};
+use muster_ca::ports::{Change, Write};
+use muster_ca::token::EnrolmentToken;
 use muster_server::protocols::rest;
 use muster_server::web::{self, Method};
 
@@ -168,39 +174,11 @@ async fn script_is_text_wherever_it_is_shown() {
     ] {
         inert(path, &browser.post(path, &form).await);
     }
-    // Every form with script in every field.
-    let fields = [
-        "name",
-        "note",
-        "wave",
-        "uses",
-        "names",
-        "profile",
-        "lifetime",
-        "validity",
-        "sans",
-        "csr",
-        "key",
-        "reason",
-        "confirm",
-        "what",
-        "serial",
-        "count",
-        "act",
-        "at",
-        "role",
-        "password",
-        "repeated",
-        "current",
-        "code",
-        "totp",
-        "code_password",
-        "theme",
-        "next",
-        "for",
-        "sure",
-        "device",
-    ];
+    // Every form with script in every field that any page has.
+    let again = browser.log_in("admin", PASSWORD).await;
+    assert_eq!(again.status, 303, "{}", again.text());
+    let fields = crawl(&mut browser).await.fields;
+    assert!(fields.len() > 25, "{fields:?}");
     let all: Vec<_> = fields.iter().map(|field| format!("{field}={typed}")).collect();
     let all = all.join("&");
     for (method, path, _) in web::table() {
@@ -220,32 +198,139 @@ async fn script_is_text_wherever_it_is_shown() {
             Method::Post => inert(&path, &browser.post(&path, &all).await),
         }
     }
-    // Every page that a link leads to.
+    // One of those forms may have ended the session.
     let again = browser.log_in("admin", PASSWORD).await;
     assert_eq!(again.status, 303, "{}", again.text());
-    let mut seen = BTreeSet::from(["/".to_owned()]);
-    let mut ahead: Vec<String> = seen.iter().cloned().collect();
-    let mut shown = 0;
+    let found = crawl(&mut browser).await;
+    assert!(found.pages.len() > 40, "{:?}", found.pages);
+    assert!(
+        found.shown >= 3,
+        "the notes and the wave are shown, as text: {}",
+        found.shown
+    );
+    server.finish().await;
+}
+
+/// What somebody may have put into the database by hand, or a rule may let through one day: names of devices, profiles,
+/// waves and operators, and whole audit entries.
+#[tokio::test]
+async fn script_in_records_is_text_too() {
+    let created = Timestamp::now();
+    let act = |subject: &str| Act {
+        at: created,
+        actor: SCRIPT.into(),
+        via: SCRIPT.into(),
+        source: SCRIPT.into(),
+        action: "device.created",
+        subject: subject.into(),
+        detail: serde_json::json!({ (SCRIPT): SCRIPT, "role": SCRIPT }).to_string(),
+        dry_run: false,
+    };
+    let device = |name: &str| Write::Device {
+        device: Device {
+            name: DeviceName::restored(name.into()),
+            kind: Kind::Client,
+            state: State::Suspended,
+            armed: false,
+            profile: SCRIPT.into(),
+            note: SCRIPT.into(),
+            created,
+            version: 1,
+        },
+        expected: None,
+    };
+    let token = EnrolmentToken {
+        id: SCRIPT.into(),
+        hash: [1; 32],
+        device: Some(DeviceName::restored(SCRIPT.into())),
+        wave: SCRIPT.into(),
+        uses: 2,
+        used: 0,
+        profile: SCRIPT.into(),
+        created,
+        expires: created + SignedDuration::from_hours(24),
+        withdrawn: None,
+        by: SCRIPT.into(),
+    };
+    let operator = Operator {
+        name: SCRIPT.into(),
+        role: Role::Viewer,
+        key: None,
+        login: None,
+        created,
+    };
+    let writes = vec![
+        device(SCRIPT),
+        device("site-1"),
+        Write::Token(token),
+        Write::Operator(operator),
+    ];
+    let changes = vec![
+        Change {
+            writes,
+            act: act(SCRIPT),
+        },
+        Change {
+            writes: Vec::new(),
+            act: act("site-1"),
+        },
+    ];
+    let server = Server::start_holding("127.0.0.1:0", "/", changes).await;
+    assert!(server.edge.ca().set_first_password(PASSWORD).await.unwrap());
+    let mut browser = Browser::at(&server);
+    browser.log_in("admin", PASSWORD).await;
+    let found = crawl(&mut browser).await;
+    for page in ["/devices", "/tokens", "/users", "/audit", "/devices/site-1", "/"] {
+        let text = browser.get(page).await.text();
+        assert!(text.contains("&#60;script&#62;alert"), "{page} shows it: {text}");
+    }
+    assert!(found.shown > 10, "{}", found.shown);
+    let search = browser.get(&format!("/search?q={}", percent(SCRIPT))).await;
+    inert("/search", &search);
+    for list in ["devices", "tokens", "operators", "audit"] {
+        let answer = browser.get(&format!("/api/v1/{list}?format=csv")).await;
+        inert(list, &answer);
+    }
+    server.finish().await;
+}
+
+/// What can be reached by links.
+#[derive(Default)]
+struct Found {
+    pages: BTreeSet<String>,
+    /// The names of the fields of every form.
+    fields: BTreeSet<String>,
+    /// How many pages show the script, as text.
+    shown: usize,
+}
+
+/// Every page that a link leads to; none of them runs a script.
+async fn crawl(browser: &mut Browser) -> Found {
+    let mut found = Found::default();
+    let mut ahead = vec!["/".to_owned()];
     while let Some(path) = ahead.pop() {
+        if found.pages.len() > 400 || !found.pages.insert(path.clone()) {
+            continue;
+        }
         let page = browser.get(&path).await;
         inert(&path, &page);
         let text = page.text();
         assert!(!text.is_empty() || path != "/", "{:?}", page.headers("location"));
-        shown += usize::from(text.contains("&#60;script&#62;alert"));
-        let links = text
-            .split("href=\"")
-            .skip(1)
-            .filter_map(|rest| rest.split('"').next());
-        for link in links.filter(|link| link.starts_with('/') && !link.starts_with("/static/")) {
-            let link = link.replace("&#38;", "&");
-            if seen.len() < 400 && seen.insert(link.clone()) {
-                ahead.push(link);
-            }
-        }
+        found.shown += usize::from(text.contains("&#60;script&#62;alert"));
+        found.fields.extend(attributes(&text, "name"));
+        let links = attributes(&text, "href").map(|link| link.replace("&#38;", "&"));
+        ahead.extend(links.filter(|link| link.starts_with('/') && !link.starts_with("/static/")));
     }
-    assert!(seen.len() > 40, "{seen:?}");
-    assert!(shown >= 3, "the notes and the wave are shown, as text: {shown}");
-    server.finish().await;
+    found
+}
+
+fn attributes(page: &str, name: &str) -> impl Iterator<Item = String> {
+    page.split(&format!(" {name}=\""))
+        .skip(1)
+        .filter_map(|rest| rest.split('"').next())
+        .map(str::to_owned)
+        .collect::<Vec<_>>()
+        .into_iter()
 }
 
 fn percent(text: &str) -> String {

@@ -165,8 +165,8 @@ async fn profiles_and_settings_are_there_to_read() {
     let profiles = browser.get("/profiles").await.text();
     for words in [
         "id=\"client\"",
-        "30d",
-        "5m to 366d",
+        "30 days",
+        "5 minutes to 366 days",
         "RSA of 2048 bits or more",
         "[profile.broker]",
     ] {
@@ -175,7 +175,7 @@ async fn profiles_and_settings_are_there_to_read() {
     assert!(profiles.contains("none until public_url is set; then the revocation list"));
     let settings = browser.get("/settings").await.text();
     assert!(settings.contains("http://&#60;b&#62;.example.org") && settings.contains("MUSTER_PUBLIC_URL"));
-    assert!(settings.contains("Certificates carry no CRL pointer"));
+    assert!(settings.contains("Certificates do not say where their revocation list is"));
     assert!(!settings.contains("<form method=\"post\" action=\"/settings"));
     server.finish().await;
 }

@@ -5,6 +5,7 @@ mod common;
 
 use common::browser::{Browser, PASSWORD, local};
 use muster_ca::device::{DeviceName, State};
+use muster_ca::operator::Role;
 
 #[tokio::test]
 async fn every_device_that_fits_is_suspended_with_the_count_typed() {
@@ -48,6 +49,52 @@ async fn every_device_that_fits_is_suspended_with_the_count_typed() {
     assert_eq!(browser.post("/devices/-/selected", all).await.status, 409);
     let nonsense = browser.post("/devices/-/selected", "act=suspend&all=%3Fstate%3Dtired");
     assert_eq!(nonsense.await.status, 400);
+    server.finish().await;
+}
+
+#[tokio::test]
+async fn many_devices_are_revoked_when_a_second_operator_agrees() {
+    let (mut browser, server) = Browser::and_server().await;
+    browser.log_in("admin", PASSWORD).await;
+    let ca = server.edge.ca().clone();
+    for name in ["site-1", "site-2", "site-3"] {
+        server.enrol(name).await;
+    }
+    let state = async |name: &str| {
+        let name = DeviceName::parse(name).unwrap();
+        ca.device(local(), &name).await.unwrap().state
+    };
+    let act = "act=revoke&name=site-1&name=site-2&name=site-3";
+    let asked = browser.post("/devices/-/selected", act).await.text();
+    assert!(asked.contains("need a second operator"), "{asked}");
+    let counted = format!("{act}&count=3&reason=key-compromise&note=stolen");
+    let sent = browser.post("/devices/-/selected", &counted).await;
+    assert_eq!(sent.header("location"), Some("/revoke/waiting"));
+    assert_eq!(state("site-1").await, State::Active, "nobody has agreed");
+
+    ca.add_operator(local(), "second", Role::Operator).await.unwrap();
+    ca.set_password(local(), "second", PASSWORD).await.unwrap();
+    let mut second = Browser::at(&server);
+    second.log_in("second", PASSWORD).await;
+    let page = second.get("/revoke/waiting").await.text();
+    assert!(page.contains("Revoke 3 devices?"), "{page}");
+    assert!(
+        page.contains("site-2") && page.contains("3 certificates"),
+        "{page}"
+    );
+    let at = page.split("name=\"at\" value=\"").nth(1).unwrap();
+    let at = at.split('"').next().unwrap().replace(':', "%3A");
+    let agree = format!("act=agree&at={at}");
+    assert_eq!(browser.post("/revoke/waiting", &agree).await.status, 422);
+    assert_eq!(second.post("/revoke/waiting", &agree).await.status, 303);
+    for name in ["site-1", "site-2", "site-3"] {
+        assert_eq!(state(name).await, State::Revoked, "{name}");
+    }
+    // Retiring revokes, too; few of them need nobody else.
+    let few = "act=retire&name=site-1&name=site-2&count=2&note=";
+    let sent = browser.post("/devices/-/selected", few).await;
+    assert_eq!(sent.header("location"), Some("/devices"));
+    assert_eq!(state("site-1").await, State::Retired);
     server.finish().await;
 }
 

@@ -277,3 +277,56 @@ async fn a_session_elsewhere_is_seen_and_ended() {
     assert_eq!(admin.get("/").await.status, 200);
     server.finish().await;
 }
+
+#[tokio::test]
+async fn the_list_is_narrowed_sorted_paged_and_saved() {
+    let (mut admin, server) = Browser::and_server().await;
+    admin.log_in("admin", PASSWORD).await;
+    let ca = server.edge.ca().clone();
+    for (name, role) in [
+        ("carol", Role::Viewer),
+        ("bob", Role::Viewer),
+        ("ci", Role::Operator),
+    ] {
+        ca.add_operator(local(), name, role).await.unwrap();
+    }
+    let shown = |page: &str| -> Vec<String> {
+        let cells = page.split("<td class=\"key\"><a href=\"/users/").skip(1);
+        cells
+            .map(|rest| rest.split('"').next().unwrap().to_owned())
+            .collect()
+    };
+    let page = admin.get("/users?role=viewer&sort=-name").await.text();
+    assert_eq!(shown(&page), ["carol", "bob"]);
+    assert!(page.contains("aria-sort=\"descending\""), "{page}");
+    assert!(
+        page.contains("muster user list --limit 50 --role viewer --sort -name"),
+        "{page}"
+    );
+    assert_eq!(shown(&admin.get("/users?q=C").await.text()), ["carol", "ci"]);
+    let page = admin.get("/users?limit=3").await.text();
+    assert_eq!(shown(&page), ["admin", "bob", "carol"]);
+    let next = page.split("\" rel=\"next\"").next().unwrap();
+    let next = next.rsplit("href=\"").next().unwrap().replace("&#38;", "&");
+    let page = admin.get(&next).await.text();
+    assert_eq!(shown(&page), ["ci"]);
+    assert!(page.contains("rel=\"prev\""), "{page}");
+    let page = admin.get("/users?show=role").await.text();
+    assert!(
+        page.contains("data-label=\"Role\"") && !page.contains("data-label=\"Since\""),
+        "{page}"
+    );
+    let csv = admin.get("/users.csv?role=viewer&limit=1").await.text();
+    assert!(
+        csv.starts_with("name,role,created,logs_in,second_factor,has_key\nbob,viewer,"),
+        "{csv}"
+    );
+    assert_eq!(csv.lines().count(), 3, "{csv}");
+    let json = admin.get("/users.json?q=ci").await.json();
+    assert_eq!(
+        (&json[0]["name"], &json[0]["has_key"]),
+        (&"ci".into(), &true.into())
+    );
+    assert_eq!(admin.get("/users?sort=age").await.status, 400);
+    server.finish().await;
+}

@@ -73,8 +73,15 @@ pub struct CreateTokens {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RevokeMany {
-    /// Which certificates, by serial number; at most 500.
+    /// Which certificates, by serial number; at most 1,000.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub serials: Vec<String>,
+    /// Or which devices, with every certificate of each that lives; at most 1,000.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub devices: Vec<String>,
+    /// Whether the devices go out of service for good.
+    #[serde(default)]
+    pub retire: bool,
     /// Why, in the words of RFC 5280: `key-compromise`, … .
     pub reason: String,
     /// Words for the audit log.
@@ -88,9 +95,11 @@ pub struct RevokeMany {
 /// What became of many.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct RevokedMany {
-    /// Revoked now, by serial number.
+    /// Certificates that were revoked now, by serial number.
     pub revoked: Vec<String>,
-    /// How many were revoked already.
+    /// How many devices were revoked or retired now.
+    pub devices: usize,
+    /// How many of those that were named were so already.
     pub before: usize,
     /// Whether nothing is revoked yet, since a second operator has to agree.
     pub waiting: bool,
@@ -111,6 +120,10 @@ pub struct WaitingRevocation {
     pub note: String,
     /// Which certificates, by serial number.
     pub serials: Vec<String>,
+    /// Or which devices.
+    pub devices: Vec<String>,
+    /// Whether the devices go out of service for good.
+    pub retire: bool,
 }
 
 /// `POST /revocations/{verdict}`.

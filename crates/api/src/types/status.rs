@@ -19,6 +19,9 @@ pub struct Status {
     /// What comes to an end first unless somebody sees to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub works_until: Option<End>,
+    /// If certificates are still being looked through for that: those that run out until then are renewed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub looked_until: Option<String>,
     /// Certificates by status.
     pub certificates: Counts,
     /// Devices of any state.

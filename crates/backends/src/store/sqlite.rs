@@ -33,7 +33,7 @@ use muster_ca::authority::Authority;
 use muster_ca::broker::Broker;
 use muster_ca::certificate::{Certificate, Serial};
 use muster_ca::device::{Device, DeviceName};
-use muster_ca::list::{AuditList, CertificateList, DeviceList, Page, TokenList};
+use muster_ca::list::{AuditList, CertificateList, DeviceList, Page, Paging, TokenList};
 use muster_ca::operator::Operator;
 use muster_ca::ports::{
     Binding, Change, Counts, Crl, Expiries, Kept, RevokedEntry, Store, StoreError, Unrenewed,
@@ -160,9 +160,9 @@ impl Store for SqliteStore {
         self.readers.look_up(|conn| read::first_to_expire(conn, now))
     }
 
-    async fn unrenewed(&self, now: Timestamp, limit: usize) -> Result<Vec<Unrenewed>, StoreError> {
+    async fn unrenewed(&self, now: Timestamp, paging: Paging) -> Result<Page<Unrenewed>, StoreError> {
         self.readers
-            .walk(move |conn| pages::unrenewed(conn, now, limit))
+            .walk(move |conn| pages::unrenewed(conn, now, &paging))
             .await
     }
 

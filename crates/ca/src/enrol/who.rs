@@ -182,11 +182,6 @@ impl Ca {
         Ok(caller)
     }
 
-    /// Judges a proof, for edges that take nothing from strangers; what its bearer may do is asked later.
-    pub async fn known(&self, proof: Proof) -> Result<Caller, Error> {
-        self.identify(proof, Purpose::Sign).await
-    }
-
     pub(crate) async fn identify(&self, proof: Proof, purpose: Purpose) -> Result<Caller, Error> {
         let who = match proof.evidence {
             Evidence::OneTimeToken(token) => Who::Token(self.one_time_token(&token, purpose)?),

@@ -43,7 +43,12 @@ impl Event {
 /// `Certificate issued` for `certificate.issued`.
 pub(crate) fn words(action: &str) -> String {
     let (noun, verb) = action.split_once('.').unwrap_or(("", action));
-    let noun = if noun == "crl" { "CRL" } else { noun };
+    let noun = match noun {
+        "crl" => "revocation list",
+        "token" => "enrolment token",
+        "operator" => "user",
+        other => other,
+    };
     sentence(format!("{noun} {}", verb.replace('_', " ")).trim())
 }
 

@@ -12,6 +12,7 @@ use super::frame::Frame;
 use super::origin::Client;
 use super::visit::HTML;
 use super::{Web, cookie};
+use crate::answer::Told;
 
 /// Nothing but what this server sends, and no script or style inside a page.
 const POLICY: HeaderValue = HeaderValue::from_static(
@@ -26,15 +27,7 @@ const SAME_ORIGIN: HeaderValue = HeaderValue::from_static("same-origin");
 const MAX_TEXT: usize = 4096;
 
 /// Why a page does not do what was asked for.
-#[derive(Debug, Clone)]
-pub(crate) struct Fault {
-    /// The status.
-    pub(crate) status: StatusCode,
-    /// What is wrong and why.
-    pub(crate) message: String,
-    /// What would help.
-    pub(crate) fix: Option<String>,
-}
+pub(crate) type Fault = Told;
 
 impl Fault {
     pub(crate) fn new(status: StatusCode, message: &str) -> Self {
@@ -54,14 +47,6 @@ impl Fault {
         self
     }
 
-    /// What is wrong and what would help, beside a field.
-    pub(crate) fn in_one_line(&self) -> String {
-        match &self.fix {
-            Some(fix) => format!("{}; {fix}", self.message),
-            None => self.message.clone(),
-        }
-    }
-
     /// Whether mending the form would help: then the message belongs beside it.
     pub(crate) fn is_of_the_form(&self) -> bool {
         [
@@ -71,35 +56,6 @@ impl Fault {
             StatusCode::UNAUTHORIZED,
         ]
         .contains(&self.status)
-    }
-}
-
-impl From<muster_ca::Error> for Fault {
-    fn from(error: muster_ca::Error) -> Self {
-        use muster_ca::Error as E;
-        let status = match &error {
-            E::Bad(_) => StatusCode::BAD_REQUEST,
-            E::Unproven(_) => StatusCode::UNAUTHORIZED,
-            E::Refused(_) => StatusCode::FORBIDDEN,
-            E::Missing(_) => StatusCode::NOT_FOUND,
-            E::Conflict(_) => StatusCode::CONFLICT,
-            E::Store(_) | E::Signer(_) => StatusCode::SERVICE_UNAVAILABLE,
-            E::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
-        };
-        if status.is_server_error() {
-            tracing::error!(%error, "a page failed");
-        }
-        let (message, fix) = match error {
-            E::Refused(refusal) => (refusal.why, refusal.fix),
-            E::Internal(_) => ("something is wrong inside Muster; its log says what".into(), None),
-            told @ (E::Bad(_)
-            | E::Unproven(_)
-            | E::Missing(_)
-            | E::Conflict(_)
-            | E::Store(_)
-            | E::Signer(_)) => (told.to_string(), None),
-        };
-        Self { status, message, fix }
     }
 }
 

@@ -1,6 +1,7 @@
 //! How a device is, in one line: what lists show as a badge, and its own page as a sentence.
 
 use jiff::{SignedDuration, Timestamp};
+use muster_ca::Ca;
 use muster_ca::certificate::{Certificate, Status};
 use muster_ca::device::{Device, State};
 
@@ -14,9 +15,9 @@ pub(crate) enum Health {
     /// Has certificates that live, and may enrol with another key.
     Rearmed,
     /// Its certificate lives and is not due for renewal.
-    Healthy { due: Timestamp, until: Timestamp },
+    Healthy(Life),
     /// Its certificate lives, but should have been renewed.
-    Overdue { due: Timestamp, until: Timestamp },
+    Overdue(Life),
     /// It has no certificate that lives.
     Expired,
     /// On hold.
@@ -27,9 +28,18 @@ pub(crate) enum Health {
     Retired,
 }
 
+/// What is known of the newest certificate that lives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Life {
+    due: Timestamp,
+    until: Timestamp,
+    /// Whether the device renews it without anybody's doing.
+    by_itself: bool,
+}
+
 impl Health {
     /// Of the certificates only those that have not run out matter, newest first.
-    pub(crate) fn of(device: &Device, certificates: &[Certificate], now: Timestamp) -> Self {
+    pub(crate) fn of(ca: &Ca, device: &Device, certificates: &[Certificate], now: Timestamp) -> Self {
         let newest = certificates
             .iter()
             .filter(|certificate| certificate.is_living(now))
@@ -42,13 +52,17 @@ impl Health {
             (State::New, Some(_)) => Self::Rearmed,
             (State::Active, None) => Self::Expired,
             (State::Active, Some(newest)) => {
-                let (due, until) = (newest.renewal_due(), newest.not_after);
+                let life = Life {
+                    due: newest.renewal_due(),
+                    until: newest.not_after,
+                    by_itself: ca.expects_renewal(newest),
+                };
                 // A device that renews by itself spreads its renewals; a tenth of the life late is late.
-                let late = due + until.duration_since(newest.not_before) / 10;
+                let late = life.due + life.until.duration_since(newest.not_before) / 10;
                 if now > late {
-                    Self::Overdue { due, until }
+                    Self::Overdue(life)
                 } else {
-                    Self::Healthy { due, until }
+                    Self::Healthy(life)
                 }
             }
         }
@@ -56,13 +70,13 @@ impl Health {
 
     /// Whether somebody should see to it.
     pub(crate) fn is_trouble(&self) -> bool {
-        matches!(self, Self::Overdue { .. } | Self::Expired | Self::Suspended)
+        matches!(self, Self::Overdue(_) | Self::Expired | Self::Suspended)
     }
 
     /// Until when its newest certificate that lives is good.
     pub(crate) fn until(&self) -> Option<Timestamp> {
         match self {
-            Self::Healthy { until, .. } | Self::Overdue { until, .. } => Some(*until),
+            Self::Healthy(life) | Self::Overdue(life) => Some(life.until),
             Self::Waiting
             | Self::Rearmed
             | Self::Expired
@@ -74,21 +88,22 @@ impl Health {
 
     pub(crate) fn badge(&self) -> Badge {
         match self {
-            Self::Waiting => Badge::new(Mood::Quiet, "New").icon("clock"),
+            Self::Waiting => Badge::device(State::New),
             Self::Rearmed => Badge::new(Mood::Quiet, "Re-armed").icon("renew"),
-            Self::Healthy { .. } => Badge::new(Mood::Good, "Healthy"),
-            Self::Overdue { .. } => Badge::new(Mood::Warning, "Renewal overdue"),
+            Self::Healthy(_) => Badge::new(Mood::Good, "Healthy"),
+            Self::Overdue(life) if life.by_itself => Badge::new(Mood::Warning, "Renewal overdue"),
+            Self::Overdue(_) => Badge::new(Mood::Warning, "Needs renewal"),
             Self::Expired => Badge::new(Mood::Bad, "Expired").icon("clock"),
-            Self::Suspended => Badge::new(Mood::Warning, "Suspended").icon("pause"),
-            Self::Revoked => Badge::new(Mood::Bad, "Revoked").icon("ban"),
-            Self::Retired => Badge::new(Mood::Quiet, "Retired").icon("archive"),
+            Self::Suspended => Badge::device(State::Suspended),
+            Self::Revoked => Badge::device(State::Revoked),
+            Self::Retired => Badge::device(State::Retired),
         }
     }
 
     pub(crate) fn mood(&self) -> Mood {
         match self {
-            Self::Healthy { .. } => Mood::Good,
-            Self::Overdue { .. } | Self::Suspended => Mood::Warning,
+            Self::Healthy(_) => Mood::Good,
+            Self::Overdue(_) | Self::Suspended => Mood::Warning,
             Self::Expired | Self::Revoked => Mood::Bad,
             Self::Waiting | Self::Rearmed | Self::Retired => Mood::Quiet,
         }
@@ -101,8 +116,16 @@ impl Health {
             Self::Rearmed => {
                 "It may enrol again with another key. What it has works until then, and is revoked with it."
             }
-            Self::Healthy { .. } => "It has a certificate and is not late.",
-            Self::Overdue { .. } => "It should have renewed. Look whether it runs and reaches port 9000.",
+            Self::Healthy(life) if life.by_itself => "Nobody has to do anything: it renews by itself.",
+            Self::Healthy(_) => {
+                "It does not renew by itself, as far as is known: give it the next certificate before that."
+            }
+            Self::Overdue(life) if life.by_itself => {
+                "It should have renewed. Look whether it runs and reaches port 9000."
+            }
+            Self::Overdue(_) => {
+                "It does not renew by itself, as far as is known: give it the next certificate now."
+            }
             Self::Expired => "It has no certificate that is valid, so brokers refuse it.",
             Self::Suspended => "Its certificates are on hold, and it can neither renew nor enrol.",
             Self::Revoked => "It is shut out, and can neither renew nor enrol until somebody re-arms it.",
@@ -113,9 +136,10 @@ impl Health {
     /// The date that matters, for the page's headline.
     pub(crate) fn date(&self, now: Timestamp) -> Option<(&'static str, When)> {
         match self {
-            Self::Healthy { due, .. } if *due > now => Some(("Renews", When::relative(*due, now))),
-            Self::Healthy { until, .. } => Some(("Is about to renew; good until", When::date(*until))),
-            Self::Overdue { until, .. } => Some(("Brokers refuse it after", When::long(*until))),
+            Self::Healthy(life) if !life.by_itself => Some(("Good until", When::date(life.until))),
+            Self::Healthy(life) if life.due > now => Some(("Renews", When::relative(life.due, now))),
+            Self::Healthy(life) => Some(("Is about to renew; good until", When::date(life.until))),
+            Self::Overdue(life) => Some(("Brokers refuse it after", When::long(life.until))),
             Self::Waiting
             | Self::Rearmed
             | Self::Expired

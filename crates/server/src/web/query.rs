@@ -1,13 +1,17 @@
 //! What the address of a list says: how it is filtered, which columns it has, where the page begins.
 
-use axum::extract::FromRequestParts;
 use axum::extract::rejection::QueryRejection;
+use axum::extract::{FromRequestParts, Query};
 use http::StatusCode;
 use http::request::Parts;
+use jiff::Timestamp;
+use muster_ca::list::MAX_LIMIT;
+use serde::de::DeserializeOwned;
 
 use super::Web;
 use super::fault::Fault;
 use super::form::escape;
+use crate::lists::Listing;
 
 /// The parameters of a list's address. One that the page does not know changes nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -15,6 +19,8 @@ pub(crate) struct Filters(Vec<(String, String)>);
 
 /// Where a page begins is good for one filter only.
 const CURSOR: &str = "cursor";
+/// How many rows a page has.
+const USUAL: usize = 50;
 
 impl Filters {
     #[cfg(test)]
@@ -25,11 +31,26 @@ impl Filters {
 
     /// Reads a query as [`Filters::with`] writes it.
     pub(crate) fn parse(query: &str) -> Result<Self, Fault> {
-        let wrong = || Fault::new(StatusCode::BAD_REQUEST, "this is no filter of a list");
-        let uri = format!("/?{}", query.trim_start_matches('?'));
-        let uri: http::Uri = uri.parse().map_err(|_| wrong())?;
-        let pairs = axum::extract::Query::try_from_uri(&uri).map_err(|_| wrong())?;
-        Ok(Self(pairs.0))
+        let Query(pairs) = self::query(query.trim_start_matches('?'))?;
+        Ok(Self(pairs))
+    }
+
+    /// What the address asks for, in the words of `/api/v1`.
+    pub(crate) fn asked<L: Listing>(&self, now: Timestamp) -> Result<L::List, Fault> {
+        let names = L::PARAMETERS.iter().chain(std::iter::once(&CURSOR));
+        let given = names.filter(|name| !self.get(name).is_empty());
+        let query: Vec<_> = given
+            .map(|name| format!("{name}={}", escape(self.get(name))))
+            .collect();
+        let Query(query) = self::query::<L>(&query.join("&"))?;
+        let mut list = query.list(now)?;
+        L::paging(&mut list).limit = self.limit();
+        Ok(list)
+    }
+
+    /// How many rows a page of a list shall have.
+    pub(crate) fn limit(&self) -> usize {
+        self.number("limit", USUAL, MAX_LIMIT)
     }
 
     /// The value of a parameter; empty is as good as none.
@@ -82,13 +103,18 @@ impl Filters {
     }
 }
 
+fn query<T: DeserializeOwned>(query: &str) -> Result<Query<T>, Fault> {
+    let wrong = || Fault::new(StatusCode::BAD_REQUEST, "this is no filter of a list");
+    let uri: http::Uri = format!("/?{query}").parse().map_err(|_| wrong())?;
+    Query::try_from_uri(&uri).map_err(|_| wrong())
+}
+
 impl FromRequestParts<Web> for Filters {
     type Rejection = Fault;
 
     async fn from_request_parts(parts: &mut Parts, web: &Web) -> Result<Self, Fault> {
-        let read: Result<axum::extract::Query<_>, QueryRejection> =
-            axum::extract::Query::from_request_parts(parts, web).await;
-        read.map(|axum::extract::Query(pairs)| Self(pairs))
+        let read: Result<Query<_>, QueryRejection> = Query::from_request_parts(parts, web).await;
+        read.map(|Query(pairs)| Self(pairs))
             .map_err(|why| Fault::new(why.status(), &why.body_text()))
     }
 }

@@ -93,6 +93,11 @@ impl Server {
 
     /// With the GUI at this address, below this path.
     pub async fn start_web(listen: &str, base_path: &str) -> Self {
+        Self::start_holding(listen, base_path, Vec::new()).await
+    }
+
+    /// The same, with these changes in its store, which nobody has judged.
+    pub async fn start_holding(listen: &str, base_path: &str, changes: Vec<Change>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = Arc::new(SqliteStore::create(&dir.path().join("muster.db"), [7; 16]).unwrap());
         let secret = || b"a passphrase of a test".to_vec().into();
@@ -117,6 +122,9 @@ impl Server {
         };
         Ca::found(parts(store.clone()), founding).await.unwrap();
         let issuer = add_provisioner(&*store).await;
+        for change in changes {
+            store.commit(change).await.unwrap();
+        }
         let ca = Arc::new(Ca::open(parts(store)).await.unwrap());
         let settings = muster_server::Settings {
             name: "Test <CA>".into(),

@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use muster_ca::authority::{Generation, Stage};
 use muster_ca::certificate::{Certificate, Status};
 use muster_ca::device::Device;
-use muster_ca::list::{CertificateList, CertificateStatus, DeviceList};
+use muster_ca::list::{CertificateList, CertificateStatus, Cursor, DeviceList, Paging};
 use muster_ca::operator::{Login, Operator, Role};
 use muster_ca::ports::{Crl, Kept, Store, StoreError, Unrenewed, Write};
 use muster_ca::provisioner::Provisioner;
@@ -146,12 +146,42 @@ pub(super) async fn what_nobody_renewed_is_found(store: &dyn Store) {
     commit(store, writes.map(Write::Certificate).into())
         .await
         .unwrap();
-    let found = store.unrenewed(at(4000), 2).await.unwrap();
     let wanted = [("left", 4002), ("later", 4003)].map(|(device, days): (_, i64)| Unrenewed {
         device: name(device),
         not_after: at(days),
     });
-    assert_eq!(found, wanted);
+    let page = |cursor, limit| store.unrenewed(at(4000), Paging { cursor, limit });
+    let found = page(None, 2).await.unwrap();
+    assert_eq!((&found.items[..], found.cut_short), (&wanted[..], false));
+    // Of those that were renewed there may be more than a page looks at: it says where to look on.
+    let many = (0..9).flat_map(|number| {
+        let device = format!("many-{number}");
+        [
+            certificate(9200 + number, &device, 4000),
+            certificate(9300 + number, &device, 4020),
+        ]
+    });
+    commit(store, many.map(Write::Certificate).collect())
+        .await
+        .unwrap();
+    let mut seen = Vec::new();
+    let mut cursor = None;
+    loop {
+        let found = page(cursor, 2).await.unwrap();
+        assert_eq!(found.cut_short, found.next.is_some());
+        seen.extend(found.items);
+        cursor = found.next;
+        if cursor.is_none() || !seen.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(seen.first(), wanted.first());
+    let foreign = Cursor {
+        order: "name".into(),
+        back: false,
+        place: Vec::new(),
+    };
+    assert!(matches!(page(Some(foreign), 2).await, Err(StoreError::Cursor)));
 }
 
 /// What is in the drawer is there until it is dropped or runs out, and comes back in no other way.

@@ -3,7 +3,8 @@
 use jiff::{SignedDuration, Timestamp};
 use muster_ca::audit::Entry;
 use muster_ca::device::DeviceName;
-use muster_ca::ports::{Counts, Expiries, RevokedEntry, Unrenewed};
+use muster_ca::list::{Cursor, Page, Paging, Part};
+use muster_ca::ports::{Counts, Expiries, RevokedEntry, StoreError, Unrenewed};
 use rusqlite::{Connection, params};
 
 use super::fault::Fault;
@@ -112,23 +113,61 @@ fn valid_from(conn: &Connection, moment: i64) -> Read<u64> {
     Ok(found.unwrap_or(0))
 }
 
-/// Certificates that are looked at for [`unrenewed`].
-const LOOKED_AT: i64 = 4_000;
+/// Certificates that a page of [`unrenewed`] looks at.
+const LOOKED_AT: i64 = if cfg!(test) { 3 } else { 4_000 };
+const UNRENEWED: &str = "unrenewed";
 
-pub(super) fn unrenewed(conn: &Connection, now: Timestamp, asked: usize) -> Read<Vec<Unrenewed>> {
-    let sql = "SELECT device, not_after FROM
-             (SELECT device, not_after FROM certificates INDEXED BY certificates_by_expiry
-              WHERE revoked_at IS NULL AND own = 0 AND not_after >= ?1 ORDER BY not_after LIMIT ?2) AS first
+/// Along the index by expiry, from a place in it: the moment and the row of the last that was looked at.
+pub(super) fn unrenewed(conn: &Connection, now: Timestamp, paging: &Paging) -> Read<Page<Unrenewed>> {
+    let snapshot = conn.unchecked_transaction()?;
+    let (moment, row) = match &paging.cursor {
+        None => (millis(now), 0),
+        Some(cursor) => place(cursor)?.max((millis(now), 0)),
+    };
+    let ahead = "SELECT id, device, not_after FROM certificates INDEXED BY certificates_by_expiry
+         WHERE revoked_at IS NULL AND own = 0 AND not_after >= ?1 AND (not_after, id) > (?1, ?2)
+         ORDER BY not_after, id";
+    let sql = format!(
+        "SELECT device, not_after FROM ({ahead} LIMIT ?3) AS first
          WHERE NOT EXISTS (SELECT 1 FROM certificates AS other INDEXED BY certificates_by_device
               WHERE other.device = first.device AND other.not_after > first.not_after AND other.revoked_at IS NULL)
-         ORDER BY not_after LIMIT ?3";
+         ORDER BY not_after, id LIMIT ?4"
+    );
     let read = |row: &rusqlite::Row<'_>| {
         Ok(Unrenewed {
             device: DeviceName::restored(row.get(0)?),
             not_after: rows::moment(row, 1)?,
         })
     };
-    all(conn, sql, params![millis(now), LOOKED_AT, limit(asked)], read)
+    let items = all(
+        &snapshot,
+        &sql,
+        params![moment, row, LOOKED_AT, limit(paging.limit)],
+        read,
+    )?;
+    let full = items.len() >= paging.limit;
+    let last = format!("SELECT not_after, id FROM ({ahead}) LIMIT 1 OFFSET ?3");
+    let last = first(&snapshot, &last, params![moment, row, LOOKED_AT - 1], |row| {
+        Ok((row.get(0)?, row.get(1)?))
+    })?;
+    let next = last.filter(|_| !full).map(|(moment, row)| Cursor {
+        order: UNRENEWED.into(),
+        back: false,
+        place: vec![Part::Number(moment), Part::Number(row)],
+    });
+    Ok(Page {
+        items,
+        cut_short: next.is_some(),
+        next,
+        previous: None,
+    })
+}
+
+fn place(cursor: &Cursor) -> Read<(i64, i64)> {
+    match cursor.place.as_slice() {
+        [Part::Number(moment), Part::Number(row)] if cursor.order == UNRENEWED => Ok((*moment, *row)),
+        _ => Err(Fault::Refused(StoreError::Cursor)),
+    }
 }
 
 /// The audit entries after this number.

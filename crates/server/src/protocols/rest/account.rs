@@ -10,7 +10,6 @@ use muster_ca::operator::Permission;
 use muster_ca::password;
 use zeroize::Zeroizing;
 
-use super::operators::view;
 use super::route::Route;
 use super::{Answer, Api, Body, Failure, done, views};
 use crate::gate::Sender;
@@ -42,7 +41,7 @@ async fn show(State(api): State<Api>, Sender(proof): Sender) -> Answer<api::Acco
         source: session.source,
     });
     Ok(Json(api::Account {
-        operator: view(&operator),
+        operator: views::operator(&operator),
         sessions: sessions.collect(),
     }))
 }

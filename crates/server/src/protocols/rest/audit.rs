@@ -2,11 +2,8 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::HeaderMap;
-use axum::response::Response;
 use axum::routing::get;
 use muster_api::types as api;
-use muster_ca::list::AuditList;
 use muster_ca::operator::Permission;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -21,7 +18,7 @@ pub(super) const ROUTES: &[Route] = &[
         "/audit",
         Permission::ReadAudit,
         "Audit entries, newest first.",
-        || get(list),
+        || get(export::list::<AuditQuery>),
     )
     .asks::<AuditQuery>()
     .lists::<api::AuditEntry>(),
@@ -34,24 +31,6 @@ pub(super) const ROUTES: &[Route] = &[
     .asks::<VerifyQuery>()
     .gives::<api::AuditVerdict>(),
 ];
-
-async fn list(
-    State(api): State<Api>,
-    Sender(proof): Sender,
-    Query(query): Query<AuditQuery>,
-    headers: HeaderMap,
-) -> Result<Response, Failure> {
-    let list = query.list()?;
-    let first = list.paging.clone();
-    let page = move |paging| {
-        let (ca, proof, list) = (api.ca.clone(), proof.clone(), list.clone());
-        async move {
-            let found = ca.audit(proof, AuditList { paging, ..list }).await?;
-            Ok(found.map(views::entry))
-        }
-    };
-    export::answer(query.format.as_deref(), &headers, "audit", first, page).await
-}
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -2,14 +2,11 @@
 
 use axum::Json;
 use axum::extract::{DefaultBodyLimit, Path, State};
-use axum::http::HeaderMap;
-use axum::response::Response;
 use axum::routing::{get, post};
 use jiff::Timestamp;
 use muster_api::types as api;
 use muster_ca::certificate::Serial;
 use muster_ca::enrol::who::Evidence;
-use muster_ca::list::CertificateList;
 use muster_ca::operator::Permission;
 use muster_ca::{Ask, Proof, Target, Wish};
 use muster_pki::crl::Reason;
@@ -19,12 +16,12 @@ use muster_pki::time::parse_duration;
 use zeroize::Zeroizing;
 
 use super::route::{Needs, Route};
-use super::{Answer, Api, Body, Failure, Query, STRANGERS_BODY, export, views};
+use super::{Answer, Api, Body, Failure, STRANGERS_BODY, export, views};
 use crate::gate::{self, DryRun, Sender};
 use crate::lists::CertificateQuery;
 
 pub(super) const ROUTES: &[Route] = &[
-    Route::get("/certificates", Permission::Read, "Certificates.", || get(list))
+    Route::get("/certificates", Permission::Read, "Certificates.", || get(export::list::<CertificateQuery>))
         .asks::<CertificateQuery>()
         .lists::<api::Certificate>(),
     Route::post("/certificates", Permission::Operate, "Issues a certificate for a key that its owner made.", || post(issue))
@@ -112,25 +109,6 @@ async fn enrol(
 async fn confirm(State(api): State<Api>, gate::Holder(proof): gate::Holder) -> Answer<api::Certificate> {
     let certificate = api.ca.confirm(proof).await?;
     Ok(Json(views::certificate(&certificate, api.ca.now())))
-}
-
-async fn list(
-    State(api): State<Api>,
-    Sender(proof): Sender,
-    Query(query): Query<CertificateQuery>,
-    headers: HeaderMap,
-) -> Result<Response, Failure> {
-    let now = api.ca.now();
-    let list = query.list(now)?;
-    let first = list.paging.clone();
-    let page = move |paging| {
-        let (ca, proof, list) = (api.ca.clone(), proof.clone(), list.clone());
-        async move {
-            let found = ca.certificates(proof, CertificateList { paging, ..list }).await?;
-            Ok(found.map(|record| views::certificate(&record, now)))
-        }
-    };
-    export::answer(query.format.as_deref(), &headers, "certificates", first, page).await
 }
 
 async fn show(

@@ -2,27 +2,26 @@
 
 use axum::Json;
 use axum::extract::{Path, State};
-use axum::http::HeaderMap;
-use axum::response::Response;
 use axum::routing::{get, post};
 use jiff::Timestamp;
 use muster_api::types as api;
 use muster_ca::Target;
 use muster_ca::device::DeviceName;
-use muster_ca::list::DeviceList;
 use muster_ca::operator::Permission;
 use muster_pki::crl::Reason;
 
 use super::certificates::revocation;
 use super::route::Route;
-use super::{Answer, Api, Body, Failure, Query, export, views};
+use super::{Answer, Api, Body, Failure, export, views};
 use crate::gate::Sender;
 use crate::lists::DeviceQuery;
 
 pub(super) const ROUTES: &[Route] = &[
-    Route::get("/devices", Permission::Read, "Devices.", || get(list))
-        .asks::<DeviceQuery>()
-        .lists::<api::Device>(),
+    Route::get("/devices", Permission::Read, "Devices.", || {
+        get(export::list::<DeviceQuery>)
+    })
+    .asks::<DeviceQuery>()
+    .lists::<api::Device>(),
     Route::post("/devices", Permission::Operate, "Records a device.", || {
         post(create)
     })
@@ -56,24 +55,6 @@ async fn create(
         .create_device(proof, name, &request.profile, &request.note)
         .await?;
     Ok(Json(views::device(&device, Vec::new())))
-}
-
-async fn list(
-    State(api): State<Api>,
-    Sender(proof): Sender,
-    Query(query): Query<DeviceQuery>,
-    headers: HeaderMap,
-) -> Result<Response, Failure> {
-    let list = query.list()?;
-    let first = list.paging.clone();
-    let page = move |paging| {
-        let (ca, proof, list) = (api.ca.clone(), proof.clone(), list.clone());
-        async move {
-            let found = ca.devices(proof, DeviceList { paging, ..list }).await?;
-            Ok(found.map(|record| views::device(&record, Vec::new())))
-        }
-    };
-    export::answer(query.format.as_deref(), &headers, "devices", first, page).await
 }
 
 async fn show(

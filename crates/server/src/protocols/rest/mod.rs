@@ -35,6 +35,7 @@ use muster_ca::Ca;
 use self::route::Route;
 pub use self::route::{Method, Needs};
 use crate::Edge;
+use crate::answer::Told;
 
 /// What is read of somebody who proves with the body who they are: a token and a request have a tenth of it.
 const STRANGERS_BODY: usize = 64 * 1024;
@@ -71,14 +72,15 @@ fn routes() -> impl Iterator<Item = &'static Route> {
 
 /// The routes of `/api/v1`.
 pub fn router(edge: &Edge) -> Router {
-    let mut router = Router::new();
-    for route in routes() {
-        router = router.route(route.path, (route.handler)());
-    }
-    router.with_state(Api {
+    let api = Api {
         ca: edge.ca().clone(),
         edge: edge.clone(),
-    })
+    };
+    let mut router = Router::new();
+    for route in routes() {
+        router = router.route(route.path, route.build(&api));
+    }
+    router.with_state(api)
 }
 
 /// Every route: its method, its path below `/api/v1`, what it needs and what it does.
@@ -128,30 +130,11 @@ impl Failure {
 
 impl From<muster_ca::Error> for Failure {
     fn from(error: muster_ca::Error) -> Self {
-        use muster_ca::Error as E;
-        let status = match &error {
-            E::Bad(_) => StatusCode::BAD_REQUEST,
-            E::Unproven(_) => StatusCode::UNAUTHORIZED,
-            E::Refused(_) => StatusCode::FORBIDDEN,
-            E::Missing(_) => StatusCode::NOT_FOUND,
-            E::Conflict(_) => StatusCode::CONFLICT,
-            E::Store(_) | E::Signer(_) => StatusCode::SERVICE_UNAVAILABLE,
-            E::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
-        };
-        if status.is_server_error() {
-            tracing::error!(%error, "a request to /api/v1 failed");
+        let told = Told::from(error);
+        Self {
+            status: told.status,
+            message: told.in_one_line(),
         }
-        let message = match error {
-            E::Internal(_) => "something is wrong inside Muster; its log says what".into(),
-            told @ (E::Bad(_)
-            | E::Unproven(_)
-            | E::Refused(_)
-            | E::Missing(_)
-            | E::Conflict(_)
-            | E::Store(_)
-            | E::Signer(_)) => told.to_string(),
-        };
-        Self { status, message }
     }
 }
 

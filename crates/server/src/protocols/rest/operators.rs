@@ -4,21 +4,23 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::routing::{delete, get, post};
 use muster_api::types as api;
-use muster_ca::operator::{Operator, Permission, Role};
+use muster_ca::operator::{Permission, Role};
 use zeroize::Zeroizing;
 
 use super::route::Route;
-use super::{Answer, Api, Body, Failure, done, views};
+use super::{Answer, Api, Body, Failure, done, export, views};
 use crate::gate::Sender;
+use crate::lists::OperatorQuery;
 
 pub(super) const ROUTES: &[Route] = &[
     Route::get(
         "/operators",
         Permission::Administer,
         "Operators: persons and programs.",
-        || get(list),
+        || get(export::list::<OperatorQuery>),
     )
-    .gives::<Vec<api::Operator>>(),
+    .asks::<OperatorQuery>()
+    .lists::<api::Operator>(),
     Route::post(
         "/operators",
         Permission::Administer,
@@ -73,11 +75,6 @@ pub(super) const ROUTES: &[Route] = &[
     .gives::<api::Done>(),
 ];
 
-async fn list(State(api): State<Api>, Sender(proof): Sender) -> Answer<Vec<api::Operator>> {
-    let operators = api.ca.operators(proof).await?;
-    Ok(Json(operators.iter().map(view).collect()))
-}
-
 async fn add(
     State(api): State<Api>,
     Sender(proof): Sender,
@@ -91,13 +88,13 @@ async fn add(
         let invitation = told(secret).map(|secret| invitation(&record.name, &secret));
         return Ok(Json(api::Operator {
             invitation,
-            ..view(&record)
+            ..views::operator(&record)
         }));
     }
     let (record, key) = api.ca.add_operator(proof.clone(), &request.name, role).await?;
     Ok(Json(api::Operator {
         key: told(key),
-        ..view(&record)
+        ..views::operator(&record)
     }))
 }
 
@@ -172,18 +169,4 @@ fn role(word: &str) -> Result<Role, Failure> {
 
 fn invitation(name: &str, secret: &str) -> String {
     format!("invitation/{name}/{secret}")
-}
-
-pub(super) fn view(record: &Operator) -> api::Operator {
-    let login = record.login.as_ref();
-    api::Operator {
-        name: record.name.clone(),
-        role: record.role.as_str().into(),
-        created: views::time(record.created),
-        logs_in: login.is_some(),
-        second_factor: login.is_some_and(|login| login.totp.is_some()),
-        has_key: record.key.is_some(),
-        key: None,
-        invitation: None,
-    }
 }

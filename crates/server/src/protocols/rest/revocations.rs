@@ -1,4 +1,6 @@
-//! `/api/v1/revocations`: many certificates at once, and the second operator who may have to agree.
+//! `/api/v1/revocations`: many certificates or devices at once, and the second operator who may have to agree.
+
+use std::collections::BTreeSet;
 
 use axum::Json;
 use axum::extract::{Path, State};
@@ -7,7 +9,8 @@ use jiff::Timestamp;
 use muster_api::types as api;
 use muster_ca::Error;
 use muster_ca::certificate::Serial;
-use muster_ca::many::Many;
+use muster_ca::device::DeviceName;
+use muster_ca::many::{Batch, Many};
 use muster_ca::operator::Permission;
 use muster_pki::crl::Reason;
 
@@ -19,7 +22,7 @@ use crate::gate::Sender;
 pub(super) const ROUTES: &[Route] = &[
     Route::get("/revocations", Permission::Read, "The revocation that waits for a second operator, if there is one.", || get(waiting))
         .gives::<Vec<api::WaitingRevocation>>(),
-    Route::post("/revocations", Permission::Operate, "Revokes many certificates at once, or asks a second operator to agree.", || post(revoke))
+    Route::post("/revocations", Permission::Operate, "Revokes many certificates or devices at once, or asks a second operator to agree.", || post(revoke))
         .takes::<api::RevokeMany>(r#"{"serials": ["0123456789abcdef"], "reason": "cessation-of-operation", "note": "the site is closed", "count": 1}"#)
         .gives::<api::RevokedMany>(),
     Route::post("/revocations/{verdict}", Permission::Operate, "Agrees to the revocation that waits, or rejects it.", || post(judge))
@@ -29,13 +32,24 @@ pub(super) const ROUTES: &[Route] = &[
 
 async fn waiting(State(api): State<Api>, Sender(proof): Sender) -> Answer<Vec<api::WaitingRevocation>> {
     let waiting = api.ca.waiting_revocation(proof).await?;
-    let view = |one: muster_ca::many::WaitingRevocation| api::WaitingRevocation {
-        by: one.by,
-        at: one.at.to_string(),
-        until: views::time(one.until),
-        reason: one.reason.to_string(),
-        note: one.note,
-        serials: one.serials.iter().map(Serial::hex).collect(),
+    let view = |one: muster_ca::many::WaitingRevocation| {
+        let retire = matches!(one.batch, Batch::Retiring(_));
+        let (serials, devices) = match one.batch {
+            Batch::Certificates(serials) => (serials.iter().map(Serial::hex).collect(), Vec::new()),
+            Batch::Devices(names) | Batch::Retiring(names) => {
+                (Vec::new(), names.iter().map(ToString::to_string).collect())
+            }
+        };
+        api::WaitingRevocation {
+            by: one.by,
+            at: one.at.to_string(),
+            until: views::time(one.until),
+            reason: one.reason.to_string(),
+            note: one.note,
+            serials,
+            devices,
+            retire,
+        }
     };
     Ok(Json(waiting.into_iter().map(view).collect()))
 }
@@ -45,29 +59,46 @@ async fn revoke(
     Sender(proof): Sender,
     Body(request): Body<api::RevokeMany>,
 ) -> Answer<api::RevokedMany> {
-    api.ca.operator(proof.clone(), Permission::Operate).await?;
     let reason = Reason::parse(&request.reason)?;
-    let serials = request.serials.iter().map(|text| read_serial(text));
-    let mut serials = serials.collect::<Result<Vec<_>, _>>()?;
-    serials.sort_unstable();
-    serials.dedup();
-    let count = serials.len();
+    let batch = batch(&request)?;
+    let count = batch.len();
     if api.edge.settings().asks_for_count(count) && request.count != Some(count) {
         return Err(Failure::bad(format!(
-            "these are {count} different certificates, and revoking so many at once needs their number: send count"
+            "these are {count}, each counted once, and revoking so many at once needs their number: send count"
         )));
     }
     if api.edge.settings().asks_for_second(count) {
-        api.ca
-            .ask_to_revoke(proof, &serials, reason, &request.note)
-            .await?;
+        api.ca.ask_to_revoke(proof, &batch, reason, &request.note).await?;
         return Ok(Json(api::RevokedMany {
             waiting: true,
             ..api::RevokedMany::default()
         }));
     }
-    let done = api.ca.revoke_many(proof, &serials, reason, &request.note).await?;
+    let done = api.ca.revoke_many(proof, &batch, reason, &request.note).await?;
     Ok(Json(view(&done)))
+}
+
+/// What is named, each once.
+fn batch(request: &api::RevokeMany) -> Result<Batch, Failure> {
+    if request.serials.is_empty() == request.devices.is_empty() {
+        return Err(Failure::bad("give serials or devices, and not both"));
+    }
+    if request.devices.is_empty() {
+        if request.retire {
+            return Err(Failure::bad("only devices are retired"));
+        }
+        let serials = request.serials.iter().map(|text| read_serial(text));
+        let serials: BTreeSet<_> = serials.collect::<Result<_, _>>()?;
+        return Ok(Batch::Certificates(serials.into_iter().collect()));
+    }
+    let names = request.devices.iter().map(|name| DeviceName::parse(name));
+    let names: BTreeSet<_> = names.collect::<Result<_, _>>()?;
+    let names = names.into_iter().collect();
+    Ok(if request.retire {
+        Batch::Retiring(names)
+    } else {
+        Batch::Devices(names)
+    })
 }
 
 async fn judge(
@@ -76,7 +107,6 @@ async fn judge(
     Path(verdict): Path<String>,
     Body(request): Body<api::JudgeRevocation>,
 ) -> Answer<api::RevokedMany> {
-    api.ca.operator(proof.clone(), Permission::Operate).await?;
     let at: Timestamp = request
         .at
         .parse()
@@ -94,6 +124,7 @@ async fn judge(
 fn view(done: &Many) -> api::RevokedMany {
     api::RevokedMany {
         revoked: done.revoked.iter().map(Serial::hex).collect(),
+        devices: done.devices,
         before: done.before,
         waiting: false,
     }

@@ -1,11 +1,13 @@
 //! How a route of `/api/v1` is registered: who may, what it takes and gives, and what answers it.
 
+use axum::middleware::from_fn_with_state;
 use axum::routing::MethodRouter;
 use muster_api::types::Page;
 use muster_ca::operator::{Permission, Role};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use super::Api;
+use crate::gate;
 
 /// The methods of `/api/v1`. `Get` changes nothing; the others take `dry_run=true`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,6 +127,17 @@ impl Route {
         Self {
             method: Method::Delete,
             ..Self::get(path, permission, does, handler)
+        }
+    }
+
+    /// The route with its gate in front.
+    pub(super) fn build(&self, api: &Api) -> MethodRouter<Api> {
+        let handler = (self.handler)();
+        match self.needs {
+            Needs::Permission(permission) => {
+                handler.route_layer(from_fn_with_state((api.clone(), permission), gate::judge))
+            }
+            Needs::Token | Needs::Certificate | Needs::Nothing => handler,
         }
     }
 

@@ -39,6 +39,7 @@ async fn status(State(api): State<Api>, Sender(proof): Sender) -> Answer<api::St
             at: views::time(end.at),
             what: end.what,
         }),
+        looked_until: standing.looked_until.map(views::time),
         certificates: api::Counts {
             active: counts.active,
             expiring: counts.expiring,

@@ -2,8 +2,6 @@
 
 use axum::Json;
 use axum::extract::{Path, State};
-use axum::http::HeaderMap;
-use axum::response::Response;
 use axum::routing::{delete, get, post};
 use jiff::Timestamp;
 use muster_api::types as api;
@@ -17,14 +15,16 @@ use muster_pki::time::parse_duration;
 
 use super::certificates::revocation;
 use super::route::Route;
-use super::{Answer, Api, Body, Failure, Query, done, export, views};
+use super::{Answer, Api, Body, done, export, views};
 use crate::gate::Sender;
 use crate::lists::TokenQuery;
 
 pub(super) const ROUTES: &[Route] = &[
-    Route::get("/tokens", Permission::Read, "Enrolment tokens.", || get(list))
-        .asks::<TokenQuery>()
-        .lists::<api::Token>(),
+    Route::get("/tokens", Permission::Read, "Enrolment tokens.", || {
+        get(export::list::<TokenQuery>)
+    })
+    .asks::<TokenQuery>()
+    .lists::<api::Token>(),
     Route::post(
         "/tokens",
         Permission::Operate,
@@ -132,31 +132,12 @@ async fn create_many(
 async fn show(State(api): State<Api>, Sender(proof): Sender, Path(id): Path<String>) -> Answer<api::Token> {
     let list = TokenList {
         id: Some(id.clone()),
-        ..TokenQuery::default().list(api.ca.now())?
+        ..TokenList::default()
     };
     let found = api.ca.tokens(proof, list).await?;
     let token = found.items.first();
     let token = token.ok_or_else(|| Error::Missing(format!("there is no token {id:?}")))?;
     Ok(Json(views::token(token, api.ca.now())))
-}
-
-async fn list(
-    State(api): State<Api>,
-    Sender(proof): Sender,
-    Query(query): Query<TokenQuery>,
-    headers: HeaderMap,
-) -> Result<Response, Failure> {
-    let now = api.ca.now();
-    let list = query.list(now)?;
-    let first = list.paging.clone();
-    let page = move |paging| {
-        let (ca, proof, list) = (api.ca.clone(), proof.clone(), list.clone());
-        async move {
-            let found = ca.tokens(proof, TokenList { paging, ..list }).await?;
-            Ok(found.map(|record| views::token(&record, now)))
-        }
-    };
-    export::answer(query.format.as_deref(), &headers, "tokens", first, page).await
 }
 
 async fn withdraw(

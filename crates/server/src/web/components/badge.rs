@@ -3,6 +3,8 @@
 use askama::Template;
 use askama::filters::HtmlSafe;
 
+use muster_ca::device::State;
+
 use super::Icon;
 
 /// What a state means to whoever looks.
@@ -71,6 +73,17 @@ impl Badge {
         }
     }
 
+    /// A device's state.
+    pub(crate) fn device(state: State) -> Self {
+        match state {
+            State::New => Self::new(Mood::Quiet, "New").icon("clock"),
+            State::Active => Self::new(Mood::Good, "Active"),
+            State::Suspended => Self::new(Mood::Warning, "Suspended").icon("pause"),
+            State::Revoked => Self::new(Mood::Bad, "Revoked").icon("ban"),
+            State::Retired => Self::new(Mood::Quiet, "Retired").icon("archive"),
+        }
+    }
+
     /// A certificate's status, in the words of `/api/v1`.
     pub(crate) fn status(status: &str) -> Self {
         match status {
@@ -78,7 +91,8 @@ impl Badge {
             "expired" => Self::new(Mood::Warning, "Expired").icon("clock"),
             "revoked" => Self::new(Mood::Bad, "Revoked").icon("ban"),
             "on hold" => Self::new(Mood::Warning, "On hold").icon("pause"),
-            other => Self::new(Mood::Bad, other),
+            // A certificate that is damaged says so.
+            _ => Self::new(Mood::Bad, "Error"),
         }
     }
 }

@@ -4,8 +4,11 @@
 use askama::Template;
 use askama::filters::HtmlSafe;
 
-use super::{Field, Icon};
+use super::{Field, Icon, Lines, Toolbar, Tools, quoted};
+use crate::lists::Listing;
+use crate::web::form::escape;
 use crate::web::query::Filters;
+use crate::web::visit::Visit;
 
 /// A list and what its address says.
 pub(crate) struct Listed<'a> {
@@ -15,10 +18,10 @@ pub(crate) struct Listed<'a> {
 }
 
 /// A link that is one of several.
-pub(crate) struct Choice {
-    pub(crate) link: String,
-    pub(crate) words: String,
-    pub(crate) current: bool,
+struct Choice {
+    link: String,
+    words: String,
+    current: bool,
 }
 
 /// Links of which one is chosen.
@@ -96,6 +99,12 @@ pub(crate) struct Narrow {
 
 impl HtmlSafe for Narrow {}
 
+impl Narrow {
+    pub(super) fn has_fields(&self) -> bool {
+        !self.fields.is_empty()
+    }
+}
+
 /// What a list is narrowed by, each a link that takes it away.
 #[derive(Template)]
 #[template(
@@ -136,8 +145,7 @@ pub(crate) struct All {
 
 impl HtmlSafe for All {}
 
-/// How many rows a page has, and what else it may have.
-pub(crate) const USUAL: usize = 50;
+/// How many rows a page may have.
 const SIZES: [usize; 4] = [10, 50, 100, 500];
 
 impl Pages {
@@ -156,9 +164,32 @@ impl<'a> Listed<'a> {
         Self { url, filters }
     }
 
-    /// How many rows a page shall have.
-    pub(crate) fn limit(&self) -> usize {
-        self.filters.number("limit", USUAL, 500)
+    /// The same as a command and as a call of the API.
+    pub(crate) fn lines<L: Listing>(&self) -> Lines {
+        let limit = self.filters.limit();
+        let mut cli = format!("{} --limit {limit}", L::COMMAND);
+        let mut api = format!("GET /{}?limit={limit}", L::NOUN);
+        for name in L::PARAMETERS {
+            let value = self.filters.get(name);
+            if value.is_empty() {
+                continue;
+            }
+            let option = match *name {
+                "q" => "search".to_owned(),
+                other => other.replace('_', "-"),
+            };
+            cli.push_str(&format!(" --{option} {}", quoted(value)));
+            api.push_str(&format!("&{name}={}", escape(value)));
+        }
+        Lines::new("list", &cli, &api)
+    }
+
+    /// Whether anything narrows the list.
+    pub(crate) fn is_narrowed<L: Listing>(&self) -> bool {
+        let narrowing = L::PARAMETERS.iter().filter(|name| **name != "sort");
+        narrowing
+            .into_iter()
+            .any(|name| !self.filters.get(name).is_empty())
     }
 
     /// Links to each value of a parameter: value and words.
@@ -177,6 +208,40 @@ impl<'a> Listed<'a> {
             label,
             choices: values.into_iter().map(choice).collect(),
         }
+    }
+
+    /// Links of which each may take another parameter away: parameter, value, words, and the parameter that goes.
+    pub(crate) fn mixed_chips<const N: usize>(
+        &self,
+        label: &'static str,
+        values: [(&str, &str, &str, &str); N],
+    ) -> Chips {
+        let choice = |(name, value, words, other): (&str, &str, &str, &str)| Choice {
+            link: format!("{}{}", self.url, self.filters.with_instead(name, value, other)),
+            words: words.to_owned(),
+            current: self.filters.get(name) == value && self.filters.get(other).is_empty(),
+        };
+        Chips {
+            label,
+            choices: values.map(choice).into(),
+        }
+    }
+
+    /// A field of the menu: one of these, or any.
+    pub(crate) fn choice(
+        &self,
+        name: &'static str,
+        label: &'static str,
+        options: impl IntoIterator<Item = (String, String)>,
+    ) -> Field {
+        let any = std::iter::once((String::new(), "Any".to_owned()));
+        Field::choice(name, label, any.chain(options).collect()).value(self.filters.get(name))
+    }
+
+    /// A field of the menu: one of the profiles.
+    pub(crate) fn profiles(&self, visit: &Visit) -> Field {
+        let names = visit.ca().profiles().map(|one| one.name().to_owned());
+        self.choice("profile", "Profile", names.map(|name| (name.clone(), name)))
     }
 
     /// Heads of columns: words, and what the list is sorted by with it. `usual` is the order when the address has none.
@@ -206,8 +271,23 @@ impl<'a> Listed<'a> {
         }
     }
 
-    /// The columns that can be left out: name, words, whether it is shown when none was chosen.
-    pub(crate) fn columns<const N: usize>(&self, all: [(&'static str, &'static str, bool); N]) -> Columns {
+    /// What stands above the rows.
+    pub(crate) fn toolbar(&self, tools: Tools<'_>) -> Toolbar {
+        Toolbar {
+            kept: self.filters.without(&[tools.search.name]),
+            typed: self.filters.get(tools.search.name).to_owned(),
+            search: tools.search,
+            chips: tools.chips,
+            given: self.given(tools.given),
+            narrow: self.narrow(tools.fields),
+            columns: self.columns(tools.columns),
+            file: tools.file,
+            query: self.filters.with("cursor", ""),
+            url: self.url.clone(),
+        }
+    }
+
+    fn columns(&self, all: &[(&'static str, &'static str, bool)]) -> Columns {
         let chosen: Vec<_> = self.filters.all("show").collect();
         let shown = |name: &str, usual| match chosen.is_empty() {
             true => usual,
@@ -217,13 +297,13 @@ impl<'a> Listed<'a> {
             url: self.url.clone(),
             kept: self.filters.without(&["show"]),
             all: all
-                .map(|(name, words, usual)| (name, words, shown(name, usual)))
-                .into(),
+                .iter()
+                .map(|(name, words, usual)| (*name, *words, shown(name, *usual)))
+                .collect(),
         }
     }
 
-    /// The menu with these fields, which have the names of parameters.
-    pub(crate) fn narrow(&self, fields: Vec<Field>) -> Narrow {
+    fn narrow(&self, fields: Vec<Field>) -> Narrow {
         let names: Vec<_> = fields.iter().map(Field::name).collect();
         Narrow {
             url: self.url.clone(),
@@ -232,8 +312,7 @@ impl<'a> Listed<'a> {
         }
     }
 
-    /// What is given of these parameters.
-    pub(crate) fn given(&self, names: &[&'static str]) -> Given {
+    fn given(&self, names: &[&'static str]) -> Given {
         let given = names.iter().filter(|name| !self.filters.get(name).is_empty());
         let choice = |name: &&str| Choice {
             words: format!("{}: {}", name.replace('_', " "), self.filters.get(name)),
@@ -254,7 +333,7 @@ impl<'a> Listed<'a> {
 
     /// The pages around one.
     pub(crate) fn pages<T>(&self, page: &muster_ca::list::Page<T>) -> Pages {
-        let limit = self.limit();
+        let limit = self.filters.limit();
         let size = |size: usize| Choice {
             link: format!("{}{}", self.url, self.filters.with("limit", &size.to_string())),
             words: size.to_string(),

@@ -8,6 +8,7 @@ mod icon;
 mod lines;
 mod list;
 mod qr;
+mod toolbar;
 mod when;
 
 pub(crate) use self::badge::{Badge, Mood};
@@ -16,9 +17,10 @@ pub(crate) use self::copied::Copied;
 pub(crate) use self::field::Field;
 pub(crate) use self::icon::Icon;
 pub(crate) use self::lines::{Lines, quoted};
-pub(crate) use self::list::{All, Chips, Columns, Given, Heads, Listed, Narrow, Pages};
+pub(crate) use self::list::{All, Heads, Listed, Pages};
 pub(crate) use self::qr::Qr;
-pub(crate) use self::when::When;
+pub(crate) use self::toolbar::{Search, Toolbar, Tools};
+pub(crate) use self::when::{When, lasting};
 
 /// A number as people read it: `12,345`.
 pub(crate) fn thousands(number: u64) -> String {

@@ -2,8 +2,8 @@
 
 use askama::Template;
 use askama::filters::HtmlSafe;
-use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
 
 /// See the module.
 #[derive(Template, Debug, Clone)]
@@ -70,6 +70,20 @@ impl When {
     }
 }
 
+/// How long something lasts, to the second: `365 days`, `1 day 12 hours`.
+pub(crate) fn lasting(duration: SignedDuration) -> String {
+    let mut seconds = duration.as_secs();
+    let mut words = Vec::new();
+    for (length, unit) in [(DAY, "day"), (HOUR, "hour"), (MINUTE, "minute"), (1, "second")] {
+        let count = seconds / length;
+        seconds %= length;
+        if count > 0 {
+            words.push(format!("{count} {unit}{}", if count == 1 { "" } else { "s" }));
+        }
+    }
+    words.join(" ")
+}
+
 /// How long, in the one unit that says it best: the largest of which there are two, or minutes. Rounded as people do: 30 days
 /// less a minute are 30 days.
 fn span(seconds: i64) -> String {
@@ -112,6 +126,8 @@ mod tests {
         assert_eq!(words("2030-06-03T11:30:00Z"), "in 2 days");
         assert_eq!(words("2031-06-01T11:00:00Z"), "in 1 year");
         assert_eq!(words("2030-05-31T11:00:00Z"), "25 hours ago");
+        assert_eq!(lasting(SignedDuration::from_hours(36)), "1 day 12 hours");
+        assert_eq!(lasting(SignedDuration::from_secs(300)), "5 minutes");
         assert_eq!(
             When::date(now).to_string(),
             r#"<time datetime="2030-06-01T12:00:00Z" title="2030-06-01 12:00:00 UTC">1 Jun 2030</time>"#

@@ -4,19 +4,17 @@ use askama::Template;
 use axum::response::Response;
 use axum::routing::{get, post};
 use muster_ca::audit::Entry as AuditEntry;
-use muster_ca::list::{AuditList, Page as Rows, Paging};
 use muster_ca::operator::Permission;
 use muster_ca::verify::AuditWatch;
 use serde_json::Value;
 
 use crate::lists::AuditQuery;
 use crate::web::components::{
-    Badge, Columns, Field, Given, Heads, Icon, Lines, Listed, Mood, Narrow, Pages, When, quoted,
+    Badge, Field, Heads, Icon, Lines, Listed, Mood, Pages, Search, Toolbar, Tools, When,
 };
 use crate::web::event::words;
-use crate::web::export::{self, Chunk, Format};
+use crate::web::export;
 use crate::web::fault::Fault;
-use crate::web::form::escape;
 use crate::web::frame::Frame;
 use crate::web::query::Filters;
 use crate::web::route::{Entry, Page, Route};
@@ -30,8 +28,12 @@ pub(in crate::web) const PAGE: Page = Page {
     }),
     routes: &[
         Route::get("audit", Permission::ReadAudit, || get(list)),
-        Route::get("audit/audit.csv", Permission::ReadAudit, || get(csv)),
-        Route::get("audit/audit.json", Permission::ReadAudit, || get(json)),
+        Route::get("audit/audit.csv", Permission::ReadAudit, || {
+            get(export::csv::<AuditQuery>)
+        }),
+        Route::get("audit/audit.json", Permission::ReadAudit, || {
+            get(export::json::<AuditQuery>)
+        }),
         Route::post("audit/verify", Permission::ReadAudit, || post(verify)),
     ],
 };
@@ -44,12 +46,11 @@ const COLUMNS: [(&str, &str, bool); 3] = [
 ];
 /// What narrows the list in its menu.
 const NARROWED_BY: [&str; 4] = ["actor", "action", "from", "until"];
-/// What narrows or orders it, as the API and the command line have it, too.
-const PARAMETERS: [&str; 6] = ["actor", "action", "subject", "from", "until", "sort"];
-/// The columns of the file.
-const HEAD: &[&str] = &[
-    "sequence", "at", "actor", "via", "source", "action", "subject", "detail", "writer", "hash",
-];
+const SEARCH: Search = Search {
+    name: "subject",
+    label: "To what it was done: a device's whole name",
+    hint: "To what: a device's name",
+};
 
 #[derive(Template)]
 #[template(path = "pages/audit.html")]
@@ -59,17 +60,10 @@ struct List {
     watch: String,
     /// Whether a walk goes on.
     walking: bool,
-    subject: String,
-    /// What the search keeps of the address.
-    kept: Vec<(String, String)>,
-    given: Given,
-    narrow: Narrow,
-    columns: Columns,
+    toolbar: Toolbar,
     heads: Heads,
     rows: Vec<Row>,
     pages: Pages,
-    /// What the files keep of the address.
-    query: String,
     lines: Lines,
 }
 
@@ -90,45 +84,29 @@ struct Row {
 
 async fn list(visit: Visit, filters: Filters) -> Answer {
     let listed = Listed::new(visit.url("audit"), &filters);
-    let query = AuditQuery {
-        limit: Some(listed.limit()),
-        ..asked(&filters)
-    };
-    let found = visit.ca().audit(visit.proof(), query.list()?).await?;
+    let asked = filters.asked::<AuditQuery>(visit.now())?;
+    let found = visit.ca().audit(visit.proof(), asked).await?;
     let watch = visit.ca().audit_watch(visit.proof()).await?;
     let (state, words) = standing(&watch, &visit);
-    let columns = listed.columns(COLUMNS);
+    let toolbar = listed.toolbar(Tools {
+        search: SEARCH,
+        chips: None,
+        fields: fields(&filters),
+        given: &NARROWED_BY,
+        columns: &COLUMNS,
+        file: visit.url("audit/audit"),
+    });
     html(&List {
         frame: visit.frame("Audit log"),
         state,
         watch: words,
         walking: watch.walking.is_some(),
-        subject: filters.get("subject").to_owned(),
-        kept: filters.without(&["subject"]),
-        given: listed.given(&NARROWED_BY),
-        narrow: listed.narrow(fields(&filters)),
-        heads: listed.heads("-at", heads(&columns)),
-        columns,
+        heads: listed.heads("-at", heads(&toolbar)),
+        toolbar,
         pages: listed.pages(&found),
-        query: filters.with("cursor", ""),
         rows: found.items.into_iter().map(row).collect(),
-        lines: lines(&filters, listed.limit()),
+        lines: listed.lines::<AuditQuery>(),
     })
-}
-
-/// What the address asks for.
-fn asked(filters: &Filters) -> AuditQuery {
-    let said = |name: &str| Some(filters.get(name).to_owned());
-    AuditQuery {
-        actor: said("actor"),
-        action: said("action"),
-        subject: said("subject"),
-        from: said("from"),
-        until: said("until"),
-        sort: said("sort"),
-        cursor: said("cursor"),
-        ..AuditQuery::default()
-    }
 }
 
 /// The fields of the menu.
@@ -150,7 +128,7 @@ fn fields(filters: &Filters) -> Vec<Field> {
 }
 
 /// The heads of the columns that are shown.
-fn heads(columns: &Columns) -> Vec<(&'static str, Option<&'static str>)> {
+fn heads(toolbar: &Toolbar) -> Vec<(&'static str, Option<&'static str>)> {
     let mut heads = vec![
         ("When (UTC)", Some("at")),
         ("Who", None),
@@ -158,7 +136,7 @@ fn heads(columns: &Columns) -> Vec<(&'static str, Option<&'static str>)> {
         ("To what", None),
     ];
     let more = COLUMNS.iter().filter(|(name, ..)| *name != "detail");
-    let shown = more.filter(|(name, ..)| columns.shows(name));
+    let shown = more.filter(|(name, ..)| toolbar.shows(name));
     heads.extend(shown.map(|(_, words, _)| (*words, None)));
     heads
 }
@@ -189,9 +167,15 @@ fn plain(detail: &str) -> String {
     let Ok(fields) = serde_json::from_str::<serde_json::Map<String, Value>>(detail) else {
         return detail.to_owned();
     };
-    let words = fields.iter().map(|(name, value)| match value.as_str() {
-        Some(text) => format!("{}: {}", name.replace('_', " "), moment(text)),
-        None => format!("{}: {value}", name.replace('_', " ")),
+    let words = fields.iter().map(|(name, value)| {
+        let name = match name.as_str() {
+            "not_after" => "valid until".into(),
+            other => other.replace('_', " "),
+        };
+        match value.as_str() {
+            Some(text) => format!("{name}: {}", moment(text)),
+            None => format!("{name}: {value}"),
+        }
     });
     words.collect::<Vec<_>>().join(", ")
 }
@@ -242,63 +226,4 @@ async fn verify(visit: Visit) -> Result<Response, Fault> {
         });
     }
     Ok(visit.go("audit"))
-}
-
-fn lines(filters: &Filters, limit: usize) -> Lines {
-    let mut cli = format!("muster audit list --limit {limit}");
-    let mut api = format!("GET /audit?limit={limit}");
-    for name in PARAMETERS {
-        let value = filters.get(name);
-        if !value.is_empty() {
-            cli.push_str(&format!(" --{name} {}", quoted(value)));
-            api.push_str(&format!("&{name}={}", escape(value)));
-        }
-    }
-    Lines::new("lines", &cli, &api)
-}
-
-async fn csv(visit: Visit, filters: Filters) -> Answer {
-    file(&visit, &asked(&filters), Format::Csv).await
-}
-
-async fn json(visit: Visit, filters: Filters) -> Answer {
-    file(&visit, &asked(&filters), Format::Json).await
-}
-
-/// Everything that fits, in the list's order.
-async fn file(visit: &Visit, query: &AuditQuery, format: Format) -> Answer {
-    let (ca, proof, list) = (visit.ca().clone(), visit.proof(), query.list()?);
-    let read = move |cursor| {
-        let (ca, proof, list) = (ca.clone(), proof.clone(), list.clone());
-        async move {
-            let paging = Paging {
-                cursor,
-                limit: export::STEP,
-            };
-            let found = ca.audit(proof, AuditList { paging, ..list }).await?;
-            Ok(chunk(found))
-        }
-    };
-    export::send(format, "audit", HEAD, read).await
-}
-
-fn chunk(found: Rows<AuditEntry>) -> Chunk {
-    let cells = |entry: AuditEntry| {
-        vec![
-            entry.sequence.to_string(),
-            entry.at.to_string(),
-            entry.actor,
-            entry.via,
-            entry.source,
-            entry.action,
-            entry.subject,
-            entry.detail,
-            entry.writer,
-            entry.hash.iter().map(|byte| format!("{byte:02x}")).collect(),
-        ]
-    };
-    Chunk {
-        next: found.next,
-        rows: found.items.into_iter().map(cells).collect(),
-    }
 }

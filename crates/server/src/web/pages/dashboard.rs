@@ -10,6 +10,7 @@ use muster_ca::device::State;
 use muster_ca::list::{AuditList, Paging};
 use muster_ca::operator::Permission;
 use muster_ca::ports::{Counts, Crl};
+use muster_ca::queries::ExpiryDay;
 use muster_ca::standing::{About, End, Todo};
 
 use crate::web::components::{Badge, Days, Icon, Lane, Lanes, Lines, Mood, When, thousands};
@@ -47,6 +48,8 @@ struct Dashboard {
     mood: Mood,
     problems: Arc<[String]>,
     until: Option<(When, When, String)>,
+    /// Until when certificates were looked at, if not all were.
+    looked_until: Option<When>,
     todos: Vec<Task>,
     more_todos: usize,
     counts: Vec<Count>,
@@ -124,9 +127,10 @@ async fn show(visit: Visit, filters: Filters) -> Answer {
         until: standing
             .first_end
             .map(|end| (When::long(end.at), When::relative(end.at, now), end.what)),
+        looked_until: standing.looked_until.map(When::minute),
         todos: todos.into_iter().map(|todo| task(&visit, todo)).collect(),
         more_todos,
-        counts: counts(standing.counts),
+        counts: counts(standing.counts, &days),
         settings: page("ca"),
         ahead: AHEAD.map(|days| (days, days == ahead)),
         expiring: Days::new(
@@ -197,6 +201,7 @@ fn task(visit: &Visit, todo: Todo) -> Task {
         About::Setting(key) => Some((format!("settings#{key}"), "See the setting")),
         About::AuditLog => Some(("audit".to_owned(), "See the audit log")),
         About::Authorities => page("ca").map(|path| (path.to_owned(), "CA settings")),
+        About::RunningOut => Some(("certificates?expires_within=7d".to_owned(), "See what runs out")),
         About::Device(name) => {
             page("devices/{name}").map(|_| (format!("devices/{}", escape(name.as_str())), "See the device"))
         }
@@ -211,7 +216,18 @@ fn task(visit: &Visit, todo: Todo) -> Task {
     }
 }
 
-fn counts(counts: Counts) -> Vec<Count> {
+/// Of what runs out within a week; by whole days, so never more than that.
+fn expiring_note(counts: &Counts, days: &[ExpiryDay]) -> String {
+    let yours: u64 = days.iter().take(8).map(|day| day.needs_you).sum();
+    match (counts.expiring, yours.min(counts.expiring)) {
+        (0, _) => "nothing to do".into(),
+        (_, 0) => "all renew by themselves".into(),
+        (all, yours) if all == yours => "none renews by itself".into(),
+        (_, yours) => format!("{} need you", thousands(yours)),
+    }
+}
+
+fn counts(counts: Counts, days: &[ExpiryDay]) -> Vec<Count> {
     let linked = |path: &'static str, query: &'static str| page(path).map(|_| query);
     vec![
         Count {
@@ -223,7 +239,7 @@ fn counts(counts: Counts) -> Vec<Count> {
         Count {
             number: thousands(counts.expiring),
             what: "Run out within 7 days",
-            note: "most renew by themselves".into(),
+            note: expiring_note(&counts, days),
             link: linked("certificates", "certificates?expires_within=7d"),
         },
         Count {

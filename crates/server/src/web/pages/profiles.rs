@@ -5,9 +5,8 @@ use axum::routing::get;
 use muster_ca::device::Kind;
 use muster_ca::operator::Permission;
 use muster_ca::profile::Profile;
-use muster_pki::time::format_duration;
 
-use crate::web::components::{Icon, Lines};
+use crate::web::components::{Icon, Lines, lasting};
 use crate::web::frame::Frame;
 use crate::web::route::{Entry, Page, Route};
 use crate::web::visit::{Answer, Visit, html};
@@ -16,7 +15,7 @@ pub(in crate::web) const PAGE: Page = Page {
     menu: Some(Entry {
         section: "Authority",
         label: "Profiles",
-        icon: "list",
+        icon: "profile",
     }),
     routes: &[Route::get("profiles", Permission::Read, || get(show))],
 };
@@ -81,15 +80,15 @@ fn words(profile: &Profile, has_url: bool) -> Words {
         whom,
         usage,
         authority: profile.authority().to_owned(),
-        default: format_duration(default),
-        min: format_duration(min),
-        max: format_duration(max),
+        default: lasting(default),
+        min: lasting(min),
+        max: lasting(max),
         renewal: match (profile.renewable(), grace.is_zero()) {
             (false, _) => "no: when it ends, the device enrols anew".into(),
             (true, true) => "by the device itself, before it ends".into(),
             (true, false) => format!(
                 "by the device itself, up to {} after its end with the same key",
-                format_duration(grace)
+                lasting(grace)
             ),
         },
         keys: profile

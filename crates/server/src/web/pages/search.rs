@@ -3,13 +3,13 @@
 use askama::Template;
 use axum::extract::Query;
 use axum::routing::get;
-use muster_ca::certificate::{Certificate, Status};
+use muster_ca::certificate::Certificate;
 use muster_ca::list::Search;
 use muster_ca::operator::Permission;
-use muster_pki::crl::Reason;
 use serde::Deserialize;
 
-use crate::web::components::{Badge, Lines, When};
+use super::certificates::view;
+use crate::web::components::{Badge, Lines, When, quoted};
 use crate::web::form::escape;
 use crate::web::frame::Frame;
 use crate::web::route::{Page, Route};
@@ -42,13 +42,14 @@ struct Results {
 
 struct DeviceRow {
     name: String,
-    state: &'static str,
+    state: Badge,
     profile: String,
     note: String,
 }
 
 struct CertificateRow {
     serial: String,
+    grouped: String,
     device: String,
     status: Badge,
     expires: When,
@@ -62,14 +63,13 @@ async fn show(visit: Visit, Query(asked): Query<Asked>) -> Answer {
             (found.devices, found.certificates)
         }
     };
-    let quoted = asked.q.replace('\'', "'\\''");
     html(&Results {
         frame: visit.frame("Search"),
         devices: devices
             .into_iter()
             .map(|device| DeviceRow {
                 name: device.name.to_string(),
-                state: device.state.as_str(),
+                state: Badge::device(device.state),
                 profile: device.profile,
                 note: device.note,
             })
@@ -77,7 +77,7 @@ async fn show(visit: Visit, Query(asked): Query<Asked>) -> Answer {
         certificates: certificates.iter().map(|one| certificate(&visit, one)).collect(),
         lines: Lines::new(
             "lines",
-            &format!("muster search '{quoted}'"),
+            &format!("muster search {}", quoted(&asked.q)),
             &format!("GET /search?q={}", escape(&asked.q)),
         ),
         q: asked.q,
@@ -85,19 +85,11 @@ async fn show(visit: Visit, Query(asked): Query<Asked>) -> Answer {
 }
 
 fn certificate(visit: &Visit, record: &Certificate) -> CertificateRow {
-    let status = match record.status {
-        Status::Revoked {
-            reason: Reason::CertificateHold,
-            ..
-        } => "on hold",
-        Status::Revoked { .. } => "revoked",
-        Status::Active if record.not_after < visit.now() => "expired",
-        Status::Active => "active",
-    };
     CertificateRow {
         serial: record.serial.to_string(),
+        grouped: view::grouped(&record.serial),
         device: record.device.to_string(),
-        status: Badge::status(status),
+        status: view::status(record, visit.now()),
         expires: When::date(record.not_after),
     }
 }

@@ -49,7 +49,7 @@ const MEANINGS: [(&str, &str); 13] = [
     ),
     (
         "web.revoke_limit",
-        "Revoking more certificates than this at once asks for their count",
+        "Revoking more certificates or devices than this at once asks for their count",
     ),
     ("web.second_operator", "Whether that also needs a second operator"),
 ];

@@ -1,12 +1,14 @@
 //! All certificates, and each one.
 
-pub(in crate::web::pages) mod list;
+mod list;
 mod show;
 pub(in crate::web) mod view;
 
 use axum::routing::get;
 use muster_ca::operator::Permission;
 
+use crate::lists::CertificateQuery;
+use crate::web::export;
 use crate::web::route::{Entry, Page, Route};
 
 pub(in crate::web) const PAGE: Page = Page {
@@ -18,10 +20,10 @@ pub(in crate::web) const PAGE: Page = Page {
     routes: &[
         Route::get("certificates", Permission::Read, || get(list::show)),
         Route::get("certificates/-/certificates.csv", Permission::Read, || {
-            get(list::csv)
+            get(export::csv::<CertificateQuery>)
         }),
         Route::get("certificates/-/certificates.json", Permission::Read, || {
-            get(list::json)
+            get(export::json::<CertificateQuery>)
         }),
         Route::get("certificates/{serial}", Permission::Read, || get(show::show)),
         Route::get("certificates/{serial}/{form}", Permission::Read, || {

@@ -4,11 +4,11 @@ use jiff::Timestamp;
 use muster_ca::certificate::{Certificate, Serial, Status};
 use muster_ca::device;
 use muster_pki::bundle::Bundle;
-use muster_pki::cert;
 use muster_pki::crl::Reason;
 use muster_pki::snippet::{MQTTS_PORT, Snippet};
 use serde::Deserialize;
 
+use crate::lists::rows;
 use crate::web::components::{Badge, Field};
 use crate::web::fault::Fault;
 use crate::web::form::escape;
@@ -33,21 +33,7 @@ pub(in crate::web) fn may_by_profile(visit: &Visit, profile: &str) -> &'static s
 
 /// The status at a glance.
 pub(in crate::web) fn status(certificate: &Certificate, now: Timestamp) -> Badge {
-    Badge::status(status_word(certificate, now))
-}
-
-/// The status in a word, in the words of `/api/v1`. One that cannot be read any more is an error.
-pub(in crate::web) fn status_word(certificate: &Certificate, now: Timestamp) -> &'static str {
-    match certificate.status {
-        _ if cert::Certificate::from_der(&certificate.der).is_err() => "Error",
-        Status::Revoked {
-            reason: Reason::CertificateHold,
-            ..
-        } => "on hold",
-        Status::Revoked { .. } => "revoked",
-        Status::Active if now > certificate.not_after => "expired",
-        Status::Active => "active",
-    }
+    Badge::status(rows::status_word(certificate, now))
 }
 
 /// What is on hold can be revoked for good.

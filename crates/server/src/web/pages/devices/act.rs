@@ -5,11 +5,13 @@ use axum::extract::Path;
 use axum::routing::{get, post};
 use http::StatusCode;
 use muster_ca::device::{DeviceName, State};
+use muster_ca::many::Batch;
 use muster_ca::operator::Permission;
 use muster_ca::{Error, Proof, Target};
 use muster_pki::crl::Reason;
 use serde::Deserialize;
 
+use super::super::revoke::reasons;
 use crate::web::components::{Field, Icon, Lines, quoted};
 use crate::web::fault::Fault;
 use crate::web::form::Form;
@@ -21,10 +23,10 @@ pub(super) const FORM: Route = Route::get("devices/{name}/{act}", Permission::Op
 pub(super) const SEND: Route = Route::post("devices/{name}/{act}", Permission::Operate, || post(send));
 
 /// One thing that can be done to a device.
-pub(super) struct Act {
+pub(in crate::web::pages) struct Act {
     /// The word of the command line and of `/api/v1`.
     pub(super) verb: &'static str,
-    pub(super) label: &'static str,
+    pub(in crate::web::pages) label: &'static str,
     pub(super) icon: &'static str,
     /// Whether it cannot be undone, so that the name is asked for.
     pub(super) danger: bool,
@@ -78,32 +80,13 @@ const ACTS: [Act; 5] = [
     },
 ];
 
-/// Why a device is revoked: value and words, the likeliest first.
-pub(super) const REASONS: [(&str, &str); 6] = [
-    ("unspecified", "Not said"),
-    (
-        "key-compromise",
-        "Key compromise: stolen, cloned, or somebody else may hold its key",
-    ),
-    (
-        "cessation-of-operation",
-        "Cessation of operation: it is no longer used",
-    ),
-    ("superseded", "Superseded: another certificate takes its place"),
-    ("affiliation-changed", "Affiliation changed: its owner is another"),
-    (
-        "privilege-withdrawn",
-        "Privilege withdrawn: it lost its right to be here",
-    ),
-];
-
 impl Act {
     /// What can be done to a device in this state.
     pub(super) fn of(state: State) -> impl Iterator<Item = &'static Self> {
         ACTS.iter().filter(move |act| act.from.contains(&state))
     }
 
-    pub(super) fn parse(verb: &str) -> Result<&'static Self, Fault> {
+    pub(in crate::web::pages) fn parse(verb: &str) -> Result<&'static Self, Fault> {
         let found = ACTS.iter().find(|act| act.verb == verb);
         found.ok_or_else(|| Fault::missing("there is nothing of this name to do to a device"))
     }
@@ -131,8 +114,17 @@ impl Act {
         Ok(done.serials.len())
     }
 
+    /// These devices, if it shuts them out for good.
+    pub(super) fn batch(&self, names: &[DeviceName]) -> Option<Batch> {
+        match self.verb {
+            "revoke" => Some(Batch::Devices(names.into())),
+            "retire" => Some(Batch::Retiring(names.into())),
+            _ => None,
+        }
+    }
+
     /// What it means, for so many devices with so many certificates that live.
-    pub(super) fn consequences(&self, devices: usize, certificates: usize) -> Vec<String> {
+    pub(in crate::web::pages) fn consequences(&self, devices: usize, certificates: usize) -> Vec<String> {
         let (it, its) = if devices == 1 {
             ("It", "its")
         } else {
@@ -318,8 +310,7 @@ async fn rearm(visit: &Visit, proof: Proof, name: &DeviceName, note: &str) -> Re
 }
 
 pub(super) fn reason(value: &str) -> Field {
-    let options = REASONS.map(|(value, words)| (value.to_owned(), words.to_owned()));
-    Field::choice("reason", "Reason", options.into())
+    Field::choice("reason", "Reason", reasons())
         .value(value)
         .required()
         .hint("It stands on the revocation list. A compromised key gets no certificate again.")

@@ -5,9 +5,13 @@ use axum::routing::post;
 use http::StatusCode;
 use muster_ca::device::DeviceName;
 use muster_ca::list::MAX_LIMIT;
+use muster_ca::many::Batch;
 use muster_ca::operator::Permission;
+use muster_pki::crl::Reason;
 
+use super::super::revoke::many::{self, Done, WAITING};
 use super::act::{self, Act};
+use crate::lists::DeviceQuery;
 use crate::web::components::{Field, Icon, Lines, quoted};
 use crate::web::fault::Fault;
 use crate::web::form::Form;
@@ -33,6 +37,8 @@ struct Selected {
     reason: Option<Field>,
     note: Field,
     count: Field,
+    /// Whether a second operator has to agree.
+    second: bool,
     lines: Lines,
 }
 
@@ -77,7 +83,13 @@ async fn send(visit: Visit, Form(sent): Form<Vec<(String, String)>>) -> Answer {
         sent.get("reason").unwrap_or("unspecified"),
         sent.get("note").unwrap_or_default(),
     );
-    muster_pki::crl::Reason::parse(words.0)?;
+    let reason = Reason::parse(words.0)?;
+    if let Some(batch) = act.batch(&names) {
+        return match many::act(&visit, &batch, reason, words.1).await? {
+            Done::Waits(say) => Ok(visit.go_and_say(WAITING, &say)),
+            Done::Revoked(say) => Ok(visit.go_and_say("devices", &say)),
+        };
+    }
     let mut refused = Vec::new();
     for name in &names {
         if let Err(why) = act.run(&visit, visit.proof(), name, words).await {
@@ -97,7 +109,8 @@ async fn send(visit: Visit, Form(sent): Form<Vec<(String, String)>>) -> Answer {
 
 /// What fits the list's address and to which it can be done, as much as one step takes, and whether there may be more.
 async fn matching(visit: &Visit, act: &Act, query: &str) -> Result<(Vec<DeviceName>, bool), Fault> {
-    let mut list = super::wish(&Filters::parse(query)?, MAX_LIMIT)?;
+    let mut list = Filters::parse(query)?.asked::<DeviceQuery>(visit.now())?;
+    list.paging.limit = MAX_LIMIT;
     let mut names = Vec::new();
     for _ in 0..PAGES {
         let found = visit.ca().devices(visit.proof(), list.clone()).await?;
@@ -127,12 +140,6 @@ async fn rehearse(visit: &Visit, act: &Act, names: &[DeviceName]) -> Result<usiz
         let done = act.run(visit, visit.rehearsal(), name, ("unspecified", ""));
         certificates += done.await?;
     }
-    let settings = visit.web().settings();
-    if act.danger && settings.second_operator && certificates > settings.revoke_limit {
-        let why = format!("{certificates} certificates at once need a second operator");
-        return Err(Fault::new(StatusCode::FORBIDDEN, &why)
-            .fix("revoke them under All certificates, where another operator agrees; then the devices a few at a time"));
-    }
     Ok(certificates)
 }
 
@@ -148,12 +155,6 @@ fn page(
         Some(_) => StatusCode::UNPROCESSABLE_ENTITY,
         None => StatusCode::OK,
     };
-    let all: Vec<_> = names.iter().map(|name| quoted(name.as_str())).collect();
-    let cli = format!(
-        "for name in {}; do muster device {} $name --yes; done",
-        all.join(" "),
-        act.verb
-    );
     let mut consequences = act.consequences(names.len(), certificates);
     if more {
         let rest = "More fit than one step takes; come back for the rest afterwards.";
@@ -172,9 +173,35 @@ fn page(
                 .refused(refusal)
                 .with("inputmode", "numeric")
                 .with("autocomplete", "off"),
+            second: act.danger && visit.web().settings().asks_for_second(names.len()),
+            lines: lines(act, names),
             names: names.iter().map(ToString::to_string).collect(),
-            lines: Lines::new("selected", &cli, &format!("POST /devices/NAME/{}", act.verb))
-                .with_body(&serde_json::json!({ "note": "" })),
         },
     )
+}
+
+/// One call for those that may need a second operator, one for each of the others.
+fn lines(act: &Act, names: &[DeviceName]) -> Lines {
+    let all: Vec<_> = names.iter().map(|name| quoted(name.as_str())).collect();
+    let cli = format!(
+        "for name in {}; do muster device {} $name --yes; done",
+        all.join(" "),
+        act.verb
+    );
+    let (call, sent) = match act.batch(names) {
+        Some(batch) => (
+            "POST /revocations".to_owned(),
+            serde_json::json!({
+                "devices": names.iter().map(ToString::to_string).collect::<Vec<_>>(),
+                "retire": matches!(batch, Batch::Retiring(_)),
+                "reason": "cessation-of-operation",
+                "count": names.len(),
+            }),
+        ),
+        None => (
+            format!("POST /devices/NAME/{}", act.verb),
+            serde_json::json!({ "note": "" }),
+        ),
+    };
+    Lines::new("selected", &cli, &call).with_body(&sent)
 }

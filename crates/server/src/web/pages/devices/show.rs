@@ -74,7 +74,7 @@ async fn show(visit: Visit, Path(name): Path<String>) -> Answer {
         ..CertificateList::default()
     };
     let newest = ca.certificates(visit.proof(), list).await?;
-    let health = Health::of(&device, &living, now);
+    let health = Health::of(visit.ca(), &device, &living, now);
     let shut_out = !matches!(device.state, State::New | State::Active);
     let since = newest.items.iter().filter_map(revoked_since).max();
     let standings = ca.proof_of(visit.proof(), &name).await?;

@@ -11,7 +11,7 @@ use muster_pki::time::{format_duration, parse_duration};
 use serde::Deserialize;
 
 use crate::files::usual_key;
-use crate::web::components::{Field, Lines};
+use crate::web::components::{Field, Lines, lasting};
 use crate::web::fault::Fault;
 use crate::web::visit::Visit;
 
@@ -249,9 +249,13 @@ pub(super) fn profile(visit: &Visit, sent: &Sent) -> Field {
 pub(super) fn validity(visit: &Visit, sent: &Sent) -> Field {
     let profiles = visit.ca().profiles();
     let says = profiles.map(|one| {
-        let (least, usual, most) = one.validity();
-        let [least, usual, most] = [least, usual, most].map(format_duration);
-        format!("{} {usual} ({least} to {most})", one.name())
+        let (_, usual, most) = one.validity();
+        format!(
+            "{} for {} (at most {})",
+            lasting(usual),
+            one.name(),
+            lasting(most)
+        )
     });
     let says: Vec<_> = says.collect();
     Field::text("validity", "Validity Period")

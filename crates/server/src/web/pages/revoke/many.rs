@@ -7,14 +7,16 @@ use askama::Template;
 use http::StatusCode;
 use jiff::Timestamp;
 use muster_ca::certificate::Serial;
+use muster_ca::device::DeviceName;
 use muster_ca::list::MAX_LIMIT;
-use muster_ca::many::{MOST, Many};
+use muster_ca::many::{Batch, MOST, Many, WaitingRevocation};
 use muster_pki::crl::Reason;
 use serde::Deserialize;
 
-use super::super::certificates::list::wish;
 use super::super::certificates::view;
+use super::super::devices::Act;
 use super::{counted, reasons};
+use crate::lists::CertificateQuery;
 use crate::web::components::{Badge, Field, Icon, When, thousands};
 use crate::web::fault::Fault;
 use crate::web::form::Form;
@@ -22,6 +24,8 @@ use crate::web::frame::Frame;
 use crate::web::query::Filters;
 use crate::web::visit::{Answer, Visit, html, html_with};
 
+/// Where somebody sees what waits.
+pub(in crate::web::pages) const WAITING: &str = "revoke/waiting";
 /// As many pages of a list are looked through for one step.
 const PAGES: usize = 20;
 /// So many rows show what is meant; all of them would be no help.
@@ -104,8 +108,10 @@ pub(super) async fn send(visit: Visit, Form(sent): Form<Vec<(String, String)>>) 
     let mut refusal = None;
     if sure && !miscounted {
         let reason = Reason::parse(sent.get("reason"))?;
-        match act(&visit, &chosen.serials, reason, sent.get("note"), second).await {
-            Ok((place, say)) => return Ok(visit.go_and_say(place, &say)),
+        let batch = Batch::Certificates(chosen.serials.clone());
+        match act(&visit, &batch, reason, sent.get("note")).await {
+            Ok(Done::Waits(say)) => return Ok(visit.go_and_say(WAITING, &say)),
+            Ok(Done::Revoked(say)) => return Ok(visit.go_and_say("revoke/done", &say)),
             Err(fault) if fault.is_of_the_form() => refusal = Some(fault.message),
             Err(fault) => return Err(fault),
         }
@@ -143,7 +149,8 @@ pub(super) async fn send(visit: Visit, Form(sent): Form<Vec<(String, String)>>) 
 
 /// What fits a list's address and can be revoked, as much as one step takes, and whether there may be more.
 async fn matching(visit: &Visit, query: &str) -> Result<(Vec<Serial>, bool), Fault> {
-    let mut list = wish(visit, &Filters::parse(query)?, MAX_LIMIT)?;
+    let mut list = Filters::parse(query)?.asked::<CertificateQuery>(visit.now())?;
+    list.paging.limit = MAX_LIMIT;
     let mut serials = Vec::new();
     for _ in 0..PAGES {
         let page = visit.ca().certificates(visit.proof(), list.clone()).await?;
@@ -163,34 +170,45 @@ async fn matching(visit: &Visit, query: &str) -> Result<(Vec<Serial>, bool), Fau
     Ok((serials, more))
 }
 
-async fn act(
-    visit: &Visit,
-    serials: &[Serial],
-    reason: Reason,
-    note: &str,
-    second: bool,
-) -> Result<(&'static str, String), Fault> {
-    if second {
-        visit
-            .ca()
-            .ask_to_revoke(visit.proof(), serials, reason, note)
-            .await?;
-        let say = "Nothing is revoked yet: a second operator has to agree.";
-        return Ok(("revoke/waiting", say.into()));
-    }
-    let done = visit
-        .ca()
-        .revoke_many(visit.proof(), serials, reason, note)
-        .await?;
-    Ok(("revoke/done", told(&done)))
+/// What became of a batch, in words.
+pub(in crate::web::pages) enum Done {
+    /// A second operator has to agree.
+    Waits(String),
+    Revoked(String),
 }
 
-fn told(done: &Many) -> String {
+/// Revokes a batch, or asks a second operator to agree if the configuration wants one for so many.
+pub(in crate::web::pages) async fn act(
+    visit: &Visit,
+    batch: &Batch,
+    reason: Reason,
+    note: &str,
+) -> Result<Done, Fault> {
+    let ca = visit.ca();
+    if visit.web().settings().asks_for_second(batch.len()) {
+        ca.ask_to_revoke(visit.proof(), batch, reason, note).await?;
+        let say = "Nothing is revoked yet: a second operator has to agree.";
+        return Ok(Done::Waits(say.into()));
+    }
+    let done = ca.revoke_many(visit.proof(), batch, reason, note).await?;
+    Ok(Done::Revoked(told(batch, &done)))
+}
+
+fn told(batch: &Batch, done: &Many) -> String {
+    let (what, word) = match batch {
+        Batch::Certificates(_) => (counted(done.revoked.len()), "revoked"),
+        Batch::Devices(_) => (devices(done.devices), "revoked"),
+        Batch::Retiring(_) => (devices(done.devices), "retired"),
+    };
     let before = match done.before {
         0 => String::new(),
-        count => format!(" {} revoked before.", counted(count)),
+        count => format!(" {count} of them were so before."),
     };
-    format!("{} revoked.{before}", counted(done.revoked.len()))
+    format!("{what} {word}.{before} No broker has confirmed it yet.")
+}
+
+fn devices(count: usize) -> String {
+    format!("{count} device{}", if count == 1 { "" } else { "s" })
 }
 
 /// What of these can be revoked.
@@ -257,7 +275,13 @@ struct Waits {
     note: String,
     /// Whether whoever looks asked for it, and so cannot agree.
     own: bool,
-    chosen: Chosen,
+    title: String,
+    consequences: Vec<String>,
+    /// The certificates, if they are meant, and how many more than are shown.
+    rows: Vec<Row>,
+    more: usize,
+    /// The devices, if they are meant.
+    names: Vec<String>,
 }
 
 /// What waits for a second operator.
@@ -268,16 +292,7 @@ pub(super) async fn waiting(visit: Visit) -> Answer {
 async fn waiting_page(visit: &Visit, status: StatusCode, refusal: Option<String>) -> Answer {
     let waiting = match visit.ca().waiting_revocation(visit.proof()).await? {
         None => None,
-        Some(asked) => Some(Waits {
-            when: When::relative(asked.at, visit.now()),
-            until: When::relative(asked.until, visit.now()),
-            at: asked.at.to_string(),
-            reason: asked.reason.to_string(),
-            note: asked.note,
-            own: asked.by == visit.visitor().name,
-            by: asked.by,
-            chosen: choose(visit, &asked.serials).await?,
-        }),
+        Some(asked) => Some(waits(visit, asked).await?),
     };
     let page = WaitingPage {
         frame: visit.frame("Revoke Certificate"),
@@ -289,6 +304,61 @@ async fn waiting_page(visit: &Visit, status: StatusCode, refusal: Option<String>
     } else {
         html_with(status, &page)
     }
+}
+
+async fn waits(visit: &Visit, asked: WaitingRevocation) -> Result<Waits, Fault> {
+    let (title, consequences, rows, more, names) = match asked.batch {
+        Batch::Certificates(serials) => {
+            let chosen = choose(visit, &serials).await?;
+            (
+                chosen.title,
+                chosen.consequences,
+                chosen.rows,
+                chosen.more,
+                Vec::new(),
+            )
+        }
+        Batch::Devices(names) => of_devices(visit, "revoke", &names).await?,
+        Batch::Retiring(names) => of_devices(visit, "retire", &names).await?,
+    };
+    Ok(Waits {
+        when: When::relative(asked.at, visit.now()),
+        until: When::relative(asked.until, visit.now()),
+        at: asked.at.to_string(),
+        reason: asked.reason.to_string(),
+        note: asked.note,
+        own: asked.by == visit.visitor().name,
+        by: asked.by,
+        title,
+        consequences,
+        rows,
+        more,
+        names,
+    })
+}
+
+/// Some may be shut out since somebody asked; of these nothing is counted.
+async fn of_devices(
+    visit: &Visit,
+    verb: &str,
+    names: &[DeviceName],
+) -> Result<(String, Vec<String>, Vec<Row>, usize, Vec<String>), Fault> {
+    let act = Act::parse(verb)?;
+    let mut certificates = 0;
+    for name in names {
+        let living = visit
+            .ca()
+            .certificates_of(visit.proof(), name, visit.now())
+            .await?;
+        certificates += living.iter().filter(|one| view::may_be_revoked(one)).count();
+    }
+    Ok((
+        format!("{} {}?", act.label, devices(names.len())),
+        act.consequences(names.len(), certificates),
+        Vec::new(),
+        0,
+        names.iter().map(ToString::to_string).collect(),
+    ))
 }
 
 #[derive(Deserialize)]
@@ -304,8 +374,13 @@ pub(super) async fn judge(visit: Visit, Form(judged): Form<Judged>) -> Answer {
     let at = judged.at.parse::<Timestamp>();
     let at = at.map_err(|_| Fault::missing("this revocation does not wait any more"))?;
     let done = if judged.act == "agree" {
+        let batch = ca
+            .waiting_revocation(visit.proof())
+            .await?
+            .map(|asked| asked.batch);
         let done = ca.agree_to_revoke(visit.proof(), at).await;
-        done.map(|done| ("revoke/done", told(&done)))
+        let batch = batch.unwrap_or(Batch::Certificates(Vec::new()));
+        done.map(|done| ("revoke/done", told(&batch, &done)))
     } else {
         let done = ca.reject_revocation(visit.proof(), at).await;
         done.map(|()| ("revoke", "Rejected: nothing was revoked.".to_owned()))

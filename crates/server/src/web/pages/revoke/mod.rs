@@ -1,6 +1,6 @@
 //! Revoke Certificate: what is to be shut out and why, what comes of it, and the list that brokers need then.
 
-mod many;
+pub(super) mod many;
 
 use askama::Template;
 use axum::extract::{Path, Query};

@@ -13,11 +13,9 @@ use muster_ca::operator::Permission;
 use muster_ca::token::EnrolmentToken;
 
 use crate::lists::TokenQuery;
-use crate::web::components::{
-    Badge, Chips, Columns, Field, Given, Heads, Icon, Lines, Listed, Mood, Narrow, Pages, When, quoted,
-};
+use crate::web::components::{Badge, Heads, Icon, Lines, Listed, Mood, Pages, Search, Toolbar, Tools, When};
+use crate::web::export;
 use crate::web::fault::Fault;
-use crate::web::form::escape;
 use crate::web::frame::Frame;
 use crate::web::query::Filters;
 use crate::web::route::{Entry, Page, Route};
@@ -31,6 +29,12 @@ pub(in crate::web) const PAGE: Page = Page {
     }),
     routes: &[
         Route::get("tokens", Permission::Read, || get(list)),
+        Route::get("tokens/-/tokens.csv", Permission::Read, || {
+            get(export::csv::<TokenQuery>)
+        }),
+        Route::get("tokens/-/tokens.json", Permission::Read, || {
+            get(export::json::<TokenQuery>)
+        }),
         create::FORM,
         create::SEND,
         show::SHOW,
@@ -123,26 +127,18 @@ const STATUSES: [(&str, &str); 5] = [
     ("expired", "Expired"),
     ("withdrawn", "Withdrawn"),
 ];
-/// What narrows or orders the list: the parameter, and the option of the command line.
-const PARAMETERS: [(&str, &str); 4] = [
-    ("q", "search"),
-    ("status", "status"),
-    ("profile", "profile"),
-    ("sort", "sort"),
-];
+const SEARCH: Search = Search {
+    name: "q",
+    label: "Beginning of a device's, a wave's or a token's name",
+    hint: "Device, wave or id",
+};
 
 #[derive(Template)]
 #[template(path = "pages/tokens/list.html")]
 struct List {
     frame: Frame,
     may_operate: bool,
-    search: String,
-    /// What the search keeps of the address.
-    kept: Vec<(String, String)>,
-    statuses: Chips,
-    given: Given,
-    narrow: Narrow,
-    columns: Columns,
+    toolbar: Toolbar,
     heads: Heads,
     rows: Vec<Row>,
     filtered: bool,
@@ -153,19 +149,17 @@ struct List {
 async fn list(visit: Visit, filters: Filters) -> Answer {
     let listed = Listed::new(visit.url("tokens"), &filters);
     let now = visit.now();
-    let said = |name: &str| Some(filters.get(name).to_owned());
-    let query = TokenQuery {
-        status: said("status"),
-        profile: said("profile"),
-        q: said("q"),
-        sort: said("sort"),
-        limit: Some(listed.limit()),
-        cursor: said("cursor"),
-        format: None,
-    };
-    let found = visit.ca().tokens(visit.proof(), query.list(now)?).await?;
-    let columns = listed.columns(COLUMNS);
-    let shown = COLUMNS.iter().filter(|(name, ..)| columns.shows(name));
+    let asked = filters.asked::<TokenQuery>(now)?;
+    let found = visit.ca().tokens(visit.proof(), asked).await?;
+    let toolbar = listed.toolbar(Tools {
+        search: SEARCH,
+        chips: Some(listed.chips("Status", "status", STATUSES)),
+        fields: vec![listed.profiles(&visit)],
+        given: &["profile"],
+        columns: &COLUMNS,
+        file: visit.url("tokens/-/tokens"),
+    });
+    let shown = COLUMNS.iter().filter(|(name, ..)| toolbar.shows(name));
     let head =
         |(name, words, _): &(&str, &'static str, bool)| (*words, (*name == "made").then_some("created"));
     let heads = [("For", None), ("Status", None)]
@@ -174,38 +168,11 @@ async fn list(visit: Visit, filters: Filters) -> Answer {
     html(&List {
         frame: visit.frame("Enrolment tokens"),
         may_operate: visit.may(Permission::Operate),
-        search: filters.get("q").to_owned(),
-        kept: filters.without(&["q"]),
-        statuses: listed.chips("Status", "status", STATUSES),
-        given: listed.given(&["profile"]),
-        narrow: listed.narrow(vec![profile_field(&visit, &filters)]),
         heads: listed.heads("-created", heads.collect::<Vec<_>>()),
-        columns,
+        toolbar,
         pages: listed.pages(&found),
         rows: found.items.iter().map(|token| Row::of(token, now)).collect(),
-        filtered: ["q", "status", "profile"]
-            .iter()
-            .any(|name| !filters.get(name).is_empty()),
-        lines: lines(&filters, listed.limit()),
+        filtered: listed.is_narrowed::<TokenQuery>(),
+        lines: listed.lines::<TokenQuery>(),
     })
-}
-
-fn profile_field(visit: &Visit, filters: &Filters) -> Field {
-    let profiles = visit.ca().profiles().map(|one| one.name().to_owned());
-    let any = std::iter::once((String::new(), "Any".to_owned()));
-    let options = any.chain(profiles.map(|name| (name.clone(), name)));
-    Field::choice("profile", "Profile", options.collect()).value(filters.get("profile"))
-}
-
-fn lines(filters: &Filters, limit: usize) -> Lines {
-    let mut cli = format!("muster token list --limit {limit}");
-    let mut api = format!("GET /tokens?limit={limit}");
-    for (name, option) in PARAMETERS {
-        let value = filters.get(name);
-        if !value.is_empty() {
-            cli.push_str(&format!(" --{option} {}", quoted(value)));
-            api.push_str(&format!("&{name}={}", escape(value)));
-        }
-    }
-    Lines::new("list", &cli, &api)
 }

@@ -8,10 +8,15 @@ use http::StatusCode;
 use muster_ca::operator::{Operator, Permission, Role};
 use serde::Deserialize;
 
-use crate::web::components::{Badge, Field, Lines, Mood, When};
+use crate::lists::OperatorQuery;
+use crate::web::components::{
+    Badge, Field, Heads, Icon, Lines, Listed, Mood, Pages, Search, Toolbar, Tools, When,
+};
+use crate::web::export;
 use crate::web::fault::Fault;
-use crate::web::form::Form;
+use crate::web::form::{Form, escape};
 use crate::web::frame::Frame;
+use crate::web::query::Filters;
 use crate::web::route::{Entry, Page, Route};
 use crate::web::visit::{Answer, Visit, html, html_with};
 
@@ -23,6 +28,12 @@ pub(in crate::web) const PAGE: Page = Page {
     }),
     routes: &[
         Route::get("users", Permission::Administer, || get(list)),
+        Route::get("users.csv", Permission::Administer, || {
+            get(export::csv::<OperatorQuery>)
+        }),
+        Route::get("users.json", Permission::Administer, || {
+            get(export::json::<OperatorQuery>)
+        }),
         Route::post("users", Permission::Administer, || post(add)),
         Route::get("add-user", Permission::Administer, || get(form)),
         Route::get("users/{name}", Permission::Administer, || get(one::show)),
@@ -74,16 +85,41 @@ fn login_badge(operator: &Operator) -> Badge {
     }
 }
 
+/// The columns that can be left out, and whether they are shown when nobody chose.
+const COLUMNS: [(&str, &str, bool); 4] = [
+    ("role", "Role", true),
+    ("login", "Logs in with", true),
+    ("key", "API key", true),
+    ("since", "Since", true),
+];
+/// The roles to choose from, and their words.
+const CHOICES: [(&str, &str); 5] = [
+    ("", "All"),
+    ("admin", "Admins"),
+    ("operator", "Operators"),
+    ("viewer", "Viewers"),
+    ("auditor", "Auditors"),
+];
+const SEARCH: Search = Search {
+    name: "q",
+    label: "Beginning of a name",
+    hint: "Beginning of a name",
+};
+
 #[derive(Template)]
 #[template(path = "pages/users/list.html")]
 struct List {
     frame: Frame,
+    toolbar: Toolbar,
+    heads: Heads,
     rows: Vec<Row>,
+    pages: Pages,
     lines: Lines,
 }
 
 struct Row {
     name: String,
+    path: String,
     role: &'static str,
     login: Badge,
     key: bool,
@@ -91,20 +127,44 @@ struct Row {
     own: bool,
 }
 
-async fn list(visit: Visit) -> Answer {
-    let operators = visit.ca().operators(visit.proof()).await?;
+async fn list(visit: Visit, filters: Filters) -> Answer {
+    let listed = Listed::new(visit.url("users"), &filters);
+    let asked = filters.asked::<OperatorQuery>(visit.now())?;
+    let found = visit.ca().operators(visit.proof(), asked).await?;
     let row = |operator: &Operator| Row {
         name: operator.name.clone(),
+        path: escape(&operator.name),
         role: operator.role.as_str(),
         login: login_badge(operator),
         key: operator.key.is_some(),
         since: When::date(operator.created),
         own: operator.name == visit.visitor().name,
     };
+    let toolbar = listed.toolbar(Tools {
+        search: SEARCH,
+        chips: Some(listed.chips("Role", "role", CHOICES)),
+        fields: Vec::new(),
+        given: &[],
+        columns: &COLUMNS,
+        file: visit.url("users"),
+    });
+    let head = |(name, words, _): &(&str, &'static str, bool)| {
+        let order = match *name {
+            "role" => Some("role"),
+            "since" => Some("created"),
+            _ => None,
+        };
+        (*words, order)
+    };
+    let shown = COLUMNS.iter().filter(|(name, ..)| toolbar.shows(name)).map(head);
+    let heads = std::iter::once(("Name", Some("name"))).chain(shown);
     html(&List {
         frame: visit.frame("Users and roles"),
-        rows: operators.iter().map(row).collect(),
-        lines: Lines::new("lines", "muster user list", "GET /operators"),
+        heads: listed.heads("name", heads.collect::<Vec<_>>()),
+        toolbar,
+        rows: found.items.iter().map(row).collect(),
+        pages: listed.pages(&found),
+        lines: listed.lines::<OperatorQuery>(),
     })
 }
 

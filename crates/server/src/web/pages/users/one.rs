@@ -69,11 +69,7 @@ pub(super) async fn page(
     refused: Option<Refused>,
     secret: Option<Secret>,
 ) -> Answer {
-    let operators = visit.ca().operators(visit.proof()).await?;
-    let operator = operators
-        .into_iter()
-        .find(|operator| operator.name == name)
-        .ok_or_else(|| Fault::missing("there is no user of this name"))?;
+    let operator = visit.ca().one_operator(visit.proof(), name).await?;
     let status = refused.as_ref().map_or(StatusCode::OK, |refused| refused.status);
     let (removing, whole): (Vec<_>, Vec<_>) = refused.into_iter().partition(|refused| refused.removing);
     let not_removed = removing.first().map(|refused| refused.why.as_str());

@@ -1,5 +1,8 @@
 //! The words in which lists are asked for, wherever they are: `status=active&sort=-expiry&q=site-`.
 
+mod nouns;
+pub(crate) mod rows;
+
 use std::str::FromStr;
 
 use jiff::Timestamp;
@@ -9,11 +12,14 @@ use muster_ca::Error;
 use muster_ca::device::{DeviceName, Kind, State};
 use muster_ca::list::{
     AuditList, CertificateList, CertificateSort, CertificateStatus, Cursor, DeviceList, DeviceSort,
-    MAX_LIMIT, Paging, Search, Span, TokenList, TokenStatus,
+    MAX_LIMIT, OperatorList, OperatorSort, Paging, Search, Span, TokenList, TokenStatus,
 };
+use muster_ca::operator::Role;
 use muster_pki::time::parse_duration;
 use schemars::JsonSchema;
 use serde::Deserialize;
+
+pub(crate) use self::nouns::Listing;
 
 /// The length of a page when nobody says.
 const LIMIT: usize = 100;
@@ -55,7 +61,7 @@ pub(crate) struct CertificateQuery {
 }
 
 impl CertificateQuery {
-    pub(crate) fn list(&self, now: Timestamp) -> Result<CertificateList, Error> {
+    fn wish(&self, now: Timestamp) -> Result<CertificateList, Error> {
         let mut status = choice(&self.status, "status", &CERTIFICATE_STATUSES)?;
         let mut expires = span(&self.expires_from, &self.expires_until)?;
         let within = given(&self.expires_within).map(parse_duration).transpose()?;
@@ -122,7 +128,7 @@ pub(crate) struct DeviceQuery {
 }
 
 impl DeviceQuery {
-    pub(crate) fn list(&self) -> Result<DeviceList, Error> {
+    fn wish(&self) -> Result<DeviceList, Error> {
         let (sort, descending) = order(&self.sort, "name", &DEVICE_SORTS)?;
         Ok(DeviceList {
             kind: choice(&self.kind, "kind", &Kind::ALL.map(|(kind, word)| (word, kind)))?,
@@ -163,7 +169,7 @@ pub(crate) struct TokenQuery {
 }
 
 impl TokenQuery {
-    pub(crate) fn list(&self, now: Timestamp) -> Result<TokenList, Error> {
+    fn wish(&self, now: Timestamp) -> Result<TokenList, Error> {
         let ((), descending) = order(&self.sort, "-created", &[("created", ())])?;
         Ok(TokenList {
             status: choice(&self.status, "status", &TOKEN_STATUSES)?,
@@ -210,7 +216,7 @@ pub(crate) struct AuditQuery {
 }
 
 impl AuditQuery {
-    pub(crate) fn list(&self) -> Result<AuditList, Error> {
+    fn wish(&self) -> Result<AuditList, Error> {
         let ((), newest_first) = order(&self.sort, "-at", &[("at", ())])?;
         Ok(AuditList {
             oldest_first: !newest_first,
@@ -222,6 +228,43 @@ impl AuditQuery {
         })
     }
 }
+
+/// Which operators.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct OperatorQuery {
+    /// `all`, `admin`, `operator`, `viewer` or `auditor`.
+    pub(crate) role: Option<String>,
+    /// The beginning of a name.
+    pub(crate) q: Option<String>,
+    /// `name`, `role` or `created`; with `-` in front the greatest comes first.
+    pub(crate) sort: Option<String>,
+    /// How many rows.
+    pub(crate) limit: Option<usize>,
+    /// Where the page begins.
+    pub(crate) cursor: Option<String>,
+    /// `json`, `jsonl` or `csv`.
+    pub(crate) format: Option<String>,
+}
+
+impl OperatorQuery {
+    fn wish(&self) -> Result<OperatorList, Error> {
+        let (sort, descending) = order(&self.sort, "name", &OPERATOR_SORTS)?;
+        Ok(OperatorList {
+            role: choice(&self.role, "role", &Role::ALL.map(|(role, word)| (word, role)))?,
+            prefix: given(&self.q).unwrap_or_default().trim().to_owned(),
+            sort,
+            descending,
+            paging: paging(&self.cursor, self.limit)?,
+        })
+    }
+}
+
+const OPERATOR_SORTS: [(&str, OperatorSort); 3] = [
+    ("name", OperatorSort::Name),
+    ("role", OperatorSort::Role),
+    ("created", OperatorSort::Created),
+];
 
 /// A form sends what was not filled in as an empty text.
 fn given(text: &Option<String>) -> Option<&str> {
@@ -304,7 +347,7 @@ mod tests {
                 sort: Some(sort.into()),
                 ..CertificateQuery::default()
             };
-            let list = query.list(now).unwrap();
+            let list = query.wish(now).unwrap();
             (list.sort, list.descending)
         };
         assert_eq!(order("", "", ""), (CertificateSort::Issued, true));
@@ -315,7 +358,7 @@ mod tests {
 
     #[test]
     fn mistakes_are_told_with_what_would_do() {
-        let said = |query: CertificateQuery| query.list(Timestamp::UNIX_EPOCH).unwrap_err().to_string();
+        let said = |query: CertificateQuery| query.wish(Timestamp::UNIX_EPOCH).unwrap_err().to_string();
         let text = |text: &str| Some(text.to_owned());
         let query = CertificateQuery::default;
         assert!(
