@@ -4,8 +4,10 @@
 mod common;
 
 use common::browser::{Browser, PASSWORD, local};
+use jiff::SignedDuration;
 use muster_ca::device::{DeviceName, State};
 use muster_ca::operator::Role;
+use muster_ca::registry::TokenWish;
 
 #[tokio::test]
 async fn every_device_that_fits_is_suspended_with_the_count_typed() {
@@ -112,5 +114,43 @@ async fn every_certificate_that_fits_is_chosen() {
     assert!(!asked.contains("gate-1"), "{asked}");
     let none = browser.post("/revoke/many", "all=%3Fstatus%3Drevoked").await;
     assert_eq!(none.status, 409);
+    server.finish().await;
+}
+
+#[tokio::test]
+async fn several_tokens_are_withdrawn() {
+    let (mut browser, server) = Browser::and_server().await;
+    browser.log_in("admin", PASSWORD).await;
+    let ca = server.edge.ca();
+    let mut ids = Vec::new();
+    for name in ["site-1", "site-2", "gate-1"] {
+        let wish = TokenWish {
+            device: Some(DeviceName::parse(name).unwrap()),
+            wave: String::new(),
+            uses: 1,
+            profile: "client".into(),
+            lifetime: SignedDuration::from_hours(24),
+        };
+        ids.push(ca.create_token(local(), wish).await.unwrap().0.id);
+    }
+    let page = browser.get("/tokens?q=site").await.text();
+    assert!(page.contains("tokens/-/tokens.csv?q=site"), "{page}");
+    let csv = browser.get("/tokens/-/tokens.csv?q=site").await.text();
+    assert_eq!(csv.matches(',').count(), 3 * 9, "{csv}");
+    let asked = browser.post("/tokens/-/withdraw", "all=%3Fq%3Dsite").await.text();
+    assert!(
+        asked.contains("Withdraw 2 tokens?") && asked.contains("good for 2 more names"),
+        "{asked}"
+    );
+    let open = async |browser: &mut Browser| {
+        let csv = browser.get("/tokens/-/tokens.csv?status=open").await.text();
+        csv.matches(',').count() / 9 - 1
+    };
+    assert_eq!(open(&mut browser).await, 3, "nothing is done before");
+    let sure = format!("sure=yes&id={}&id={}", ids[0], ids[1]);
+    assert_eq!(browser.post("/tokens/-/withdraw", &sure).await.status, 303);
+    assert_eq!(open(&mut browser).await, 1);
+    assert_eq!(browser.post("/tokens/-/withdraw", &sure).await.status, 409);
+    assert_eq!(browser.post("/tokens/-/withdraw", "sure=yes").await.status, 400);
     server.finish().await;
 }

@@ -126,7 +126,7 @@ async fn a_device_lives_through_its_states() {
     server.enrol("site-001").await;
     let page = browser.get("/devices/site-001").await.text();
     assert!(
-        page.contains("Healthy") && page.contains("Renews") && page.contains("step"),
+        page.contains("Healthy") && page.contains("Good until") && page.contains("step"),
         "{page}"
     );
     let form = browser.get("/devices/site-001/suspend").await.text();

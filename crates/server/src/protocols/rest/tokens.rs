@@ -15,7 +15,7 @@ use muster_pki::time::parse_duration;
 
 use super::certificates::revocation;
 use super::route::Route;
-use super::{Answer, Api, Body, done, export, views};
+use super::{Answer, Api, Body, Failure, done, export, views};
 use crate::gate::Sender;
 use crate::lists::TokenQuery;
 

@@ -13,7 +13,9 @@ use muster_ca::operator::Permission;
 use muster_ca::token::EnrolmentToken;
 
 use crate::lists::TokenQuery;
-use crate::web::components::{Badge, Heads, Icon, Lines, Listed, Mood, Pages, Search, Toolbar, Tools, When};
+use crate::web::components::{
+    All, Badge, Heads, Icon, Lines, Listed, Mood, Pages, Search, Toolbar, Tools, When,
+};
 use crate::web::export;
 use crate::web::fault::Fault;
 use crate::web::frame::Frame;
@@ -40,6 +42,7 @@ pub(in crate::web) const PAGE: Page = Page {
         show::SHOW,
         end::WITHDRAW_FORM,
         end::WITHDRAW,
+        end::WITHDRAW_MANY,
         end::UNBIND_FORM,
         end::UNBIND,
     ],
@@ -141,6 +144,7 @@ struct List {
     toolbar: Toolbar,
     heads: Heads,
     rows: Vec<Row>,
+    all: All,
     filtered: bool,
     pages: Pages,
     lines: Lines,
@@ -171,6 +175,7 @@ async fn list(visit: Visit, filters: Filters) -> Answer {
         heads: listed.heads("-created", heads.collect::<Vec<_>>()),
         toolbar,
         pages: listed.pages(&found),
+        all: listed.all(),
         rows: found.items.iter().map(|token| Row::of(token, now)).collect(),
         filtered: listed.is_narrowed::<TokenQuery>(),
         lines: listed.lines::<TokenQuery>(),
