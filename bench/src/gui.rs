@@ -76,7 +76,7 @@ pub(crate) fn next(page: &str) -> Option<String> {
 }
 
 /// What is no page of a list's size or a device's: files, what does not end, and what opens once with a secret.
-const NO_PAGES: [&str; 12] = [
+const NO_PAGES: [&str; 14] = [
     "live",
     "static/{file}",
     "setup/{secret}",
@@ -89,6 +89,9 @@ const NO_PAGES: [&str; 12] = [
     "revoke/crl/{authority}",
     "users.csv",
     "users.json",
+    // The fleet that is measured has no broker of its own.
+    "brokers/{name}",
+    "brokers/{name}/retire",
 ];
 
 /// What lists are narrowed by, and sorted by.
@@ -191,4 +194,23 @@ fn queries(path: &str, device: &str, serial: &str) -> impl Iterator<Item = Strin
         }
     }
     queries.into_iter()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may fail")]
+
+    #[test]
+    fn every_page_of_the_router_is_asked_for() {
+        let paths = super::paths("site-1", "0123456789abcdef", "token-1").unwrap();
+        for page in [
+            "/",
+            "/devices/site-1/revoke",
+            "/users/admin",
+            "/settings",
+            "/tokens/token-1",
+        ] {
+            assert!(paths.iter().any(|path| path == page), "{page}: {paths:?}");
+        }
+    }
 }

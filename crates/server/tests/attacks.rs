@@ -215,7 +215,7 @@ async fn script_is_text_wherever_it_is_shown() {
 /// waves and operators, and whole audit entries.
 #[tokio::test]
 async fn script_in_records_is_text_too() {
-    let created = Timestamp::now();
+    let created: Timestamp = "2026-01-01T12:00:00Z".parse().unwrap();
     let act = |subject: &str| Act {
         at: created,
         actor: SCRIPT.into(),

@@ -322,10 +322,10 @@ async fn the_list_is_narrowed_sorted_paged_and_saved() {
         "{csv}"
     );
     assert_eq!(csv.matches(',').count(), 3 * 5, "{csv}");
-    let json = admin.get("/users.json?q=ci").await.json();
-    assert_eq!(
-        (&json[0]["name"], &json[0]["has_key"]),
-        (&"ci".into(), &true.into())
+    let json = admin.get("/users.json?q=ci").await.text();
+    assert!(
+        json.contains(r#""name":"ci""#) && json.contains(r#""has_key":true"#),
+        "{json}"
     );
     assert_eq!(admin.get("/users?sort=age").await.status, 400);
     server.finish().await;
