@@ -126,6 +126,7 @@ pub(crate) async fn init(config: &Config, brought: Brought) -> Result<bool, Fail
     let data = &config.data;
     make_dir(data)?;
     let lock = lock(data)?;
+    refuse_lost_database(data)?;
     let database = data.join(DATABASE);
     // `create` also completes a file that a first run left unfinished.
     let store = match SqliteStore::create(&database, random()) {
@@ -134,6 +135,7 @@ pub(crate) async fn init(config: &Config, brought: Brought) -> Result<bool, Fail
     };
     let store: Arc<dyn Store> = Arc::new(store.map_err(|why| Failure::failed(why.to_string()))?);
     if !Ca::is_founded(&*store).await? {
+        refuse_another(data)?;
         found(config, store, brought, false).await?;
         drop(lock);
         return Ok(true);
@@ -150,8 +152,30 @@ pub(crate) async fn init(config: &Config, brought: Brought) -> Result<bool, Fail
     Ok(false)
 }
 
+/// A directory that was an authority's and has no database: a volume that is not mounted, half of a backup.
+fn refuse_lost_database(data: &Path) -> Result<(), Failure> {
+    let lost = std::fs::metadata(data.join(DATABASE)).map_or(true, |database| database.len() == 0);
+    if lost { refuse_another(data) } else { Ok(()) }
+}
+
+/// The root's file is the last that a first run writes, so an authority that has one was whole once.
+fn refuse_another(data: &Path) -> Result<(), Failure> {
+    if !data.join(ROOT_FILE).exists() {
+        return Ok(());
+    }
+    let why = format!(
+        "{} is the directory of a certification authority, which has lost its database: {ROOT_FILE} is there, and \
+         {DATABASE} holds nothing",
+        data.display()
+    );
+    Err(Failure::failed(why).fix(format!(
+        "bring {DATABASE} back from a backup; to begin anew, choose another directory"
+    )))
+}
+
 /// Whether [`init`] would make an authority: it makes one that nobody sees, with keys that are never written.
 pub(crate) async fn rehearse_init(config: &Config, brought: Brought) -> Result<bool, Failure> {
+    refuse_lost_database(&config.data)?;
     if is_initialised(&config.data)? {
         return Ok(false);
     }
@@ -362,6 +386,17 @@ pub(crate) fn todos(config: &Config) -> Vec<Todo> {
             format!("open the link in {} in a browser", link.display()),
         );
         todos.push(todo.by(format!("cat {}", quoted(link))).about(About::FirstLogin));
+    }
+    let mode = std::fs::metadata(&config.data).map_or(0, |data| data.permissions().mode());
+    if mode & 0o077 != 0 {
+        let todo = Todo::on_the_machine(
+            format!("others on this machine can look into {}", config.data.display()),
+            "close it to them",
+        );
+        todos.push(Todo {
+            urgent: true,
+            ..todo.by(format!("chmod -R go= {}", quoted(&config.data)))
+        });
     }
     let passphrase = passphrase_path(config);
     if passphrase.starts_with(&config.data) {

@@ -108,6 +108,7 @@ impl Config {
         // A directory of somebody else's would look like one with a mistake in its file.
         crate::assemble::is_initialised(data)?;
         let mut mistakes = unknown_variables();
+        mistakes.extend(unreadable_variables());
         let file = file::read(data, &mut mistakes);
         let mut picker = Picker::default();
         let mut first = |key, flag: &Option<String>, variables: &[&str], file, default: &str| {
@@ -248,6 +249,33 @@ pub(crate) fn variable(name: &str) -> Option<String> {
     std::fs::read_to_string(path)
         .ok()
         .map(|text| text.trim().to_owned())
+}
+
+/// Files that variables point at and that cannot be read: what they hold must not be replaced by a default unheard.
+fn unreadable_variables() -> Vec<String> {
+    let kept = [
+        "PKI_PASSWORD",
+        "DOCKER_STEPCA_INIT_NAME",
+        "DOCKER_STEPCA_INIT_DNS_NAMES",
+        "DOCKER_STEPCA_INIT_PROVISIONER_NAME",
+    ];
+    let ours = VARIABLES
+        .iter()
+        .chain(&kept)
+        .filter(|name| !name.ends_with("_FILE"));
+    ours.filter_map(|name| unreadable_variable(name)).collect()
+}
+
+/// What is wrong with the file that `NAME_FILE` points at, if it is to be read.
+pub(crate) fn unreadable_variable(name: &str) -> Option<String> {
+    if std::env::var(name).is_ok_and(|value| !value.is_empty()) {
+        return None;
+    }
+    let path = std::env::var(format!("{name}_FILE")).ok()?;
+    let why = std::fs::read_to_string(&path).err()?;
+    Some(format!(
+        "the environment variable {name}_FILE names {path}, which cannot be read: {why}"
+    ))
 }
 
 fn unknown_variables() -> Vec<String> {

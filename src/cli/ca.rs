@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use muster_api::client::escape;
 use muster_api::types::{Authority, Crl, FreshCrl, Generation, Profile};
+use muster_ca::authority::{DEFAULT, INTERNAL};
 
 use super::connect::Session;
 use super::desk::Desk;
@@ -17,10 +18,11 @@ use crate::assemble::Brought;
 pub(super) enum CaCommand {
     /// List the authorities and their generations
     Show,
-    /// Print the root certificate (PEM)
+    /// Print the root certificate (PEM); with several authorities, each one's
     Root {
-        #[command(flatten)]
-        which: Which,
+        /// Only this authority's
+        #[arg(long, value_name = "NAME")]
+        authority: Option<String>,
         /// Add every issuing CA: what brokers take as ca.crt
         #[arg(long)]
         chain: bool,
@@ -33,10 +35,11 @@ pub(super) enum CaCommand {
         #[command(flatten)]
         which: Which,
     },
-    /// Make the CRLs fresh and print them (PEM): of every issuing CA that is not retired, then the root's
+    /// Make the CRLs fresh and print them (PEM): of every issuing CA that is not retired, then the root's, of each authority
     Crl {
-        #[command(flatten)]
-        which: Which,
+        /// Only this authority's
+        #[arg(long, value_name = "NAME")]
+        authority: Option<String>,
         /// Only this generation of the issuing CA; 0 is the root
         #[arg(long)]
         generation: Option<u32>,
@@ -233,8 +236,15 @@ async fn run_online(session: &Session, voice: Voice, command: CaCommand) -> Resu
             let authorities: Vec<Authority> = session.client.get("/authorities").await?;
             voice.data(&rows(&authorities), &authorities)?;
         }
-        CaCommand::Root { which, chain, out } => {
-            let mut all = generations(session, &which.authority).await?;
+        CaCommand::Root {
+            authority,
+            chain,
+            out,
+        } => {
+            let mut all = Vec::new();
+            for authority in fleet(session, authority).await? {
+                all.extend(authority.generations);
+            }
             all.retain(|generation| generation.number == 0 || (chain && generation.stage != "retired"));
             let text: String = all.iter().map(|generation| generation.pem.as_str()).collect();
             write(voice, out, &text, &all)?;
@@ -247,17 +257,11 @@ async fn run_online(session: &Session, voice: Voice, command: CaCommand) -> Resu
             )?;
         }
         CaCommand::Crl {
-            which,
+            authority,
             generation,
             out,
         } => {
-            let wish = FreshCrl { generation };
-            let path = format!("/authorities/{}/crl", escape(&which.authority));
-            let crl: Crl = session.client.post(&path, &wish).await?;
-            voice.say(&format!(
-                "CRL number {} with {} entries, good until {}",
-                crl.number, crl.entries, crl.next_update
-            ));
+            let crl = fresh_lists(session, voice, authority, generation).await?;
             write(voice, out, &crl.pem, &crl)?;
         }
         CaCommand::Profile => {
@@ -298,19 +302,54 @@ async fn rollover_step(
     voice.data(&text, &done)
 }
 
+/// The lists of an authority, or of all, as one: a broker needs those of every CA that it trusts.
+async fn fresh_lists(
+    session: &Session,
+    voice: Voice,
+    authority: Option<String>,
+    generation: Option<u32>,
+) -> Result<Crl, Failure> {
+    let mut all: Option<Crl> = None;
+    for authority in fleet(session, authority).await? {
+        let path = format!("/authorities/{}/crl", escape(&authority.name));
+        let crl: Crl = session.client.post(&path, &FreshCrl { generation }).await?;
+        voice.say(&format!(
+            "CRL number {} of {} with {} entries, good until {}",
+            crl.number, crl.authority, crl.entries, crl.next_update
+        ));
+        match &mut all {
+            Some(all) => all.pem.push_str(&crl.pem),
+            None => all = Some(crl),
+        }
+    }
+    all.ok_or_else(|| Failure::failed("there is no list"))
+}
+
 async fn root(session: &Session, name: &str) -> Result<Generation, Failure> {
-    let mut all = generations(session, name).await?;
+    let mut all = fleet(session, Some(name.to_owned()))
+        .await?
+        .swap_remove(0)
+        .generations;
     Ok(all.swap_remove(0))
 }
 
-/// The root first, then the issuing CAs.
-async fn generations(session: &Session, name: &str) -> Result<Vec<Generation>, Failure> {
-    let authorities: Vec<Authority> = session.client.get("/authorities").await?;
-    let found = authorities.into_iter().find(|authority| authority.name == name);
-    let all = found
-        .map(|authority| authority.generations)
-        .filter(|all| !all.is_empty());
-    all.ok_or_else(|| Failure::new(Exit::Missing, format!("there is no authority {name:?}")))
+/// An authority, or all that brokers may trust; the root of each is its first generation.
+async fn fleet(session: &Session, name: Option<String>) -> Result<Vec<Authority>, Failure> {
+    let mut all: Vec<Authority> = session.client.get("/authorities").await?;
+    all.retain(|authority| match &name {
+        Some(name) => authority.name == *name,
+        None => authority.name != INTERNAL,
+    });
+    all.retain(|authority| !authority.generations.is_empty());
+    // What devices were given first comes first.
+    all.sort_by_key(|authority| authority.name != DEFAULT);
+    match (all.is_empty(), name) {
+        (true, Some(name)) => Err(Failure::new(
+            Exit::Missing,
+            format!("there is no authority {name:?}"),
+        )),
+        _ => Ok(all),
+    }
 }
 
 fn write(

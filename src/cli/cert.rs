@@ -171,7 +171,7 @@ async fn show(common: &Common, voice: Voice, serial: &str) -> Result<Exit, Failu
 
 async fn revoke(common: &Common, voice: Voice, args: RevokeArgs) -> Result<Exit, Failure> {
     let session = Session::start(common).await?.dry_run(args.dry_run);
-    let serial = serial_of(&session, &args.what).await?;
+    let serial = serial_of(&session, &args.what, Several::Refused).await?;
     if !args.yes && !args.dry_run {
         let issued: Issued = session
             .client
@@ -214,7 +214,7 @@ async fn download(
     (der, c_header): (bool, bool),
 ) -> Result<Exit, Failure> {
     let session = Session::start(common).await?;
-    let serial = serial_of(&session, what).await?;
+    let serial = serial_of(&session, what, Several::Newest).await?;
     let issued: Issued = session
         .client
         .get(&format!("/certificates/{}", escape(&serial)))
@@ -231,8 +231,15 @@ async fn download(
     Ok(Exit::Ok)
 }
 
-/// The serial number that a word means: itself, that of a file, or that of a device's only living certificate.
-async fn serial_of(session: &Session, what: &str) -> Result<String, Failure> {
+/// What a device's name means when it has several living certificates, as after each renewal.
+#[derive(PartialEq, Eq)]
+enum Several {
+    Newest,
+    Refused,
+}
+
+/// The serial number that a word means: itself, that of a file, or that of a device's living certificate.
+async fn serial_of(session: &Session, what: &str, several: Several) -> Result<String, Failure> {
     let path = Path::new(what);
     if path.is_file() {
         let all = muster_pki::cert::Certificate::all_from_pem(&files::text(path)?)?;
@@ -256,19 +263,19 @@ async fn serial_of(session: &Session, what: &str) -> Result<String, Failure> {
         .filter(|certificate| certificate.status == "active")
         .collect();
     match living.as_slice() {
-        [only] => Ok(only.serial.clone()),
+        [newest, rest @ ..] if rest.is_empty() || several == Several::Newest => Ok(newest.serial.clone()),
         [] => Err(Failure::new(
             Exit::Missing,
             format!("{what} has no living certificate"),
         )),
-        several => {
-            let serials: Vec<_> = several
+        all => {
+            let serials: Vec<_> = all
                 .iter()
                 .map(|certificate| certificate.serial.as_str())
                 .collect();
             Err(Failure::usage(format!(
                 "{what} has {} living certificates: {}",
-                several.len(),
+                all.len(),
                 serials.join(", ")
             ))
             .fix(format!(

@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 use super::Common;
 use super::report::Failure;
 use crate::assemble::{self, Open};
-use crate::config::{Config, Flags, variable};
+use crate::config::{Config, Flags, unreadable_variable, variable};
 use crate::local::LocalSocket;
 
 /// A client and, where the authority runs in this process, the authority.
@@ -123,6 +123,9 @@ fn remote_url(common: &Common) -> Option<String> {
 }
 
 fn remote(url: &str, common: &Common) -> Result<Client, Failure> {
+    if let Some(why) = unreadable_variable("MUSTER_API_KEY") {
+        return Err(Failure::usage(why));
+    }
     let key = variable("MUSTER_API_KEY").map(Zeroizing::new).ok_or_else(|| {
         Failure::usage("a remote server needs an API key")
             .fix("on the server: muster user create NAME --role operator; then set MUSTER_API_KEY_FILE")

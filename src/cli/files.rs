@@ -1,7 +1,7 @@
 //! Files that commands read and write.
 
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use muster_pki::bundle::File;
 use muster_pki::cert::Certificate;
@@ -9,7 +9,7 @@ use muster_pki::key::PrivateKey;
 use zeroize::Zeroizing;
 
 use super::report::Failure;
-use crate::secret::{read_secret, replace_private};
+use crate::secret::{read_secret, replace_private, replace_public};
 
 /// The largest file that a command reads: CRLs are the largest there are.
 const MAX_FILE: u64 = 64 << 20;
@@ -83,31 +83,26 @@ pub(super) fn fingerprint(text: &str) -> Result<String, Failure> {
 
 /// Writes a public file beside and renames it, so that a reader never sees half of it. Mode 0644.
 pub(super) fn write_public(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    use std::os::unix::fs::PermissionsExt;
-    let cannot = |why: std::io::Error| Failure::failed(format!("cannot write {}: {why}", path.display()));
-    let beside = path.with_extension("new");
-    let mut file = std::fs::File::create(&beside).map_err(cannot)?;
-    std::io::Write::write_all(&mut file, bytes).map_err(cannot)?;
-    file.set_permissions(std::fs::Permissions::from_mode(0o644))
-        .map_err(cannot)?;
-    file.sync_all().map_err(cannot)?;
-    std::fs::rename(beside, path).map_err(cannot)
+    replace_public(path, bytes)
+        .map_err(|why| Failure::failed(format!("cannot write {}: {why}", path.display())))
 }
 
-/// Writes a bundle's files into a directory. Another key that is there is kept as `NAME.key.old`.
-pub(super) fn write_bundle(dir: &Path, list: &[File]) -> Result<(), Failure> {
+/// Writes a bundle's files into a directory, the secret ones first, and says which. Another key that is there is kept as
+/// `NAME.key.old`.
+pub(super) fn write_bundle(dir: &Path, list: &[File]) -> Result<Vec<PathBuf>, Failure> {
     let cannot = |name: &str, why: std::io::Error| {
         Failure::failed(format!("cannot write {}: {why}", dir.join(name).display()))
     };
     std::fs::create_dir_all(dir).map_err(|why| cannot("", why))?;
-    for file in list {
+    let (secret, public): (Vec<_>, Vec<_>) = list.iter().partition(|file| file.secret);
+    for file in secret {
         let path = dir.join(&file.name);
-        if !file.secret {
-            write_public(&path, &file.bytes)?;
-        } else if std::fs::read(&path).ok().as_deref() != Some(&file.bytes[..]) {
-            let old = dir.join(format!("{}.old", file.name));
-            replace_private(&path, &file.bytes, Some(&old)).map_err(|why| cannot(&file.name, why))?;
+        if std::fs::read(&path).ok().as_deref() != Some(&file.bytes[..]) {
+            replace_private(&path, &file.bytes).map_err(|why| cannot(&file.name, why))?;
         }
     }
-    Ok(())
+    for file in public {
+        write_public(&dir.join(&file.name), &file.bytes)?;
+    }
+    Ok(list.iter().map(|file| dir.join(&file.name)).collect())
 }

@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use muster_api::Client;
-use muster_api::types::IssueRequest;
-use muster_pki::key::KeyKind;
+use muster_api::types::{IssueRequest, Profile};
+use muster_pki::cert::Certificate;
+use muster_pki::key::PrivateKey;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
@@ -67,6 +68,7 @@ struct FailedRow {
 pub(super) async fn run(common: &Common, voice: Voice, args: ImportArgs) -> Result<Exit, Failure> {
     let rows = read(&args.file)?;
     let session = Session::start(common).await?.dry_run(args.dry_run);
+    let profiles: Arc<[Profile]> = session.client.get::<Vec<Profile>>("/profiles").await?.into();
     let total = rows.len();
     let bar = progress(voice, total);
     let failed = Arc::new(Mutex::new(Vec::new()));
@@ -74,8 +76,9 @@ pub(super) async fn run(common: &Common, voice: Voice, args: ImportArgs) -> Resu
     let rows = Arc::new(rows);
     let mut workers = tokio::task::JoinSet::new();
     for _ in 0..AT_ONCE.min(total) {
-        let (client, rows, next, failed) = (
+        let (client, profiles, rows, next, failed) = (
             session.client.another(),
+            profiles.clone(),
             rows.clone(),
             next.clone(),
             failed.clone(),
@@ -83,7 +86,7 @@ pub(super) async fn run(common: &Common, voice: Voice, args: ImportArgs) -> Resu
         let (out, bar, dry_run) = (args.out.clone(), bar.clone(), args.dry_run);
         workers.spawn(async move {
             while let Some(row) = rows.get(next.fetch_add(1, Ordering::Relaxed)) {
-                if let Err(why) = one(&client, row, &out, dry_run).await {
+                if let Err(why) = one(&client, &profiles, row, &out, dry_run).await {
                     failed.lock().await.push(FailedRow {
                         name: row.name.clone(),
                         why: why.to_string(),
@@ -110,27 +113,34 @@ pub(super) async fn run(common: &Common, voice: Voice, args: ImportArgs) -> Resu
 
 /// The key is on the disk before it is asked for, and the certificate is the last file to be written. So whatever is
 /// cut off can be done again: the same key gets the same certificate.
-async fn one(client: &Client, row: &Row, out: &Path, dry_run: bool) -> Result<(), Failure> {
+async fn one(
+    client: &Client,
+    profiles: &[Profile],
+    row: &Row,
+    out: &Path,
+    dry_run: bool,
+) -> Result<(), Failure> {
     // The name becomes a path: the server's rules for names are applied before anything is touched.
     muster_ca::device::DeviceName::parse(&row.name).map_err(|why| Failure::usage(why.to_string()))?;
     let dir = out.join(&row.name);
-    let done = dir.join(format!("{}.crt", row.name));
-    if done.exists() {
+    if is_done(&dir, &row.name) {
         return Ok(());
     }
+    let profile = row.kind.clone().filter(|kind| !kind.is_empty());
+    let kind = issue::key_kind(profiles, profile.as_deref(), None)?;
     let key = if dry_run {
         use muster_ca::ports::Entropy;
         crate::real::SystemEntropy
-            .private_key(KeyKind::P256)
+            .private_key(kind)
             .map_err(muster_ca::Error::from)?
     } else {
         std::fs::create_dir_all(&dir)?;
-        issue::kept_key(&dir.join(format!("{}.key", row.name)), KeyKind::P256)?
+        issue::kept_key(&dir.join(format!("{}.key", row.name)), kind)?
     };
     let request = IssueRequest {
         name: Some(row.name.clone()),
         csr: issue::request_pem(&row.name, &key)?,
-        profile: row.kind.clone().filter(|kind| !kind.is_empty()),
+        profile,
         sans: row
             .sans
             .iter()
@@ -152,7 +162,20 @@ async fn one(client: &Client, row: &Row, out: &Path, dry_run: bool) -> Result<()
         .into_iter()
         .partition(|file| file.name == format!("{}.crt", row.name));
     files::write_bundle(&dir, &others)?;
-    files::write_bundle(&dir, &certificate)
+    files::write_bundle(&dir, &certificate).map(drop)
+}
+
+/// Whether a certificate is there with the key that belongs to it.
+fn is_done(dir: &Path, name: &str) -> bool {
+    let of = |ending: &str| dir.join(format!("{name}.{ending}"));
+    let key = files::private_key(&of("key"), None).ok();
+    let key = key.and_then(|key| PrivateKey::from_pkcs8(key).ok());
+    let chain = std::fs::read_to_string(of("crt")).unwrap_or_default();
+    let chain = Certificate::all_from_pem(&chain).unwrap_or_default();
+    chain
+        .first()
+        .zip(key)
+        .is_some_and(|(certificate, key)| certificate.key() == key.public())
 }
 
 fn read(path: &Path) -> Result<Vec<Row>, Failure> {
@@ -169,8 +192,21 @@ fn parse(bytes: &[u8]) -> Result<Vec<Row>, String> {
         .from_reader(bytes);
     let mut rows = Vec::new();
     let mut names = std::collections::HashSet::new();
-    for row in reader.deserialize::<Row>() {
-        let row = row.map_err(|why| why.to_string())?;
+    let head = reader.headers().map_err(|why| why.to_string())?.clone();
+    if head.len() == 1 && head[0].contains(';') {
+        return Err("its columns are separated by semicolons; it needs commas".into());
+    }
+    for record in reader.records() {
+        let record = record.map_err(|why| why.to_string())?;
+        let line = record.position().map_or(0, csv::Position::line);
+        if record.len() > head.len() {
+            return Err(format!(
+                "line {line} has more columns than the head; several names in sans are separated by semicolons"
+            ));
+        }
+        let row: Row = record
+            .deserialize(Some(&head))
+            .map_err(|why| format!("line {line}: {why}"))?;
         if !names.insert(row.name.clone()) {
             return Err(format!("the name {:?} stands there twice", row.name));
         }
@@ -242,6 +278,8 @@ mod tests {
             "",
             "name\n",
             "name,colour\na,red\n",
+            "name,sans\na,one.example.org,10.0.0.9\n",
+            "name;kind\na;client\n",
             "name\na\na\n",
             "kind\nclient\n",
         ] {

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use muster_api::Client;
 use muster_api::client::escape;
-use muster_api::types::{Device, IssueRequest, Issued};
+use muster_api::types::{Device, IssueRequest, Issued, Profile};
+use muster_ca::device::DeviceName;
 use muster_ca::ports::Entropy;
 use muster_pki::bundle::{Bundle, File, Parts, Use};
 use muster_pki::csr::Csr;
@@ -16,7 +17,7 @@ use super::connect::Session;
 use super::report::{Exit, Failure, Voice};
 use super::{Common, files};
 use crate::real::{self, SystemEntropy};
-use crate::secret::replace_private;
+use crate::secret::{Beside, replace_private};
 
 #[derive(clap::Args)]
 pub(super) struct IssueArgs {
@@ -31,9 +32,9 @@ pub(super) struct IssueArgs {
     /// DNS names and addresses
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
     san: Vec<String>,
-    /// Type of the key: p256, p384, p521, ed25519, rsa2048, rsa3072, rsa4096
-    #[arg(long, default_value = "p256", value_name = "TYPE")]
-    key_type: String,
+    /// Type of the key: p256, p384, p521, ed25519, rsa2048, rsa3072, rsa4096; else the first that the profile takes
+    #[arg(long, value_name = "TYPE")]
+    key_type: Option<String>,
     /// Directory for ca.crt, NAME.crt, NAME.key and README.txt
     #[arg(long, value_name = "DIR", default_value = ".")]
     out: PathBuf,
@@ -104,52 +105,102 @@ pub(super) struct RenewArgs {
 
 pub(super) async fn issue(common: &Common, voice: Voice, args: IssueArgs) -> Result<Exit, Failure> {
     // Whatever can be wrong with the line is found before a certificate is recorded.
-    args.broker.as_deref().map(broker_address).transpose()?;
+    let broker = args.broker.as_deref().map(broker_address).transpose()?;
+    DeviceName::parse(&args.name).map_err(|why| Failure::usage(why.to_string()))?;
     super::init::password(args.p12_password_file.as_deref())?;
     if !args.dry_run {
         std::fs::create_dir_all(&args.out)
             .map_err(|why| Failure::failed(format!("cannot write into {}: {why}", args.out.display())))?;
     }
     let session = Session::start(common).await?.dry_run(args.dry_run);
-    let key = SystemEntropy
-        .private_key(KeyKind::parse(&args.key_type)?)
-        .map_err(muster_ca::Error::from)?;
+    let profiles: Vec<Profile> = session.client.get("/profiles").await?;
+    let kind_of_key = key_kind(&profiles, args.kind.as_deref(), args.key_type.as_deref())?;
     let request = IssueRequest {
         name: Some(args.name.clone()),
-        csr: request_pem(&args.name, &key)?,
         profile: args.kind.clone(),
         sans: args.san.clone(),
         validity: args.validity.clone(),
-        reuse: false,
+        ..IssueRequest::default()
     };
-    let issued: Issued = session.client.post("/certificates", &request).await?;
+    let place = (!args.dry_run).then_some(args.out.as_path());
+    let (issued, key, kept) = with_new_key(&session, place, kind_of_key, request).await?;
     session.finish().await?;
-    if args.dry_run {
+    let Some(kept) = kept else {
         return would(voice, &issued);
+    };
+    match write(&args, broker, &issued, &key) {
+        Ok((written, bundle)) => {
+            drop(kept);
+            tell(voice, &issued, &written, &bundle)
+        }
+        Err(why) => Err(recorded(why, &issued, Some(kept))),
     }
-    let bundle = bundle(
-        &issued,
-        Some(key.to_pem()?),
-        args.broker.as_deref(),
-        kind(&issued),
-    )?;
+}
+
+/// A certificate for a key made now. The key is on the disk before anything is asked for, beside its later place, so that no
+/// certificate is recorded whose key was lost for want of room.
+async fn with_new_key(
+    session: &Session,
+    place: Option<&Path>,
+    kind: KeyKind,
+    request: IssueRequest,
+) -> Result<(Issued, PrivateKey, Option<Beside>), Failure> {
+    let key = SystemEntropy.private_key(kind).map_err(muster_ca::Error::from)?;
+    let name = request.name.clone().unwrap_or_default();
+    let kept = match place {
+        Some(dir) => Some(keep_beside(dir, &name, &key)?),
+        None => None,
+    };
+    let issued = ask(session, request, &key).await?;
+    Ok((issued, key, kept))
+}
+
+fn keep_beside(dir: &Path, name: &str, key: &PrivateKey) -> Result<Beside, Failure> {
+    let path = dir.join(format!("{name}.key"));
+    let cannot = |why: std::io::Error| Failure::failed(format!("cannot write {}: {why}", path.display()));
+    std::fs::create_dir_all(dir).map_err(cannot)?;
+    Beside::write(&path, key.to_pem()?.as_bytes()).map_err(cannot)
+}
+
+async fn ask(session: &Session, request: IssueRequest, key: &PrivateKey) -> Result<Issued, Failure> {
+    let request = IssueRequest {
+        csr: request_pem(request.name.as_deref().unwrap_or_default(), key)?,
+        ..request
+    };
+    Ok(session.client.post("/certificates", &request).await?)
+}
+
+/// A certificate is there and cannot be handed out: its key is put in its place, and the rest can be fetched.
+fn recorded(why: Failure, issued: &Issued, kept: Option<Beside>) -> Failure {
+    let serial = &issued.certificate.serial;
+    let key = kept.and_then(|kept| kept.put().ok());
+    let key = key.map_or(String::new(), |path| format!(" Its key is {}.", path.display()));
+    Failure::failed(format!("{why}. The certificate {serial} is issued.{key}")).fix(format!(
+        "when that is mended: muster cert download {serial} --out DIR; or: muster cert revoke {serial}"
+    ))
+}
+
+fn write(
+    args: &IssueArgs,
+    broker: Option<(String, u16)>,
+    issued: &Issued,
+    key: &PrivateKey,
+) -> Result<(Vec<PathBuf>, Bundle), Failure> {
+    let bundle = bundle(issued, Some(key.to_pem()?), broker, kind(issued))?;
     let mut written = Vec::new();
     if args.zip {
         let path = args.out.join(bundle.zip_name());
-        std::fs::create_dir_all(&args.out)?;
         let zip = bundle
             .zip(real::now())
             .map_err(|why| Failure::failed(why.to_string()))?;
-        replace_private(&path, &zip, None)?;
+        replace_private(&path, &zip)
+            .map_err(|why| Failure::failed(format!("cannot write {}: {why}", path.display())))?;
         written.push(path);
     } else {
-        files::write_bundle(&args.out, &bundle.files())?;
-        written.extend(bundle.files().into_iter().map(|file| args.out.join(file.name)));
+        written.extend(files::write_bundle(&args.out, &bundle.files())?);
     }
-    let more = more(&args, &bundle)?;
-    files::write_bundle(&args.out, &more)?;
-    written.extend(more.into_iter().map(|file| args.out.join(file.name)));
-    tell(voice, &issued, &written, &bundle)
+    written.extend(files::write_bundle(&args.out, &more(args, &bundle)?)?);
+    Ok((written, bundle))
 }
 
 pub(super) async fn sign(common: &Common, voice: Voice, args: SignArgs) -> Result<Exit, Failure> {
@@ -169,7 +220,7 @@ pub(super) async fn sign(common: &Common, voice: Voice, args: SignArgs) -> Resul
     let chain = format!("{}{}", issued.pem, issued.issuing);
     match args.out {
         Some(path) => {
-            files::write_public(&path, chain.as_bytes())?;
+            files::write_public(&path, chain.as_bytes()).map_err(|why| recorded(why, &issued, None))?;
             voice.data(&path.display().to_string(), &issued)?;
         }
         None => voice.data(&chain, &issued)?,
@@ -184,35 +235,50 @@ pub(super) async fn renew(common: &Common, voice: Voice, args: RenewArgs) -> Res
         .get(&format!("/devices/{}", escape(&args.name)))
         .await?;
     let newest = device.certificates.first();
-    let key = match &args.key {
-        Some(path) => PrivateKey::from_pkcs8(files::private_key(path, None)?)?,
-        None => SystemEntropy
-            .private_key(KeyKind::P256)
-            .map_err(muster_ca::Error::from)?,
-    };
+    let profiles: Vec<Profile> = session.client.get("/profiles").await?;
     let request = IssueRequest {
         name: Some(args.name.clone()),
-        csr: request_pem(&args.name, &key)?,
         profile: Some(device.profile.clone()),
         sans: newest
             .map(|certificate| certificate.sans.clone())
             .unwrap_or_default(),
         validity: args.validity,
-        reuse: false,
+        ..IssueRequest::default()
     };
-    let issued: Issued = session.client.post("/certificates", &request).await?;
+    let place = (!args.dry_run).then_some(args.out.as_path());
+    let (issued, key, kept) = match &args.key {
+        Some(path) => {
+            let key = PrivateKey::from_pkcs8(files::private_key(path, None)?)?;
+            let kept = place.map(|dir| keep_beside(dir, &args.name, &key)).transpose()?;
+            (ask(&session, request, &key).await?, key, kept)
+        }
+        None => {
+            let kind = key_kind(&profiles, Some(&device.profile), None)?;
+            with_new_key(&session, place, kind, request).await?
+        }
+    };
     session.finish().await?;
-    if args.dry_run {
+    let Some(kept) = kept else {
         return would(voice, &issued);
+    };
+    let written = bundle(&issued, Some(key.to_pem()?), None, kind(&issued))
+        .and_then(|bundle| Ok((files::write_bundle(&args.out, &bundle.files())?, bundle)));
+    match written {
+        Ok((written, bundle)) => tell(voice, &issued, &written, &bundle),
+        Err(why) => Err(recorded(why, &issued, Some(kept))),
     }
-    let bundle = bundle(&issued, Some(key.to_pem()?), None, kind(&issued))?;
-    files::write_bundle(&args.out, &bundle.files())?;
-    let written: Vec<_> = bundle
-        .files()
-        .into_iter()
-        .map(|file| args.out.join(file.name))
-        .collect();
-    tell(voice, &issued, &written, &bundle)
+}
+
+/// The kind of key that was asked for, else the first that the profile takes.
+pub(super) fn key_kind(
+    profiles: &[Profile],
+    profile: Option<&str>,
+    asked: Option<&str>,
+) -> Result<KeyKind, Failure> {
+    let name = profile.unwrap_or("client");
+    let found = profiles.iter().find(|known| known.name == name);
+    let first = found.and_then(|found| found.keys.first()).map(String::as_str);
+    Ok(KeyKind::parse(asked.or(first).unwrap_or("p256"))?)
 }
 
 /// A request for a name, PEM.
@@ -224,7 +290,7 @@ pub(super) fn request_pem(name: &str, key: &PrivateKey) -> Result<String, Failur
 pub(super) fn bundle(
     issued: &Issued,
     key: Option<Zeroizing<String>>,
-    broker: Option<&str>,
+    broker: Option<(String, u16)>,
     kind: Use,
 ) -> Result<Bundle, Failure> {
     let parts = Parts {
@@ -233,7 +299,7 @@ pub(super) fn bundle(
         ca_pem: format!("{}{}", issued.root, issued.issuing),
         chain_pem: format!("{}{}", issued.pem, issued.issuing),
         key_pem: key,
-        broker: broker.map(broker_address).transpose()?,
+        broker,
     };
     Bundle::new(parts).map_err(|why| Failure::failed(why.to_string()))
 }
@@ -246,6 +312,9 @@ pub(super) fn kind(issued: &Issued) -> Use {
 
 /// `HOST[:PORT]`
 pub(super) fn broker_address(text: &str) -> Result<(String, u16), Failure> {
+    if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        return Err(Failure::usage(format!("{text:?} is no HOST[:PORT]")));
+    }
     match text.rsplit_once(':') {
         Some((host, port)) => {
             let port = port

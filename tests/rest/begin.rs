@@ -295,7 +295,53 @@ fn a_second_authority_issues_what_a_profile_says() {
         muster.json(&["ca", "crl", "--authority", "elsewhere"])["entries"],
         1
     );
-    assert_eq!(muster.json(&["ca", "crl"])["entries"], 0);
+    // A broker may trust both, and so may what it is given.
+    muster.ok(&["ca", "crl", "--out", "all.pem"]);
+    muster.ok(&["ca", "root", "--chain", "--out", "trust.pem"]);
+    openssl(&muster, "verify -CAfile trust.pem robot-1/robot-1.crt");
+    let refused = muster.run(&[
+        "cert",
+        "verify",
+        "robot-1/robot-1.crt",
+        "--ca",
+        "trust.pem",
+        "--crl",
+        "all.pem",
+    ]);
+    let said = format!("{}{}", text(&refused.stdout), text(&refused.stderr));
+    assert!(!refused.status.success() && said.contains("revoked"), "{said}");
+}
+
+/// As after a volume that is not mounted, or half of a restore.
+#[test]
+fn a_ca_that_has_lost_its_database_is_not_replaced() {
+    let muster = without_server();
+    let root = std::fs::read(muster.data().join("root_ca.crt")).unwrap();
+    let database = muster.data().join("muster.db");
+    for empty in [false, true] {
+        let _ = std::fs::remove_file(&database);
+        if empty {
+            std::fs::write(&database, "").unwrap();
+        }
+        for line in [&["init", "--yes"][..], &["init", "--yes", "--dry-run"], &["up"]] {
+            let said = muster.exits(1, line);
+            assert!(
+                said.contains("lost its database") && said.contains("backup"),
+                "{said}"
+            );
+        }
+    }
+    assert_eq!(std::fs::read(muster.data().join("root_ca.crt")).unwrap(), root);
+    assert!(muster.data().join("keys/default-issuing-1").exists() || muster.data().join("keys").exists());
+    let aside = std::fs::read_dir(muster.data()).unwrap();
+    let aside = aside.filter(|file| {
+        file.as_ref()
+            .unwrap()
+            .file_name()
+            .to_string_lossy()
+            .contains("unfinished")
+    });
+    assert_eq!(aside.count(), 0);
 }
 
 #[test]

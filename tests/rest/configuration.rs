@@ -39,6 +39,21 @@ fn provisioner_name(muster: &Muster) -> String {
 }
 
 #[test]
+fn a_file_that_a_variable_names_must_be_there() {
+    let said = refused_with(
+        &[
+            ("MUSTER_NAME_FILE", "/nonexistent"),
+            ("DOCKER_STEPCA_INIT_NAME_FILE", "/nowhere"),
+        ],
+        "",
+    );
+    assert!(
+        said.contains("/nonexistent") && said.contains("/nowhere"),
+        "{said}"
+    );
+}
+
+#[test]
 fn the_names_of_the_old_system_are_understood() {
     let muster = Muster::stopped(&[]);
     let old = [

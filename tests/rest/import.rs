@@ -175,3 +175,44 @@ fn rows_that_fail_do_not_keep_the_others() {
     }
     muster.exits(3, &["device", "import", "missing.csv"]);
 }
+
+#[test]
+fn a_certificate_without_its_key_is_not_done() {
+    let muster = without_server();
+    std::fs::write(muster.path().join("fleet.csv"), "name\nsite-1\nsite-2\nsite-3\n").unwrap();
+    muster.ok(&["device", "import", "fleet.csv"]);
+    let file = |name: &str| muster.path().join(format!("certs/{name}"));
+    let kept = std::fs::read(file("site-3/site-3.crt")).unwrap();
+    std::fs::remove_file(file("site-1/site-1.key")).unwrap();
+    std::fs::write(file("site-2/site-2.crt"), "").unwrap();
+    muster.ok(&["device", "import", "fleet.csv"]);
+    assert_eq!(std::fs::read(file("site-3/site-3.crt")).unwrap(), kept);
+    for name in ["site-1", "site-2"] {
+        let modulus = |what: &str| openssl(&muster, what);
+        assert_eq!(
+            modulus(&format!("x509 -in certs/{name}/{name}.crt -noout -pubkey")),
+            modulus(&format!("pkey -in certs/{name}/{name}.key -pubout"))
+        );
+    }
+}
+
+#[test]
+fn rows_get_the_key_that_their_profile_takes() {
+    let muster = without_server();
+    let file = muster.data().join("muster.toml");
+    let toml = std::fs::read_to_string(&file).unwrap();
+    let profile = "[profile.strong]\nbase = \"client\"\nkeys = [\"p384\"]\n";
+    std::fs::write(&file, format!("{toml}\n{profile}")).unwrap();
+    std::fs::write(muster.path().join("fleet.csv"), "name,kind\nsite-1,strong\n").unwrap();
+    muster.ok(&["device", "import", "fleet.csv"]);
+    muster.ok(&["cert", "renew", "site-1", "--out", "renewed"]);
+    muster.ok(&["cert", "issue", "site-2", "--kind", "strong", "--out", "issued"]);
+    for file in [
+        "certs/site-1/site-1.key",
+        "renewed/site-1.key",
+        "issued/site-2.key",
+    ] {
+        let shown = openssl(&muster, &format!("pkey -in {file} -noout -text"));
+        assert!(shown.is_none_or(|text| text.contains("384 bit")), "{file}");
+    }
+}

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use crate::common::requester::{Requester, csr_with, new_key};
+use crate::common::{Muster, wait_for};
 use crate::fleet::Fleet;
 
 #[test]
@@ -141,4 +142,89 @@ fn that_the_issuing_ca_cuts_certificates_short_is_told_once() {
         .post("/renew", &json!({}))
         .expect(201, "");
     assert_eq!(alarms().len(), 1, "not for each certificate");
+}
+
+#[test]
+fn files_of_others_are_not_written_through() {
+    let muster = crate::without_server();
+    let path = |name: &str| muster.path().join(name);
+    std::fs::write(path("precious"), "precious").unwrap();
+    for link in ["crl.new", "crl.pem"] {
+        std::os::unix::fs::symlink(path("precious"), path(link)).unwrap();
+    }
+    muster.ok(&["ca", "crl", "--out", "crl.pem"]);
+    assert_eq!(std::fs::read_to_string(path("precious")).unwrap(), "precious");
+    assert!(!path("crl.pem").is_symlink());
+
+    let mut children: Vec<_> = (0..4)
+        .map(|_| {
+            let line = ["ca", "root", "--out", "root.pem"];
+            std::thread::spawn({
+                let mut command = muster.command(&line);
+                move || command.output().unwrap()
+            })
+        })
+        .collect();
+    for child in children.drain(..) {
+        let output = child.join().unwrap();
+        let said = crate::common::text(&output.stderr);
+        // Without a server, one at a time may look; but none may spoil another's file.
+        assert!(
+            output.status.success() || said.contains("another muster process"),
+            "{said}"
+        );
+    }
+}
+
+#[test]
+fn no_certificate_is_recorded_whose_key_cannot_be_kept() {
+    let muster = crate::without_server();
+    std::fs::write(muster.path().join("file"), "").unwrap();
+    muster.exits(1, &["cert", "issue", "site-1", "--out", "file/below"]);
+    muster.exits(2, &["cert", "issue", "site-1", "--broker", "a\nb"]);
+    muster.exits(2, &["cert", "issue", "../site-1", "--out", "there"]);
+    assert_eq!(muster.json(&["device", "list"])["items"], json!([]));
+
+    // What cannot be handed out is said to be there, with its key.
+    std::fs::create_dir_all(muster.path().join("full/ca.crt")).unwrap();
+    let said = muster.exits(1, &["cert", "issue", "site-1", "--out", "full"]);
+    assert!(
+        said.contains("muster cert download") && muster.path().join("full/site-1.key").exists(),
+        "{said}"
+    );
+    muster.ok(&["cert", "download", "site-1", "--out", "fetched"]);
+}
+
+#[test]
+fn older_keys_and_bundles_stay() {
+    let muster = crate::without_server();
+    for _ in 0..3 {
+        muster.ok(&["cert", "issue", "site-1", "--zip", "--out", "zip"]);
+        muster.ok(&["cert", "issue", "site-1", "--out", "plain"]);
+    }
+    for name in ["zip/site-1-certs.zip", "plain/site-1.key"] {
+        for ending in ["", ".old", ".old2"] {
+            let file = muster.path().join(format!("{name}{ending}"));
+            assert!(file.exists(), "{}", file.display());
+        }
+    }
+    // After a renewal there are several; the newest is the one to fetch.
+    muster.ok(&["cert", "download", "site-1", "--out", "fetched"]);
+    let newest = std::fs::read(muster.path().join("plain/site-1.crt")).unwrap();
+    assert_eq!(
+        std::fs::read(muster.path().join("fetched/site-1.crt")).unwrap(),
+        newest
+    );
+}
+
+#[test]
+fn a_server_that_is_told_that_its_own_certificate_is_revoked_takes_another() {
+    let muster = Muster::start();
+    let shown = || muster.json(&["cert", "inspect", &format!("localhost:{}", muster.api)]);
+    let serial = |shown: serde_json::Value| shown.to_string();
+    let before = serial(shown());
+    let listed = muster.json(&["cert", "list", "--device", "muster-ca"]);
+    let own = listed["items"][0]["serial"].as_str().unwrap().to_owned();
+    muster.exits(5, &["cert", "revoke", &own, "--yes"]);
+    wait_for("another certificate", || serial(shown()) != before);
 }

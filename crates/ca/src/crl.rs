@@ -174,6 +174,7 @@ impl Ca {
     /// Makes a list anew: for a caller at any rate, else if there is something new to say.
     async fn make_crl(&self, issuer: &LoadedIssuer, caller: Option<&Caller>) -> Result<(), Error> {
         let now = self.clock.now();
+        issuer.accept_clock(now)?;
         let (authority, generation) = (&issuer.authority, issuer.generation.number);
         let key = issuer.generation.key.as_deref();
         let key = key.ok_or_else(|| Error::Internal("the issuing CA has no key here".into()))?;

@@ -6,7 +6,7 @@ use muster_pki::key::KeyKind;
 use crate::Ca;
 use crate::audit::Entry;
 use crate::authority::{Authority, Stage};
-use crate::certificate::{Certificate, Serial, renewal_due};
+use crate::certificate::{Certificate, Serial, Status, renewal_due};
 use crate::device::{Device, DeviceName};
 use crate::enrol::draft::Draft;
 use crate::enrol::who::Proof;
@@ -264,6 +264,9 @@ impl Ca {
         }
         for authority in &self.state.load().authorities {
             for issuer in &authority.issuing {
+                if let Err(why) = issuer.accept_clock(now) {
+                    problems.push(why.to_string());
+                }
                 if issuer.generation.stage == Stage::Active && issuer.certificate.not_after() <= now {
                     problems.push(format!("the issuing CA {} has expired", issuer.authority));
                 }
@@ -302,6 +305,12 @@ impl Ca {
     /// Deletes what has expired in the store.
     pub async fn tidy(&self) -> Result<(), Error> {
         Ok(self.store.tidy(self.clock.now()).await?)
+    }
+
+    /// Whether a certificate was issued here and is not revoked.
+    pub async fn is_active(&self, serial: &Serial) -> Result<bool, Error> {
+        let found = self.store.certificate(serial).await?;
+        Ok(found.is_some_and(|certificate| certificate.status == Status::Active))
     }
 
     /// A certificate and key for the authority's own HTTPS listener, from the default authority as `step` expects.

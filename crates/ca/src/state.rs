@@ -18,7 +18,7 @@ use crate::broker::feed::Feed;
 use crate::broker::trial::Trials;
 use crate::certificate::Serial;
 use crate::clamp::ClampAlarms;
-use crate::error::Error;
+use crate::error::{Error, Refusal};
 use crate::ports::{Clock, Crl, Entropy, Signer, Store};
 use crate::profile::Profiles;
 use crate::provisioner::Provisioner;
@@ -251,6 +251,17 @@ impl LoadedAuthority {
 }
 
 impl LoadedIssuer {
+    /// Before an issuing CA was made nothing can have been signed with it: the clock is behind, as after a power cut on a machine
+    /// that keeps no time. A CRL of such a time would have run out for every broker whose clock is right.
+    pub(crate) fn accept_clock(&self, now: Timestamp) -> Result<(), Error> {
+        let began = self.certificate.not_before();
+        if began <= now {
+            return Ok(());
+        }
+        let why = format!("this machine's clock says {now}, and the issuing CA begins only on {began}");
+        Err(Refusal::new(why).fix("set the clock").into())
+    }
+
     fn new(authority: &str, generation: &Generation, settings: &Settings) -> Result<Self, Error> {
         let certificate = generation.parsed()?;
         Ok(Self {

@@ -6,6 +6,7 @@ use arc_swap::ArcSwap;
 use jiff::{SignedDuration, Timestamp};
 use muster_ca::Ca;
 use muster_ca::authority::Authority;
+use muster_ca::certificate::Serial;
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, UnixTime};
@@ -35,6 +36,7 @@ pub(crate) struct Tls {
 struct Current {
     config: Arc<ServerConfig>,
     web: Arc<ServerConfig>,
+    serial: Serial,
     made_for: Vec<Authority>,
     made_at: Timestamp,
     renew_at: Timestamp,
@@ -62,6 +64,7 @@ impl Tls {
         let now = self.ca.now();
         // A clock that was set back would leave a certificate that begins in the future.
         let current_still = current.made_at <= now && now < current.renew_at;
+        let current_still = current_still && self.ca.is_active(&current.serial).await?;
         if current_still && self.ca.authorities() == current.made_for {
             return Ok(());
         }
@@ -103,6 +106,7 @@ async fn make(ca: &Ca) -> Result<Current, TlsError> {
     Ok(Current {
         config: Arc::new(config),
         web: Arc::new(web),
+        serial: leaf.serial.clone(),
         made_for,
         made_at: now,
         renew_at: now + (left / 2).max(SHORTEST),

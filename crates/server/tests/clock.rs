@@ -22,15 +22,15 @@ impl Clock for HandSet {
     }
 }
 
-#[tokio::test]
-async fn a_list_that_begins_in_the_future_is_made_anew_at_once() {
-    let dir = tempfile::tempdir().unwrap();
-    let start: Timestamp = "2030-01-01T00:00:00Z".parse().unwrap();
+const DAY: SignedDuration = SignedDuration::from_hours(24);
+
+/// An authority that was founded at this moment.
+async fn founded(dir: &std::path::Path, start: Timestamp) -> (Ca, Arc<HandSet>) {
     let clock = Arc::new(HandSet(Mutex::new(start)));
     let secret = || b"a passphrase of a test".to_vec().into();
     let parts = Parts {
-        store: Arc::new(SqliteStore::create(&dir.path().join("muster.db"), [7; 16]).unwrap()),
-        signer: Arc::new(FileSigner::open(&dir.path().join("keys"), secret()).unwrap()),
+        store: Arc::new(SqliteStore::create(&dir.join("muster.db"), [7; 16]).unwrap()),
+        signer: Arc::new(FileSigner::open(&dir.join("keys"), secret()).unwrap()),
         clock: clock.clone(),
         entropy: Arc::new(RealEntropy),
         settings: Settings {
@@ -43,19 +43,48 @@ async fn a_list_that_begins_in_the_future_is_made_anew_at_once() {
         name: "Test",
         provisioner: "iot-devices",
         password: "0123456789abcdefghijklmnop",
-        root_signer: &FileSigner::open(&dir.path().join("root"), secret()).unwrap(),
+        root_signer: &FileSigner::open(&dir.join("root"), secret()).unwrap(),
         import: None,
     };
-    let ca = Ca::found(parts, founding).await.unwrap();
-    let day = SignedDuration::from_hours(24);
-    assert_eq!(ca.next_crl_due(), start + day);
+    (Ca::found(parts, founding).await.unwrap(), clock)
+}
+
+#[tokio::test]
+async fn a_list_that_begins_in_the_future_is_made_anew_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let start: Timestamp = "2030-01-01T00:00:00Z".parse().unwrap();
+    let (ca, clock) = founded(dir.path(), start).await;
+    assert_eq!(ca.next_crl_due(), start + DAY);
+    *clock.0.lock().unwrap() = start + DAY * 10;
+    ca.refresh_crls().await.unwrap();
     let early = ca.crl("default", 1).unwrap();
 
-    *clock.0.lock().unwrap() = start - day;
+    *clock.0.lock().unwrap() = start + DAY * 9;
     assert!(early.this_update > ca.now());
     assert_eq!(ca.next_crl_due(), ca.now());
     ca.refresh_crls().await.unwrap();
     let late = ca.crl("default", 1).unwrap();
     assert!(late.this_update < ca.now() && late.number > early.number);
-    assert_eq!(ca.next_crl_due(), ca.now() + day);
+    assert_eq!(ca.next_crl_due(), ca.now() + DAY);
+}
+
+/// A list of then would have run out for every broker whose clock is right.
+#[tokio::test]
+async fn before_the_ca_was_made_nothing_is_signed() {
+    let dir = tempfile::tempdir().unwrap();
+    let start: Timestamp = "2030-01-01T00:00:00Z".parse().unwrap();
+    let (ca, clock) = founded(dir.path(), start).await;
+    let before = ca.crl("default", 1).unwrap();
+    *clock.0.lock().unwrap() = start - DAY * 40;
+    let refused = ca.refresh_crls().await.unwrap_err();
+    assert!(refused.to_string().contains("clock"), "{refused}");
+    assert_eq!(ca.crl("default", 1).unwrap().der, before.der);
+    let refused = ca.listener_identity().await.unwrap_err();
+    assert!(refused.to_string().contains("clock"), "{refused}");
+    let problems = ca.readiness().await.problems;
+    assert!(problems.iter().any(|why| why.contains("clock")), "{problems:?}");
+
+    *clock.0.lock().unwrap() = start + DAY;
+    ca.refresh_crls().await.unwrap();
+    assert!(ca.readiness().await.problems.is_empty());
 }

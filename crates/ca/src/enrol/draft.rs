@@ -35,9 +35,10 @@ impl Draft {
         let last = issuer.certificate.not_after();
         if last <= now {
             return Err(Refusal::new(format!("the issuing CA ended on {last}"))
-                .fix("make a new one with: muster ca rollover")
+                .fix("make a new one with: muster ca rollover start")
                 .into());
         }
+        issuer.accept_clock(now)?;
         let not_after = whole(wished_end.min(last));
         let not_before = whole(start.unwrap_or_else(|| now - backdate_of(not_after.duration_since(now))))
             .max(issuer.certificate.not_before());
