@@ -7,7 +7,7 @@ mod retire;
 use askama::Template;
 use axum::routing::{get, post};
 use jiff::Timestamp;
-use muster_ca::broker::agent::Standing;
+use muster_ca::broker::agent::{Standing, StandingState};
 use muster_ca::operator::Permission;
 
 use crate::web::components::{Badge, Icon, Lines, When, thousands};
@@ -58,13 +58,26 @@ struct Row {
 }
 
 async fn list(visit: Visit) -> Answer {
-    let all = visit.ca().broker_standings(visit.proof()).await?;
+    let mut all = visit.ca().broker_standings(visit.proof()).await?;
+    all.sort_by_key(urgency);
     html(&List {
         frame: visit.frame("Brokers"),
         administers: visit.may(Permission::Administer),
         rows: all.iter().map(|one| row(one, visit.now())).collect(),
         lines: Lines::new("brokers", "muster broker list", "GET /brokers"),
     })
+}
+
+/// What needs somebody comes first.
+fn urgency(standing: &Standing) -> u8 {
+    match standing.state {
+        StandingState::Silent => 0,
+        StandingState::Unconfirmed => 1,
+        StandingState::Proven if !wrong(standing).is_empty() => 2,
+        StandingState::Waiting => 3,
+        StandingState::Proven => 4,
+        StandingState::Retired => 5,
+    }
 }
 
 fn row(standing: &Standing, now: Timestamp) -> Row {
