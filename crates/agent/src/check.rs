@@ -110,17 +110,17 @@ impl Lists {
         Ok(blocks.collect::<Result<Vec<_>, _>>()?.concat())
     }
 
-    /// The lists, PEM.
-    pub fn crls_pem(&self) -> Result<String, Error> {
-        let blocks = self.crls.iter().map(|crl| pem::encode(pem::CRL, crl.der()));
-        Ok(blocks.collect::<Result<Vec<_>, _>>()?.concat())
-    }
-
     fn issuer(&self, certificate: &Certificate) -> Option<usize> {
         self.anchors
             .iter()
             .position(|anchor| certificate.verify_issued_by(anchor.key()).is_ok())
     }
+}
+
+/// Lists, PEM.
+pub(crate) fn crls_pem(crls: &[Crl]) -> Result<String, Error> {
+    let blocks = crls.iter().map(|crl| pem::encode(pem::CRL, crl.der()));
+    Ok(blocks.collect::<Result<Vec<_>, _>>()?.concat())
 }
 
 /// The middle between two moments.

@@ -306,9 +306,11 @@ impl Enforcer {
         let (local, whole) = (&self.parts.local, &self.kept.whole);
         let mut sets = vec![set];
         sets.extend((self.kept.proven_set > 0).then_some(self.kept.proven_set));
+        let mut crls = lists.crls.clone();
+        crls.push(local.crl(&sets, now)?);
         Ok(Orders {
             trust: lists.trust_pem()? + &local.anchor_pem()?,
-            crls: lists.crls_pem()? + &local.crl_pem(&sets, now)?,
+            crls,
             server: self.server.to_pem()?,
             default: whole.default.clone(),
             devices: whole.devices.clone(),

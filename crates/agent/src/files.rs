@@ -17,11 +17,30 @@ use crate::disk::{self, Access};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct File {
     /// Its name in the broker's directory.
-    pub name: &'static str,
+    pub name: String,
     /// What stands in it.
     pub bytes: Zeroizing<Vec<u8>>,
     /// Whether only the agent and the broker may read it.
     pub secret: bool,
+}
+
+impl File {
+    /// One that everybody may read.
+    pub(crate) fn open(name: &str, text: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            bytes: Zeroizing::new(text.as_bytes().to_vec()),
+            secret: false,
+        }
+    }
+
+    /// One that nobody else may read.
+    pub(crate) fn secret(name: &str, text: &str) -> Self {
+        Self {
+            secret: true,
+            ..Self::open(name, text)
+        }
+    }
 }
 
 /// The fingerprints of a set of files, by name.
@@ -64,7 +83,7 @@ impl Files {
     pub fn install(&self, files: &[File], proven: &Set) -> Result<(), Error> {
         let mut beside = Vec::new();
         let written = files.iter().try_for_each(|file| {
-            let path = self.path(file.name);
+            let path = self.path(&file.name);
             let access = self.access(file.secret);
             if disk::read(&path)?.as_deref() != Some(&file.bytes[..]) {
                 beside.push((disk::write_beside(&path, &file.bytes, access)?, path));
@@ -147,7 +166,7 @@ impl Files {
 /// The fingerprints of a set.
 pub fn set_of(files: &[File]) -> Set {
     let each = files.iter();
-    each.map(|file| (file.name.to_owned(), hex(&sha256(&file.bytes))))
+    each.map(|file| (file.name.clone(), hex(&sha256(&file.bytes))))
         .collect()
 }
 

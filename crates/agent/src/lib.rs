@@ -29,6 +29,7 @@ pub mod listener;
 pub mod local;
 pub mod mqtt;
 pub mod probe;
+mod process;
 mod report;
 pub mod run;
 mod status;

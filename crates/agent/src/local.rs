@@ -10,9 +10,8 @@ use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair};
 use jiff::{SignedDuration, Timestamp};
 use muster_pki::cert::{self, Certificate, Pointers, Role, Template, Usages};
-use muster_pki::crl::{CrlTemplate, Entry, Reason};
+use muster_pki::crl::{Crl, CrlTemplate, Entry, Reason};
 use muster_pki::key::PrivateKey;
-use muster_pki::pem;
 use zeroize::Zeroizing;
 
 use crate::Error;
@@ -110,8 +109,8 @@ impl LocalCa {
         Ok(self.ca.leaf().to_pem()?)
     }
 
-    /// Its list, PEM: it revokes the canaries of these sets of files, the newest of which gives it its number.
-    pub fn crl_pem(&self, sets: &[u64], now: Timestamp) -> Result<String, Error> {
+    /// Its list: it revokes the canaries of these sets of files, the newest of which gives it its number.
+    pub fn crl(&self, sets: &[u64], now: Timestamp) -> Result<Crl, Error> {
         let entries: Vec<Entry> = sets
             .iter()
             .map(|set| Entry {
@@ -129,7 +128,7 @@ impl LocalCa {
         };
         let to_be_signed = template.to_be_signed(&issuer)?;
         let der = cert::assemble(&to_be_signed, issuer.algorithm, &self.ca.key.sign(&to_be_signed)?)?;
-        Ok(pem::encode(pem::CRL, &der)?)
+        Ok(Crl::from_der(&der)?)
     }
 
     /// The canary that a set of files revokes.

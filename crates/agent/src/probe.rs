@@ -81,9 +81,8 @@ impl Proof {
     async fn refused(&self, listener: &Listener, canary: &Canary) -> Result<(), Unproven> {
         let seen = look(listener, canary, Tls::Only12).await;
         match (&seen, self.refusal) {
-            (Seen::Alert(AlertDescription::CertificateRevoked), _) | (Seen::Refused(_), Refusal::Session) => {
-                Ok(())
-            }
+            (Seen::Alert(AlertDescription::CertificateRevoked), _)
+            | (Seen::Refused(_) | Seen::Closed, Refusal::Session) => Ok(()),
             (Seen::Accepted, _) => Err(Unproven::Open(format!(
                 "{} is revoked, and the broker lets it in",
                 canary.what

@@ -79,7 +79,7 @@ async fn work(settings: Settings, clock: Clock) -> Result<(), Error> {
     let local = Arc::new(local);
     let parts = Parts {
         broker: broker::adapter(identity.program(), &settings.place)?,
-        files: Files::open(&settings.place.dir, settings.group.as_deref())?,
+        files: Files::open(&settings.place.dir(identity.program()), settings.group.as_deref())?,
         keeper: Keeper::start(listener.clone(), local.clone(), clock.clone()),
         listener,
         local,
@@ -326,6 +326,8 @@ impl Agent {
         }
         if due(&mut self.due.log, LOG) {
             self.read_log();
+            let sessions = self.enforcer.broker().sessions().await;
+            self.reporter.set(|report| report.sessions = sessions);
         }
     }
 

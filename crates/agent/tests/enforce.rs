@@ -11,7 +11,7 @@ mod common;
 use std::pin::pin;
 use std::task::Poll;
 
-use common::{Fleet, Hub, set_mode};
+use common::{Fleet, Hub, Kind, set_mode};
 use muster_agent::enforce::Enforcer;
 use muster_agent::listener::Seen;
 use muster_agent::local::Pair;
@@ -32,7 +32,7 @@ struct World {
 impl World {
     async fn new() -> Option<Self> {
         let mut fleet = Fleet::new();
-        let mut hub = Hub::new(&mut fleet, "root")?;
+        let mut hub = Hub::new(&mut fleet, Kind::Mosquitto("root"))?;
         let (good, bad) = (fleet.device("good"), fleet.device("bad"));
         let (mut agent, client) = (hub.enforcer(), fleet.client());
         fleet.revoke(&bad);
@@ -393,7 +393,7 @@ async fn a_key_that_the_broker_cannot_read_is_an_alarm_and_no_outage() {
         return;
     }
     let mut fleet = Fleet::new();
-    let Some(mut hub) = Hub::new(&mut fleet, "mosquitto") else {
+    let Some(mut hub) = Hub::new(&mut fleet, Kind::Mosquitto("mosquitto")) else {
         return;
     };
     let (good, client) = (fleet.device("good"), fleet.client());

@@ -248,6 +248,13 @@ impl Crl {
             .any(|entry| entry.serial_number.as_bytes() == serial)
     }
 
+    /// The serial numbers that it revokes, as [`crate::cert::Certificate::serial`] gives them.
+    pub fn serials(&self) -> impl Iterator<Item = &[u8]> {
+        let entries = self.list.tbs_cert_list.revoked_certificates.as_deref();
+        let entries = entries.unwrap_or_default().iter();
+        entries.map(|entry| entry.serial_number.as_bytes())
+    }
+
     /// Whether `issuer` signed this.
     pub fn verify_issued_by(&self, issuer: &PublicKey) -> Result<(), Error> {
         verify(&self.der, issuer)

@@ -20,9 +20,9 @@ pub(in crate::cli) struct RunArgs {
     /// Where the agent keeps what it needs over restarts; /var/lib/muster-agent/NAME unless said
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
-    /// Where the broker reads what the agent writes
-    #[arg(long, value_name = "DIR", default_value = "/etc/mosquitto/muster")]
-    dir: PathBuf,
+    /// Where the broker reads what the agent writes; /etc/PROGRAM/muster unless said
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
     /// The group under which the broker runs, so that it can read its key
     #[arg(long)]
     group: Option<String>,
@@ -35,9 +35,15 @@ pub(in crate::cli) struct RunArgs {
     /// The broker's log, to report what it refuses to devices
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
+    /// Where the broker takes the agent's orders: HAProxy's stats socket
+    #[arg(long, value_name = "WHERE")]
+    control: Option<String>,
     /// Only print what has to stand in the broker's configuration
     #[arg(long)]
     print_config: bool,
+    /// With --print-config: what the broker is: mosquitto or haproxy
+    #[arg(long, default_value = "mosquitto", requires = "print_config")]
+    program: String,
 }
 
 pub(super) async fn start(voice: Voice, args: RunArgs) -> Result<Exit, Failure> {
@@ -46,10 +52,11 @@ pub(super) async fn start(voice: Voice, args: RunArgs) -> Result<Exit, Failure> 
         pid_file: args.pid_file,
         log: args.log,
         listener: args.listener,
+        control: args.control,
     };
     let failed = |why: muster_agent::Error| Failure::failed(why.0);
     if args.print_config {
-        let text = adapter("mosquitto", &place).map_err(failed)?.config();
+        let text = adapter(&args.program, &place).map_err(failed)?.config();
         voice.data(&text, &serde_json::json!({ "configuration": text }))?;
         return Ok(Exit::Ok);
     }

@@ -4,6 +4,7 @@
 //! is told by calls instead renders few files or none, and does its work in [`Broker::shut_out`] and [`Broker::let_in`]. The proof
 //! is the same for all: what a client sees.
 
+mod haproxy;
 mod mosquitto;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use muster_api::agent::{Denial, Rules};
+use muster_pki::crl::Crl;
 use zeroize::Zeroizing;
 
 use crate::Error;
@@ -22,8 +24,8 @@ use crate::files::File;
 pub struct Orders {
     /// Every CA that it trusts, PEM.
     pub trust: String,
-    /// A CRL for each of them, PEM.
-    pub crls: String,
+    /// A CRL for each of them.
+    pub crls: Vec<Crl>,
     /// Its own key, certificate and chain, PEM.
     pub server: Zeroizing<String>,
     /// What devices may do that have no rules of their own.
@@ -32,6 +34,13 @@ pub struct Orders {
     pub devices: BTreeMap<String, Rules>,
     /// Names that may do nothing, whatever the rules say: canaries, and devices whose sessions are held.
     pub denied: BTreeSet<String>,
+}
+
+impl Orders {
+    /// The CRLs, PEM.
+    fn crls_pem(&self) -> Result<String, Error> {
+        crate::check::crls_pem(&self.crls)
+    }
 }
 
 /// The files of a set, and what the broker cannot do quite as it was told.
@@ -48,7 +57,7 @@ pub struct Rendered {
 pub enum Refusal {
     /// In the handshake.
     Handshake,
-    /// In the handshake, or when the session begins.
+    /// In the handshake, or when the session begins: it says no, or hangs up.
     Session,
 }
 
@@ -96,16 +105,18 @@ pub trait Broker: Send + Sync {
 }
 
 /// Where a broker is on this machine.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Place {
-    /// The directory of its files.
-    pub dir: PathBuf,
+    /// The directory of its files; `/etc/PROGRAM/muster` unless said.
+    pub dir: Option<PathBuf>,
     /// Where it writes its process id.
     pub pid_file: Option<PathBuf>,
     /// Where it writes its log.
     pub log: Option<PathBuf>,
     /// Where it listens for devices, `HOST:PORT`.
     pub listener: String,
+    /// Where it takes orders: a socket's path, or an address; the usual one unless said.
+    pub control: Option<String>,
 }
 
 impl Place {
@@ -113,14 +124,22 @@ impl Place {
     pub(crate) fn port(&self) -> &str {
         self.listener.rsplit_once(':').map_or("8883", |(_, port)| port)
     }
+
+    /// The directory of its files.
+    pub fn dir(&self, program: &str) -> PathBuf {
+        let usual = || PathBuf::from(format!("/etc/{program}/muster"));
+        self.dir.clone().unwrap_or_else(usual)
+    }
 }
 
 /// The adapter for a kind of broker.
 pub fn adapter(program: &str, place: &Place) -> Result<Box<dyn Broker>, Error> {
+    let dir = place.dir(program);
     match program {
-        "mosquitto" => Ok(Box::new(mosquitto::Mosquitto::new(place))),
+        "mosquitto" => Ok(Box::new(mosquitto::Mosquitto::new(dir, place))),
+        "haproxy" => Ok(Box::new(haproxy::HaProxy::new(dir, place))),
         other => Err(Error::new(format!(
-            "this version has no adapter for {other:?} (there is one for: mosquitto)"
+            "this version has no adapter for {other:?} (there is one for: mosquitto, haproxy)"
         ))),
     }
 }

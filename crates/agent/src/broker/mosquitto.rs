@@ -5,7 +5,6 @@
 
 mod acl;
 mod log;
-mod process;
 
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -14,11 +13,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use muster_api::agent::Denial;
 use muster_pki::snippet::mosquitto_kept;
-use zeroize::Zeroizing;
+use rustix::process::Signal;
 
 use super::{Broker, Ended, Orders, Place, Refusal, Rendered};
-use crate::Error;
 use crate::files::File;
+use crate::{Error, process};
 
 /// Mosquitto 2.0.11 lets a client wait for 94 s between handshake and CONNECT (2.1: 30 s).
 const HALF_OPEN: Duration = Duration::from_secs(120);
@@ -37,9 +36,9 @@ pub(super) struct Mosquitto {
 }
 
 impl Mosquitto {
-    pub(super) fn new(place: &Place) -> Self {
+    pub(super) fn new(dir: PathBuf, place: &Place) -> Self {
         Self {
-            dir: place.dir.clone(),
+            dir,
             pid_file: place.pid_file.clone(),
             log: place
                 .log
@@ -54,18 +53,13 @@ impl Mosquitto {
 impl Broker for Mosquitto {
     fn render(&self, orders: &Orders) -> Result<Rendered, Error> {
         let (acl, shortfalls) = acl::render(orders);
-        let file = |name, text: &str, secret| File {
-            name,
-            bytes: Zeroizing::new(text.as_bytes().to_vec()),
-            secret,
-        };
         // A list for a CA that is not trusted yet does no harm; a CA without a list is refused.
         let [crls, trust, server, list] = FILES;
         let files = vec![
-            file(crls, &orders.crls, false),
-            file(trust, &orders.trust, false),
-            file(server, &orders.server, true),
-            file(list, &acl, true),
+            File::open(crls, &orders.crls_pem()?),
+            File::open(trust, &orders.trust),
+            File::secret(server, &orders.server),
+            File::secret(list, &acl),
         ];
         Ok(Rendered { files, shortfalls })
     }
@@ -77,7 +71,7 @@ impl Broker for Mosquitto {
     }
 
     async fn signal(&self) -> Result<(), Error> {
-        process::find(NAME, self.pid_file.as_deref())?.hang_up()
+        process::find(NAME, self.pid_file.as_deref())?.send(Signal::HUP)
     }
 
     async fn shut_out(&self, _devices: &[String]) -> Result<Ended, Error> {

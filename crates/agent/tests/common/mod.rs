@@ -1,22 +1,20 @@
 //! A CA made of nothing but keys, a CA side that serves its lists, and a real Mosquitto.
-#![allow(unreachable_pub, dead_code, reason = "it is only for the tests beside it")]
+#![allow(
+    unreachable_pub,
+    dead_code,
+    unused_imports,
+    reason = "it is only for the tests beside it"
+)]
+
+mod hub;
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::net::TcpListener;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::BytesMut;
 use jiff::{SignedDuration, Timestamp};
-use muster_agent::broker::{Place, adapter};
-use muster_agent::enforce::{Enforcer, Parts};
-use muster_agent::files::Files;
-use muster_agent::listener::{Listener, Seen, Tls};
-use muster_agent::local::{LocalCa, Pair, new_key};
-use muster_agent::tombstone::Keeper;
+use muster_agent::local::{Pair, new_key};
 use muster_api::Client;
 use muster_api::agent::{Access, Canary, CrlNeed, Epoch, Rules};
 use muster_api::client::{Connector, Stream};
@@ -26,6 +24,8 @@ use muster_pki::name::San;
 use rumqttc::mqttbytes::QoS;
 use rumqttc::mqttbytes::v4::{self as mqtt, Packet};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+pub use hub::{Hub, Kind, set_mode};
 
 /// The name of the broker.
 pub const BROKER: &str = "hub";
@@ -242,27 +242,48 @@ impl Fleet {
 
     /// A device that has finished its handshake and not begun its session.
     pub async fn half_open(&self, hub: &Hub, pair: &Pair) -> Device {
+        self.connect(hub, &self.tls(pair, &rustls::version::TLS12))
+            .await
+            .unwrap()
+    }
+
+    /// What a device is set up with; it resumes sessions where the broker lets it.
+    pub fn tls(&self, pair: &Pair, version: &'static rustls::SupportedProtocolVersion) -> Tls {
         let mut roots = rustls::RootCertStore::empty();
         roots.add(self.root.leaf().der().to_vec().into()).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let chain = pair.chain.iter().map(|one| one.der().to_vec().into()).collect();
         let key = rustls::pki_types::PrivatePkcs8KeyDer::from(pair.key.pkcs8().to_vec());
         let config = rustls::ClientConfig::builder_with_provider(provider)
-            .with_protocol_versions(&[&rustls::version::TLS12])
+            .with_protocol_versions(&[version])
             .unwrap()
             .with_root_certificates(roots)
             .with_client_auth_cert(chain, key.into())
             .unwrap();
-        let tcp = tokio::net::TcpStream::connect(("127.0.0.1", hub.port))
-            .await
-            .unwrap();
-        let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
-        let name = "localhost".try_into().unwrap();
-        Device {
+        Tls {
             name: pair.leaf().common_name().unwrap(),
-            stream: connector.connect(name, tcp).await.unwrap(),
-            buffer: BytesMut::new(),
+            config: Arc::new(config),
         }
+    }
+
+    /// Finishes a handshake, if it is let.
+    pub async fn connect(&self, hub: &Hub, tls: &Tls) -> std::io::Result<Device> {
+        let tcp = tokio::net::TcpStream::connect(("127.0.0.1", hub.port)).await?;
+        let connector = tokio_rustls::TlsConnector::from(tls.config.clone());
+        let name = "localhost".try_into().unwrap();
+        Ok(Device {
+            name: tls.name.clone(),
+            stream: connector.connect(name, tcp).await?,
+            buffer: BytesMut::new(),
+        })
+    }
+
+    /// A session that has begun; none if it is refused somewhere.
+    pub async fn session(&self, hub: &Hub, tls: &Tls) -> Option<Device> {
+        let mut device = self.connect(hub, tls).await.ok()?;
+        let answer = device.begin().await?;
+        let accepted = mqtt::ConnectReturnCode::Success;
+        matches!(answer, Packet::ConnAck(answer) if answer.code == accepted).then_some(device)
     }
 
     /// A client of a CA side that serves what is in `lists`.
@@ -310,6 +331,12 @@ async fn answer(mut stream: tokio::io::DuplexStream, lists: Lists) {
     }
 }
 
+/// What a device is set up with.
+pub struct Tls {
+    name: String,
+    config: Arc<rustls::ClientConfig>,
+}
+
 /// A device's connection.
 pub struct Device {
     name: String,
@@ -324,6 +351,13 @@ impl Device {
         mqtt::Connect::new(self.name.clone()).write(&mut bytes).unwrap();
         self.stream.write_all(&bytes).await.ok()?;
         self.packet().await
+    }
+
+    /// Whether the session lives.
+    pub async fn answers(&mut self) -> bool {
+        let mut bytes = BytesMut::new();
+        mqtt::PingReq.write(&mut bytes).unwrap();
+        self.stream.write_all(&bytes).await.is_ok() && matches!(self.packet().await, Some(Packet::PingResp))
     }
 
     /// Publishes and waits for the acknowledgement, which says nothing.
@@ -350,141 +384,4 @@ impl Device {
         };
         tokio::time::timeout(Duration::from_secs(20), read).await.unwrap()
     }
-}
-
-/// A broker, and what the agent beside it works with.
-pub struct Hub {
-    dir: tempfile::TempDir,
-    pub listener: Listener,
-    port: u16,
-    broker: Option<Child>,
-    server: Arc<Pair>,
-    user: &'static str,
-}
-
-impl Hub {
-    /// Not without a Mosquitto.
-    pub fn new(fleet: &mut Fleet, user: &'static str) -> Option<Self> {
-        if !Path::new("/usr/sbin/mosquitto").exists() {
-            eprintln!("skipped: needs mosquitto");
-            return None;
-        }
-        let port = TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
-        let dir = tempfile::tempdir().unwrap();
-        set_mode(dir.path(), 0o755);
-        fs::create_dir(dir.path().join("agent")).unwrap();
-        fs::create_dir(dir.path().join("files")).unwrap();
-        fs::create_dir(dir.path().join("run")).unwrap();
-        set_mode(&dir.path().join("run"), 0o777);
-        Some(Self {
-            dir,
-            listener: Listener::new(&format!("127.0.0.1:{port}")),
-            port,
-            broker: None,
-            server: Arc::new(fleet.server()),
-            user,
-        })
-    }
-
-    pub fn files(&self) -> PathBuf {
-        self.dir.path().join("files")
-    }
-
-    fn pid_file(&self) -> PathBuf {
-        self.dir.path().join("run/pid")
-    }
-
-    pub fn place(&self) -> Place {
-        Place {
-            dir: self.files(),
-            pid_file: Some(self.pid_file()),
-            log: Some(self.dir.path().join("log")),
-            listener: format!("127.0.0.1:{}", self.port),
-        }
-    }
-
-    /// An agent that begins with what lies on the disk.
-    pub fn enforcer(&self) -> Enforcer {
-        let state = self.dir.path().join("agent");
-        let local = Arc::new(LocalCa::open(&state.join("ca.pem"), BROKER, now()).unwrap());
-        let parts = Parts {
-            broker: adapter("mosquitto", &self.place()).unwrap(),
-            files: Files::open(&self.files(), None).unwrap(),
-            listener: self.listener.clone(),
-            keeper: Keeper::start(self.listener.clone(), local.clone(), Arc::new(now)),
-            local,
-            clock: Arc::new(now),
-        };
-        Enforcer::open(parts, &state, self.server.clone()).unwrap()
-    }
-
-    pub async fn start_broker(&mut self) {
-        let conf = adapter("mosquitto", &self.place()).unwrap().config();
-        let conf = conf.replace(
-            &format!("\nlistener {}\n", self.port),
-            &format!("\nlistener {} 127.0.0.1\n", self.port),
-        );
-        let conf = conf.replace("#log_type all", "log_type all");
-        let conf = format!(
-            "user {}\n{conf}pid_file {}\n",
-            self.user,
-            self.pid_file().display()
-        );
-        let path = self.dir.path().join("mosquitto.conf");
-        fs::write(&path, conf).unwrap();
-        let log = fs::File::create(self.dir.path().join("log")).unwrap();
-        let mut command = Command::new("/usr/sbin/mosquitto");
-        command.arg("-c").arg(path).stdin(Stdio::null());
-        command.stdout(log.try_clone().unwrap()).stderr(log);
-        self.broker = Some(command.spawn().unwrap());
-        let end = Instant::now() + Duration::from_secs(20);
-        while tokio::net::TcpStream::connect(("127.0.0.1", self.port))
-            .await
-            .is_err()
-        {
-            assert!(Instant::now() < end, "{}", self.log());
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    }
-
-    pub fn log(&self) -> String {
-        fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
-    }
-
-    pub fn stop_broker(&mut self) {
-        if let Some(mut broker) = self.broker.take() {
-            let _ = broker.kill();
-            let _ = broker.wait();
-        }
-    }
-
-    /// What a device meets.
-    pub async fn sees(&self, pair: &Pair) -> Seen {
-        let name = pair.leaf().common_name().unwrap();
-        match self.listener.connect(pair, &name, Tls::Only12).await {
-            Ok(session) => {
-                session.leave().await;
-                Seen::Accepted
-            }
-            Err(seen) => seen,
-        }
-    }
-}
-
-impl Drop for Hub {
-    fn drop(&mut self) {
-        self.stop_broker();
-        if std::thread::panicking() {
-            eprintln!("--- the broker's log\n{}", self.log());
-        }
-    }
-}
-
-pub fn set_mode(path: &Path, mode: u32) {
-    use std::os::unix::fs::PermissionsExt;
-    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }

@@ -9,17 +9,17 @@ use crate::Error;
 
 /// A process, and who it runs as.
 #[derive(Debug)]
-pub(super) struct Process {
+pub(crate) struct Process {
     name: String,
     pid: Pid,
     user: u32,
     groups: Vec<u32>,
-    /// Whether it has a handler for SIGHUP by now.
-    hears: bool,
+    /// The signals that it has handlers for by now, a bit for each.
+    caught: u64,
 }
 
 /// The process whose id is in `pid_file`, else the only one with this name.
-pub(super) fn find(name: &str, pid_file: Option<&Path>) -> Result<Process, Error> {
+pub(crate) fn find(name: &str, pid_file: Option<&Path>) -> Result<Process, Error> {
     let pid = match pid_file {
         Some(file) => from_file(name, file)?,
         None => the_only(name)?,
@@ -45,19 +45,19 @@ impl Process {
             pid,
             user: numbers("Uid:").nth(1)?,
             groups,
-            hears: caught & 1 != 0,
+            caught,
         })
     }
 
-    /// Sends SIGHUP. Not to a broker that is only starting: it would end, and has not read its files for the last time anyway.
-    pub(super) fn hang_up(&self) -> Result<(), Error> {
-        if !self.hears {
+    /// Sends a signal. Not to a program that is only starting: it would end, and has not read its files for the last time anyway.
+    pub(crate) fn send(&self, signal: Signal) -> Result<(), Error> {
+        if self.caught >> (signal.as_raw() - 1) & 1 == 0 {
             return Err(Error::new(format!(
                 "{} is starting; it is told in a moment",
                 self.name
             )));
         }
-        kill_process(self.pid, Signal::HUP).map_err(|why| {
+        kill_process(self.pid, signal).map_err(|why| {
             Error::new(format!(
                 "cannot signal {} (process {}): {why} (run the agent as root, or as the broker's user)",
                 self.name,
@@ -67,7 +67,7 @@ impl Process {
     }
 
     /// Whether it may read files, by its user and groups and their modes.
-    pub(super) fn can_read(&self, files: &[PathBuf]) -> Result<(), Error> {
+    pub(crate) fn can_read(&self, files: &[PathBuf]) -> Result<(), Error> {
         for file in files {
             let dirs = file.ancestors().skip(1).filter(|dir| !dir.as_os_str().is_empty());
             if self.may(file, 0o4) && dirs.clone().all(|dir| self.may(dir, 0o1)) {

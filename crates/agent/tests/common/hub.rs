@@ -1,0 +1,233 @@
+//! A broker of each kind, as its configuration says, and what the agent beside it works with.
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use muster_agent::broker::{Place, adapter};
+use muster_agent::enforce::{Enforcer, Parts};
+use muster_agent::files::Files;
+use muster_agent::listener::{Listener, Seen, Tls};
+use muster_agent::local::{LocalCa, Pair};
+use muster_agent::tombstone::Keeper;
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::{BROKER, Fleet, now};
+
+/// What stands there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Mosquitto, run by this user.
+    Mosquitto(&'static str),
+    /// HAProxy in front of a Mosquitto without TLS.
+    HaProxy,
+}
+
+impl Kind {
+    fn program(self) -> &'static str {
+        match self {
+            Self::Mosquitto(_) => "mosquitto",
+            Self::HaProxy => "haproxy",
+        }
+    }
+
+    fn needs(self) -> &'static [&'static str] {
+        match self {
+            Self::Mosquitto(_) => &["/usr/sbin/mosquitto"],
+            Self::HaProxy => &["/usr/sbin/mosquitto", "/usr/sbin/haproxy"],
+        }
+    }
+}
+
+/// A broker, and what the agent beside it works with.
+pub struct Hub {
+    dir: tempfile::TempDir,
+    kind: Kind,
+    pub listener: Listener,
+    pub port: u16,
+    /// The port without TLS, where there is one.
+    pub plain: u16,
+    broker: Vec<Child>,
+    server: Arc<Pair>,
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+impl Hub {
+    /// Not without the programs.
+    pub fn new(fleet: &mut Fleet, kind: Kind) -> Option<Self> {
+        if let Some(missing) = kind.needs().iter().find(|program| !Path::new(program).exists()) {
+            eprintln!("skipped: needs {missing}");
+            return None;
+        }
+        let port = free_port();
+        let dir = tempfile::tempdir().unwrap();
+        set_mode(dir.path(), 0o755);
+        for name in ["agent", "files", "run"] {
+            fs::create_dir(dir.path().join(name)).unwrap();
+        }
+        set_mode(&dir.path().join("run"), 0o777);
+        Some(Self {
+            dir,
+            kind,
+            listener: Listener::new(&format!("127.0.0.1:{port}")),
+            port,
+            plain: free_port(),
+            broker: Vec::new(),
+            server: Arc::new(fleet.server()),
+        })
+    }
+
+    pub fn files(&self) -> PathBuf {
+        self.path("files")
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub fn place(&self) -> Place {
+        let control = match self.kind {
+            Kind::Mosquitto(_) => None,
+            Kind::HaProxy => Some(self.path("control").display().to_string()),
+        };
+        Place {
+            dir: Some(self.files()),
+            pid_file: Some(self.path("run/pid")),
+            log: Some(self.path("log")),
+            listener: format!("127.0.0.1:{}", self.port),
+            control,
+        }
+    }
+
+    /// An agent that begins with what lies on the disk.
+    pub fn enforcer(&self) -> Enforcer {
+        let state = self.path("agent");
+        let local = Arc::new(LocalCa::open(&state.join("ca.pem"), BROKER, now()).unwrap());
+        let parts = Parts {
+            broker: adapter(self.kind.program(), &self.place()).unwrap(),
+            files: Files::open(&self.files(), None).unwrap(),
+            listener: self.listener.clone(),
+            keeper: Keeper::start(self.listener.clone(), local.clone(), Arc::new(now)),
+            local,
+            clock: Arc::new(now),
+        };
+        Enforcer::open(parts, &state, self.server.clone()).unwrap()
+    }
+
+    pub async fn start_broker(&mut self) {
+        let conf = adapter(self.kind.program(), &self.place()).unwrap().config();
+        match self.kind {
+            Kind::Mosquitto(user) => {
+                let listener = format!("\nlistener {} 127.0.0.1\n", self.port);
+                let conf = conf.replace(&format!("\nlistener {}\n", self.port), &listener);
+                let conf = conf.replace("#log_type all", "log_type all");
+                let pid = self.path("run/pid");
+                self.mosquitto(&format!("user {user}\n{conf}pid_file {}\n", pid.display()));
+            }
+            Kind::HaProxy => {
+                self.plain_mosquitto().await;
+                let conf = conf.replace("bind :8883 ", &format!("bind 127.0.0.1:{} ", self.port));
+                let conf = conf.replace("127.0.0.1:1883", &format!("127.0.0.1:{}", self.plain));
+                fs::write(self.path("haproxy.cfg"), conf).unwrap();
+                let mut command = Command::new("/usr/sbin/haproxy");
+                command.arg("-W").arg("-f").arg(self.path("haproxy.cfg"));
+                command.arg("-p").arg(self.path("run/pid"));
+                self.run(&mut command);
+            }
+        }
+        self.answers(self.port).await;
+    }
+
+    /// A Mosquitto that leaves everything to what stands in front of it; only topics are its own matter.
+    async fn plain_mosquitto(&mut self) {
+        let acl = self.path("plain.acl");
+        fs::write(&acl, "pattern readwrite fleet/%c/#\n").unwrap();
+        self.mosquitto(&format!(
+            "user root\nlistener {} 127.0.0.1\nallow_anonymous true\nacl_file {}\nlog_type all\n",
+            self.plain,
+            acl.display()
+        ));
+        self.answers(self.plain).await;
+    }
+
+    fn mosquitto(&mut self, conf: &str) {
+        fs::write(self.path("mosquitto.conf"), conf).unwrap();
+        let mut command = Command::new("/usr/sbin/mosquitto");
+        command.arg("-c").arg(self.path("mosquitto.conf"));
+        self.run(&mut command);
+    }
+
+    fn run(&mut self, command: &mut Command) {
+        let mut log = fs::OpenOptions::new();
+        let log = log.create(true).append(true).open(self.path("log")).unwrap();
+        command.stdin(Stdio::null()).stdout(log.try_clone().unwrap());
+        self.broker.push(command.stderr(log).spawn().unwrap());
+    }
+
+    async fn answers(&self, port: u16) {
+        let end = Instant::now() + Duration::from_secs(60);
+        while tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err() {
+            assert!(Instant::now() < end, "{}", self.log());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.path("log")).unwrap_or_default()
+    }
+
+    pub fn stop_broker(&mut self) {
+        for mut broker in self.broker.drain(..) {
+            // HAProxy's master ends its workers only when it is asked.
+            if self.kind == Kind::HaProxy {
+                let _ = kill_process(Pid::from_child(&broker), Signal::TERM);
+            } else {
+                let _ = broker.kill();
+            }
+            let _ = broker.wait();
+        }
+    }
+
+    /// Another certificate for the broker.
+    pub fn renew(&mut self, server: Pair) -> Arc<Pair> {
+        self.server = Arc::new(server);
+        self.server.clone()
+    }
+
+    /// What a device meets.
+    pub async fn sees(&self, pair: &Pair) -> Seen {
+        self.sees_as(pair, &pair.leaf().common_name().unwrap()).await
+    }
+
+    /// The same with a client id of its own choice.
+    pub async fn sees_as(&self, pair: &Pair, id: &str) -> Seen {
+        match self.listener.connect(pair, id, Tls::Only12).await {
+            Ok(session) => {
+                session.leave().await;
+                Seen::Accepted
+            }
+            Err(seen) => seen,
+        }
+    }
+}
+
+impl Drop for Hub {
+    fn drop(&mut self) {
+        self.stop_broker();
+        if std::thread::panicking() {
+            eprintln!("--- the broker's log\n{}", self.log());
+        }
+    }
+}
+
+pub fn set_mode(path: &Path, mode: u32) {
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
