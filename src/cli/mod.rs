@@ -10,6 +10,7 @@ mod connect;
 mod desk;
 mod device;
 mod files;
+mod gate;
 mod import;
 mod init;
 mod inspect;
@@ -107,6 +108,8 @@ enum Command {
     /// MQTT with a device's certificate: publish, listen, stay connected
     #[command(subcommand)]
     Mqtt(mqtt::MqttCommand),
+    /// End TLS in front of a broker that cannot judge certificates, until stopped
+    Gate(gate::GateArgs),
     /// Who did what
     #[command(subcommand)]
     Audit(audit::AuditCommand),
@@ -142,7 +145,7 @@ pub(crate) fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         json: cli.common.json,
         quiet: cli.common.quiet,
     };
-    let serves = matches!(cli.command, Command::Up(_) | Command::Serve(_));
+    let serves = matches!(cli.command, Command::Up(_) | Command::Serve(_) | Command::Gate(_));
     let stays = serves
         || matches!(&cli.command, Command::Broker(command) if command.stays())
         || matches!(&cli.command, Command::Mqtt(command) if command.stays());
@@ -174,6 +177,7 @@ async fn dispatch(cli: Cli, voice: Voice) -> Result<Exit, Failure> {
         Command::Broker(command) => broker::run(common, voice, command).await,
         Command::Agent(command) => agent::run(voice, command).await,
         Command::Mqtt(command) => mqtt::run(voice, command).await,
+        Command::Gate(args) => gate::start(voice, args).await,
         Command::Audit(command) => audit::run(common, voice, command).await,
         Command::Search(args) => search::run(common, voice, args).await,
         Command::User(command) => user::run(common, voice, command).await,

@@ -19,6 +19,7 @@ mod bridge;
 mod bundle;
 mod config;
 mod fleet;
+mod front;
 mod looked_at;
 mod mqtt;
 mod revocation_lists;

@@ -15,6 +15,7 @@
 //!
 //! Read [`run`] first, then [`enforce`]. [`broker`] is the trait that each kind of broker has an adapter for.
 
+mod access;
 pub mod broker;
 mod ca;
 pub mod check;
@@ -23,6 +24,7 @@ mod disk;
 pub mod enforce;
 pub mod epoch;
 pub mod files;
+pub mod gate;
 pub mod identity;
 mod kept;
 pub mod listener;

@@ -325,7 +325,7 @@ impl Agent {
             self.watch().await;
         }
         if due(&mut self.due.log, LOG) {
-            self.read_log();
+            self.read_log().await;
             let sessions = self.enforcer.broker().sessions().await;
             self.reporter.set(|report| report.sessions = sessions);
         }
@@ -418,8 +418,8 @@ impl Agent {
         self.alarm(Topic::Crl, words);
     }
 
-    fn read_log(&mut self) {
-        match self.enforcer.broker().denials() {
+    async fn read_log(&mut self) {
+        match self.enforcer.broker().denials().await {
             Ok(denials) => {
                 self.reporter.denials(denials);
                 self.alarm(Topic::Log, Vec::new());

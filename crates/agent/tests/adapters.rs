@@ -8,57 +8,10 @@
 
 mod common;
 
-use common::{Fleet, Hub, Kind};
-use muster_agent::enforce::Enforcer;
+use common::{Kind, World};
 use muster_agent::listener::Seen;
-use muster_api::Client;
-use muster_api::agent::Outcome;
 use rustls::AlertDescription::CertificateRevoked;
 use rustls::version::{TLS12, TLS13};
-
-/// A broker that enforces a first epoch.
-struct World {
-    fleet: Fleet,
-    hub: Hub,
-    agent: Enforcer,
-    client: Client,
-}
-
-impl World {
-    async fn new(kind: Kind) -> Option<Self> {
-        let mut fleet = Fleet::new();
-        let mut hub = Hub::new(&mut fleet, kind)?;
-        let (mut agent, client) = (hub.enforcer(), fleet.client());
-        agent.take(fleet.epoch(&[])).await.unwrap();
-        let early = agent.bring(&client, false).await;
-        assert!(!early.proven && early.why.contains("does not run"), "{early:?}");
-        hub.start_broker().await;
-        let mut world = Self {
-            fleet,
-            hub,
-            agent,
-            client,
-        };
-        world.proves().await;
-        Some(world)
-    }
-
-    async fn proves(&mut self) -> Outcome {
-        loop {
-            let outcome = self.agent.bring(&self.client, false).await;
-            if !outcome.why.contains("is starting") && !outcome.why.contains("does not run") {
-                assert!(outcome.proven, "{outcome:?}\n{}", self.hub.log());
-                return outcome;
-            }
-        }
-    }
-
-    /// Brings a new epoch into force.
-    async fn enforce(&mut self, shut_out: &[&str]) {
-        self.agent.take(self.fleet.epoch(shut_out)).await.unwrap();
-        self.proves().await;
-    }
-}
 
 /// Revoked with a live session, half-way in, and with something to resume a session with.
 async fn a_revoked_device_gets_in_by_no_way(kind: Kind) {
@@ -116,6 +69,16 @@ async fn mosquitto_lets_a_revoked_device_in_by_no_way() {
 }
 
 #[tokio::test]
+async fn the_gate_lets_a_revoked_device_in_by_no_way() {
+    a_revoked_device_gets_in_by_no_way(Kind::Gate).await;
+}
+
+#[tokio::test]
+async fn the_gate_in_front_of_rumqttd_lets_a_revoked_device_in_by_no_way() {
+    a_revoked_device_gets_in_by_no_way(Kind::Rumqttd).await;
+}
+
+#[tokio::test]
 async fn haproxy_lets_a_revoked_device_in_by_no_way() {
     a_revoked_device_gets_in_by_no_way(Kind::HaProxy).await;
 }
@@ -146,6 +109,11 @@ async fn mosquitto_takes_up_another_certificate() {
 }
 
 #[tokio::test]
+async fn the_gate_takes_up_another_certificate() {
+    a_broker_takes_up_another_certificate(Kind::Gate).await;
+}
+
+#[tokio::test]
 async fn haproxy_takes_up_another_certificate() {
     a_broker_takes_up_another_certificate(Kind::HaProxy).await;
 }
@@ -164,6 +132,11 @@ async fn nobody_takes_anothers_name(kind: Kind) {
     }
     assert!(session.answers().await, "nobody took it over");
     assert_eq!(world.hub.sees(&two).await, Seen::Accepted);
+}
+
+#[tokio::test]
+async fn behind_the_gate_nobody_takes_anothers_name() {
+    nobody_takes_anothers_name(Kind::Gate).await;
 }
 
 #[tokio::test]

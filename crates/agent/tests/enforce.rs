@@ -238,7 +238,7 @@ async fn a_device_that_was_half_way_in_is_thrown_off_at_once() {
     session.publish("fleet/late/up").await;
     world.agent.watch().await.unwrap();
     session.publish("fleet/late/up").await;
-    assert_eq!(world.agent.broker().denials().unwrap(), []);
+    assert_eq!(world.agent.broker().denials().await.unwrap(), []);
 }
 
 /// What the access list says, the real Mosquitto does; its log says what it refused.
@@ -260,11 +260,11 @@ async fn rules_hold_for_those_who_have_their_own_too() {
     world.agent.take(epoch).await.unwrap();
     let outcome = world.agent.bring(&world.client, false).await;
     assert!(outcome.proven, "{outcome:?}");
-    let refused = || {
-        let denied = world.agent.broker().denials().unwrap();
+    let refused = async || {
+        let denied = world.agent.broker().denials().await.unwrap();
         denied.into_iter().map(|denial| denial.topic).collect::<Vec<_>>()
     };
-    refused();
+    refused().await;
     for (pair, allowed, denied) in [
         (
             &narrow,
@@ -282,16 +282,16 @@ async fn rules_hold_for_those_who_have_their_own_too() {
         for topic in allowed {
             device.publish(topic).await;
         }
-        assert_eq!(refused(), [""; 0]);
+        assert_eq!(refused().await, [""; 0]);
         for topic in denied {
             device.publish(topic).await;
         }
-        assert_eq!(refused(), denied);
+        assert_eq!(refused().await, denied);
     }
     let mut device = world.fleet.half_open(&world.hub, &canary).await;
     device.begin().await.unwrap();
     device.publish("fleet/muster-canary.good/up").await;
-    assert_eq!(refused(), ["fleet/muster-canary.good/up"]);
+    assert_eq!(refused().await, ["fleet/muster-canary.good/up"]);
 }
 
 /// Mosquitto does not look at the list of the root, so a CA that was revoked has to go altogether.

@@ -41,7 +41,7 @@ pub(in crate::cli) struct RunArgs {
     /// Only print what has to stand in the broker's configuration
     #[arg(long)]
     print_config: bool,
-    /// With --print-config: what the broker is: mosquitto or haproxy
+    /// With --print-config: what the broker is: mosquitto, haproxy or gate
     #[arg(long, default_value = "mosquitto", requires = "print_config")]
     program: String,
 }

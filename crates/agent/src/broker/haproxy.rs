@@ -44,6 +44,7 @@ pub(super) struct HaProxy {
     dir: PathBuf,
     socket: PathBuf,
     pid_file: PathBuf,
+    port: String,
     runtime: Runtime,
 }
 
@@ -53,6 +54,7 @@ impl HaProxy {
         Self {
             dir,
             pid_file: place.pid_file.clone().unwrap_or_else(|| PID_FILE.into()),
+            port: place.port().to_owned(),
             runtime: Runtime::new(socket.clone()),
             socket,
         }
@@ -141,7 +143,7 @@ impl Broker for HaProxy {
         HALF_OPEN
     }
 
-    fn denials(&self) -> Result<Vec<Denial>, Error> {
+    async fn denials(&self) -> Result<Vec<Denial>, Error> {
         Ok(Vec::new())
     }
 
@@ -152,6 +154,7 @@ impl Broker for HaProxy {
     fn config(&self) -> String {
         include_str!("haproxy/muster.cfg")
             .replace("@DIR@", &self.dir.display().to_string())
+            .replace("@PORT@", &self.port)
             .replace("@SOCKET@", &self.socket.display().to_string())
     }
 }

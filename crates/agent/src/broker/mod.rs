@@ -4,6 +4,7 @@
 //! is told by calls instead renders few files or none, and does its work in [`Broker::shut_out`] and [`Broker::let_in`]. The proof
 //! is the same for all: what a client sees.
 
+mod gate;
 mod haproxy;
 mod mosquitto;
 
@@ -95,7 +96,7 @@ pub trait Broker: Send + Sync {
     fn half_open(&self) -> Duration;
 
     /// What it refused since the last call, at most 100.
-    fn denials(&self) -> Result<Vec<Denial>, Error>;
+    async fn denials(&self) -> Result<Vec<Denial>, Error>;
 
     /// Sessions that it has, where it tells.
     async fn sessions(&self) -> Option<u64>;
@@ -138,8 +139,9 @@ pub fn adapter(program: &str, place: &Place) -> Result<Box<dyn Broker>, Error> {
     match program {
         "mosquitto" => Ok(Box::new(mosquitto::Mosquitto::new(dir, place))),
         "haproxy" => Ok(Box::new(haproxy::HaProxy::new(dir, place))),
+        "gate" => Ok(Box::new(gate::Gate::new(dir, place))),
         other => Err(Error::new(format!(
-            "this version has no adapter for {other:?} (there is one for: mosquitto, haproxy)"
+            "this version has no adapter for {other:?} (there is one for: mosquitto, haproxy, gate)"
         ))),
     }
 }

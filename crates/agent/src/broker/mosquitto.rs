@@ -90,7 +90,7 @@ impl Broker for Mosquitto {
         HALF_OPEN
     }
 
-    fn denials(&self) -> Result<Vec<Denial>, Error> {
+    async fn denials(&self) -> Result<Vec<Denial>, Error> {
         let follower = self.log.as_ref().and_then(|log| log.lock().ok());
         follower.map_or(Ok(Vec::new()), |mut follower| follower.denials())
     }

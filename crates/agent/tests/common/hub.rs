@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use muster_agent::broker::{Place, adapter};
 use muster_agent::enforce::{Enforcer, Parts};
 use muster_agent::files::Files;
+use muster_agent::gate::{self, Settings};
 use muster_agent::listener::{Listener, Seen, Tls};
 use muster_agent::local::{LocalCa, Pair};
 use muster_agent::tombstone::Keeper;
@@ -24,6 +25,10 @@ pub enum Kind {
     Mosquitto(&'static str),
     /// HAProxy in front of a Mosquitto without TLS.
     HaProxy,
+    /// The gate in front of a Mosquitto without TLS.
+    Gate,
+    /// The gate in front of a rumqttd without TLS.
+    Rumqttd,
 }
 
 impl Kind {
@@ -31,15 +36,24 @@ impl Kind {
         match self {
             Self::Mosquitto(_) => "mosquitto",
             Self::HaProxy => "haproxy",
+            Self::Gate | Self::Rumqttd => "gate",
         }
     }
 
-    fn needs(self) -> &'static [&'static str] {
+    fn needs(self) -> Vec<PathBuf> {
         match self {
-            Self::Mosquitto(_) => &["/usr/sbin/mosquitto"],
-            Self::HaProxy => &["/usr/sbin/mosquitto", "/usr/sbin/haproxy"],
+            Self::Mosquitto(_) | Self::Gate => vec![MOSQUITTO.into()],
+            Self::HaProxy => vec![MOSQUITTO.into(), "/usr/sbin/haproxy".into()],
+            Self::Rumqttd => vec![rumqttd()],
         }
     }
+}
+
+const MOSQUITTO: &str = "/usr/sbin/mosquitto";
+
+/// `scripts/test` installs it there.
+fn rumqttd() -> PathBuf {
+    PathBuf::from(std::env::var_os("MUSTER_TEST_BIN").unwrap_or_default()).join("rumqttd")
 }
 
 /// A broker, and what the agent beside it works with.
@@ -51,6 +65,7 @@ pub struct Hub {
     /// The port without TLS, where there is one.
     pub plain: u16,
     broker: Vec<Child>,
+    gate: Option<tokio::task::JoinHandle<()>>,
     server: Arc<Pair>,
 }
 
@@ -62,8 +77,8 @@ fn free_port() -> u16 {
 impl Hub {
     /// Not without the programs.
     pub fn new(fleet: &mut Fleet, kind: Kind) -> Option<Self> {
-        if let Some(missing) = kind.needs().iter().find(|program| !Path::new(program).exists()) {
-            eprintln!("skipped: needs {missing}");
+        if let Some(missing) = kind.needs().iter().find(|program| !program.exists()) {
+            eprintln!("skipped: needs {}", missing.display());
             return None;
         }
         let port = free_port();
@@ -80,6 +95,7 @@ impl Hub {
             port,
             plain: free_port(),
             broker: Vec::new(),
+            gate: None,
             server: Arc::new(fleet.server()),
         })
     }
@@ -94,7 +110,7 @@ impl Hub {
 
     pub fn place(&self) -> Place {
         let control = match self.kind {
-            Kind::Mosquitto(_) => None,
+            Kind::Mosquitto(_) | Kind::Gate | Kind::Rumqttd => None,
             Kind::HaProxy => Some(self.path("control").display().to_string()),
         };
         Place {
@@ -133,13 +149,30 @@ impl Hub {
             }
             Kind::HaProxy => {
                 self.plain_mosquitto().await;
-                let conf = conf.replace("bind :8883 ", &format!("bind 127.0.0.1:{} ", self.port));
+                let conf = conf.replace("bind :", "bind 127.0.0.1:");
                 let conf = conf.replace("127.0.0.1:1883", &format!("127.0.0.1:{}", self.plain));
                 fs::write(self.path("haproxy.cfg"), conf).unwrap();
                 let mut command = Command::new("/usr/sbin/haproxy");
                 command.arg("-W").arg("-f").arg(self.path("haproxy.cfg"));
                 command.arg("-p").arg(self.path("run/pid"));
                 self.run(&mut command);
+            }
+            Kind::Gate | Kind::Rumqttd => {
+                if self.kind == Kind::Gate {
+                    self.plain_mosquitto().await;
+                } else {
+                    self.plain_rumqttd().await;
+                }
+                let settings = Settings {
+                    dir: self.files(),
+                    listen: ([127, 0, 0, 1], self.port).into(),
+                    to: format!("127.0.0.1:{}", self.plain),
+                    proxy_protocol: false,
+                    most: 100,
+                };
+                let never = std::future::pending();
+                let gate = gate::run(settings, Arc::new(now), |_| {}, never);
+                self.gate = Some(tokio::spawn(async { gate.await.unwrap() }));
             }
         }
         self.answers(self.port).await;
@@ -148,7 +181,13 @@ impl Hub {
     /// A Mosquitto that leaves everything to what stands in front of it; only topics are its own matter.
     async fn plain_mosquitto(&mut self) {
         let acl = self.path("plain.acl");
-        fs::write(&acl, "pattern readwrite fleet/%c/#\n").unwrap();
+        // The gate looks at topics itself.
+        let rule = if self.kind == Kind::Gate {
+            "topic readwrite #"
+        } else {
+            "pattern readwrite fleet/%c/#"
+        };
+        fs::write(&acl, format!("{rule}\n")).unwrap();
         self.mosquitto(&format!(
             "user root\nlistener {} 127.0.0.1\nallow_anonymous true\nacl_file {}\nlog_type all\n",
             self.plain,
@@ -157,9 +196,24 @@ impl Hub {
         self.answers(self.plain).await;
     }
 
+    async fn plain_rumqttd(&mut self) {
+        let conf = format!(
+            "id = 0\n[router]\nid = 0\nmax_connections = 2000\nmax_outgoing_packet_count = 200\nmax_segment_size = 1048576\n\
+             max_segment_count = 10\n[v4.1]\nname = \"v4-1\"\nlisten = \"127.0.0.1:{}\"\nnext_connection_delay_ms = 1\n\
+             [v4.1.connections]\nconnection_timeout_ms = 60000\nmax_payload_size = 20480\nmax_inflight_count = 100\n\
+             dynamic_filters = true\n",
+            self.plain
+        );
+        fs::write(self.path("rumqttd.toml"), conf).unwrap();
+        let mut command = Command::new(rumqttd());
+        command.arg("-q").arg("-c").arg(self.path("rumqttd.toml"));
+        self.run(&mut command);
+        self.answers(self.plain).await;
+    }
+
     fn mosquitto(&mut self, conf: &str) {
         fs::write(self.path("mosquitto.conf"), conf).unwrap();
-        let mut command = Command::new("/usr/sbin/mosquitto");
+        let mut command = Command::new(MOSQUITTO);
         command.arg("-c").arg(self.path("mosquitto.conf"));
         self.run(&mut command);
     }
@@ -184,6 +238,9 @@ impl Hub {
     }
 
     pub fn stop_broker(&mut self) {
+        if let Some(gate) = self.gate.take() {
+            gate.abort();
+        }
         for mut broker in self.broker.drain(..) {
             // HAProxy's master ends its workers only when it is asked.
             if self.kind == Kind::HaProxy {

@@ -7,8 +7,9 @@
 )]
 
 mod hub;
+mod world;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -26,6 +27,7 @@ use rumqttc::mqttbytes::v4::{self as mqtt, Packet};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 pub use hub::{Hub, Kind, set_mode};
+pub use world::World;
 
 /// The name of the broker.
 pub const BROKER: &str = "hub";
@@ -275,6 +277,7 @@ impl Fleet {
             name: tls.name.clone(),
             stream: connector.connect(name, tcp).await?,
             buffer: BytesMut::new(),
+            early: VecDeque::new(),
         })
     }
 
@@ -342,9 +345,36 @@ pub struct Device {
     name: String,
     stream: tokio_rustls::client::TlsStream<tokio::net::TcpStream>,
     buffer: BytesMut,
+    /// What arrived before an acknowledgement.
+    early: VecDeque<Packet>,
 }
 
 impl Device {
+    /// Bytes of its own choice.
+    pub async fn send(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).await.unwrap();
+    }
+
+    /// The next bytes, as they come.
+    pub async fn bytes(&mut self, count: usize) -> Vec<u8> {
+        let mut bytes = vec![0; count];
+        self.stream.read_exact(&mut bytes).await.unwrap();
+        bytes
+    }
+
+    /// The next short packet, of any version.
+    pub async fn frame(&mut self) -> Vec<u8> {
+        let mut frame = self.bytes(2).await;
+        let rest = self.bytes(usize::from(frame[1])).await;
+        frame.extend(rest);
+        frame
+    }
+
+    /// Whether the broker hangs up without another word.
+    pub async fn hangs_up(&mut self) -> bool {
+        self.stream.read_u8().await.is_err()
+    }
+
     /// Begins the session; what the broker answers, if it answers.
     pub async fn begin(&mut self) -> Option<Packet> {
         let mut bytes = BytesMut::new();
@@ -360,6 +390,41 @@ impl Device {
         self.stream.write_all(&bytes).await.is_ok() && matches!(self.packet().await, Some(Packet::PingResp))
     }
 
+    /// Subscribes; the broker's answer for each filter: whether it is granted.
+    pub async fn subscribe(&mut self, filters: &[&str]) -> Vec<bool> {
+        let each = filters.iter();
+        let each = each.map(|&filter| mqtt::SubscribeFilter::new(filter.to_owned(), QoS::AtLeastOnce));
+        let mut subscribe = mqtt::Subscribe::new_many(each);
+        subscribe.pkid = 7;
+        let mut bytes = BytesMut::new();
+        subscribe.write(&mut bytes).unwrap();
+        self.stream.write_all(&bytes).await.unwrap();
+        let Some(Packet::SubAck(answer)) = self.packet().await else {
+            panic!("no SUBACK");
+        };
+        let failure = mqtt::SubscribeReasonCode::Failure;
+        answer.return_codes.iter().map(|code| *code != failure).collect()
+    }
+
+    /// What arrives until the answer to a ping: topics, in order.
+    pub async fn arrived(&mut self) -> Vec<String> {
+        let mut bytes = BytesMut::new();
+        mqtt::PingReq.write(&mut bytes).unwrap();
+        self.stream.write_all(&bytes).await.unwrap();
+        let mut topics = Vec::new();
+        loop {
+            let next = match self.early.pop_front() {
+                Some(early) => early,
+                None => self.packet().await.unwrap(),
+            };
+            let Packet::Publish(publish) = next else {
+                assert_eq!(next, Packet::PingResp);
+                return topics;
+            };
+            topics.push(String::from_utf8(publish.topic.to_vec()).unwrap());
+        }
+    }
+
     /// Publishes and waits for the acknowledgement, which says nothing.
     pub async fn publish(&mut self, topic: &str) {
         let mut publish = mqtt::Publish::new(topic, QoS::AtLeastOnce, "x");
@@ -367,7 +432,13 @@ impl Device {
         let mut bytes = BytesMut::new();
         publish.write(&mut bytes).unwrap();
         self.stream.write_all(&bytes).await.unwrap();
-        assert!(matches!(self.packet().await, Some(Packet::PubAck(_))));
+        loop {
+            let next = self.packet().await.unwrap();
+            if matches!(next, Packet::PubAck(_)) {
+                return;
+            }
+            self.early.push_back(next);
+        }
     }
 
     /// The next packet; none if the broker has hung up.

@@ -10,6 +10,7 @@ use std::fmt::Write;
 
 use muster_api::agent::Rules;
 
+use crate::access::{covers, dollar, named};
 use crate::broker::Orders;
 
 const HEAD: &str = "# Written by the Muster agent; changes are overwritten.\n";
@@ -125,13 +126,6 @@ fn filters(rules: &Rules) -> impl Iterator<Item = &str> {
     rules.publish.iter().chain(&rules.subscribe).map(String::as_str)
 }
 
-fn named(filter: &str, name: &str) -> String {
-    let levels = filter
-        .split('/')
-        .map(|level| if level == "%u" { name } else { level });
-    levels.collect::<Vec<_>>().join("/")
-}
-
 /// Whether a topic can match both. In `one`, `%u` stands for every name but `except`.
 fn overlap(one: &str, other: &str, except: Option<&str>) -> bool {
     if dollar(one, other) || dollar(other, one) {
@@ -152,28 +146,6 @@ fn overlap(one: &str, other: &str, except: Option<&str>) -> bool {
             (Some(_), Some(_)) => return false,
         }
     }
-}
-
-/// Whether every topic that matches `inner` matches `outer`.
-fn covers(outer: &str, inner: &str) -> bool {
-    if dollar(outer, inner) {
-        return false;
-    }
-    let (mut outer, mut inner) = (outer.split('/'), inner.split('/'));
-    loop {
-        match (outer.next(), inner.next()) {
-            (Some("#"), _) | (None, None) => return true,
-            (_, Some("#")) | (None, Some(_)) | (Some(_), None) => return false,
-            (Some("+"), Some(_)) => {}
-            (Some(outer), Some(inner)) if outer == inner => {}
-            (Some(_), Some(_)) => return false,
-        }
-    }
-}
-
-/// Whether `filter` begins with a wildcard and `topic` with $, which it does not match.
-fn dollar(filter: &str, topic: &str) -> bool {
-    filter.starts_with(['+', '#']) && topic.starts_with('$')
 }
 
 #[cfg(test)]

@@ -1,0 +1,143 @@
+//! Who is in, and what everybody is judged by at this moment.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use muster_api::agent::Denial;
+use muster_pki::cert::Certificate;
+use rustls::pki_types::CertificateDer;
+use tokio::sync::Notify;
+
+use super::judge::Judge;
+use crate::{Clock, Error};
+
+/// How many refused topics are told apart until they are asked for.
+const MOST_DENIALS: usize = 100;
+
+/// The certificate of somebody who finished a handshake.
+pub(super) struct Shown {
+    pub(super) chain: Vec<CertificateDer<'static>>,
+    pub(super) name: String,
+    serial: Vec<u8>,
+}
+
+impl Shown {
+    pub(super) fn read(chain: &[CertificateDer<'_>]) -> Option<Self> {
+        let leaf = Certificate::from_der(chain.first()?).ok()?;
+        Some(Self {
+            chain: chain.iter().map(|one| one.clone().into_owned()).collect(),
+            name: leaf.common_name()?,
+            serial: leaf.serial().to_vec(),
+        })
+    }
+}
+
+/// All sessions of a gate.
+pub(super) struct Sessions {
+    judge: RwLock<Arc<Judge>>,
+    live: Mutex<Live>,
+    denials: Mutex<BTreeMap<(String, String), u64>>,
+    clock: Clock,
+}
+
+#[derive(Default)]
+struct Live {
+    last: u64,
+    all: HashMap<u64, (Arc<Shown>, Arc<Notify>)>,
+}
+
+/// Takes a session off the list when it ends, however it ends.
+pub(super) struct Listed<'a> {
+    sessions: &'a Sessions,
+    number: u64,
+}
+
+impl Drop for Listed<'_> {
+    fn drop(&mut self) {
+        self.sessions.live().all.remove(&self.number);
+    }
+}
+
+impl Sessions {
+    pub(super) fn new(judge: Judge, clock: Clock) -> Self {
+        Self {
+            judge: RwLock::new(Arc::new(judge)),
+            live: Mutex::default(),
+            denials: Mutex::default(),
+            clock,
+        }
+    }
+
+    /// What everybody is judged by now.
+    pub(super) fn judge(&self) -> Arc<Judge> {
+        self.judge.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        self.live().all.len()
+    }
+
+    /// Lists a session that ends when `end` is notified, if its certificate holds still. In this order: whoever is listed is found by
+    /// [`Self::take_up`], and whoever is not yet listed is judged by what was taken up.
+    pub(super) fn list(&self, shown: &Arc<Shown>, end: Arc<Notify>) -> Option<Listed<'_>> {
+        let number = {
+            let mut live = self.live();
+            live.last += 1;
+            let number = live.last;
+            live.all.insert(number, (shown.clone(), end));
+            number
+        };
+        let listed = Listed {
+            sessions: self,
+            number,
+        };
+        self.judge()
+            .lets_in(&shown.chain, (self.clock)())
+            .then_some(listed)
+    }
+
+    /// From now on everybody is judged by this, and sessions whose certificates do not hold end.
+    pub(super) fn take_up(&self, judge: Judge) {
+        let judge = Arc::new(judge);
+        let before = {
+            let mut now = self.judge.write().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *now, judge.clone())
+        };
+        let now = (self.clock)();
+        for (shown, end) in self.live().all.values() {
+            if judge.doubts(&before, &shown.serial) && !judge.lets_in(&shown.chain, now) {
+                end.notify_one();
+            }
+        }
+    }
+
+    /// Remembers what was refused.
+    pub(super) fn deny(&self, device: &str, topic: &str) {
+        let mut denials = self.denials.lock().unwrap_or_else(PoisonError::into_inner);
+        let printable = topic.chars().filter(|letter| !letter.is_control());
+        let key = (device.to_owned(), printable.take(200).collect());
+        if denials.len() < MOST_DENIALS || denials.contains_key(&key) {
+            *denials.entry(key).or_default() += 1;
+        }
+    }
+
+    /// What was refused since the last call.
+    pub(super) fn denials(&self) -> Vec<Denial> {
+        let mut denials = self.denials.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = std::mem::take(&mut *denials).into_iter();
+        all.map(|((device, topic), times)| Denial { device, topic, times })
+            .collect()
+    }
+
+    /// Reads the set that lies there, and takes it up. If it cannot be read, everything stays as it is.
+    pub(super) fn reload(&self, dir: &std::path::Path) -> Result<(), Error> {
+        self.take_up(Judge::load(dir)?);
+        Ok(())
+    }
+
+    fn live(&self) -> MutexGuard<'_, Live> {
+        // Nothing that could fail half-way is done under this lock.
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
