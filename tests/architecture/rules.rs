@@ -37,13 +37,13 @@ pub(crate) const OUTSIDE: [(&str, &[&str], &str); 14] = [
     ("tower-http", &["muster-server"], "HTTP belongs to the edge"),
     (
         "hyper",
-        &["muster-server", "muster-api"],
-        "HTTP belongs to the edge and to the client",
+        &["muster-server", "muster-api", "muster-agent"],
+        "HTTP belongs to the edge, to the client, and to what brokers ask and are told",
     ),
     (
         "hyper-util",
-        &["muster-server", "muster-api"],
-        "HTTP belongs to the edge and to the client",
+        &["muster-server", "muster-api", "muster-agent"],
+        "HTTP belongs to the edge, to the client, and to what brokers ask and are told",
     ),
     (
         "http",

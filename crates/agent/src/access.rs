@@ -1,4 +1,4 @@
-//! Who may do what with topics, for those who have to answer it themselves: the gate.
+//! Who may do what with topics, for those who have to answer it themselves: the gate, and the agent where the broker asks it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,6 +16,9 @@ pub(crate) struct AccessList {
     devices: BTreeMap<String, Rules>,
     /// Who may do nothing.
     denied: BTreeSet<String>,
+    /// Who may not even come in.
+    #[serde(default)]
+    shut_out: BTreeSet<String>,
 }
 
 /// Which way a message goes.
@@ -34,6 +37,7 @@ impl AccessList {
             default: orders.default.clone(),
             devices: orders.devices.clone(),
             denied: orders.denied.clone(),
+            shut_out: orders.shut_out.clone(),
         };
         serde_json::to_string(&list).map_err(|why| Error::new(why.to_string()))
     }
@@ -44,8 +48,35 @@ impl AccessList {
         serde_json::from_str(text).map_err(bad)
     }
 
+    /// Whether a device may come in, as far as its name goes.
+    pub(crate) fn lets_in(&self, device: &str) -> bool {
+        !self.shut_out.contains(device)
+    }
+
+    /// The devices whose own rules are others than `before`; none if those of most devices are.
+    pub(crate) fn changed(&self, before: &Self) -> Option<Vec<String>> {
+        let names = self.devices.keys().chain(before.devices.keys());
+        let names: BTreeSet<&String> = names
+            .filter(|name| self.devices.get(*name) != before.devices.get(*name))
+            .collect();
+        (self.default == before.default).then(|| names.into_iter().cloned().collect())
+    }
+
     /// Whether a device may publish to, or receive, everything that matches a filter; a topic is one, too.
     pub(crate) fn allows(&self, device: &str, way: Way, filter: &str) -> bool {
+        self.judge(device, way, |rule| covers(rule, filter))
+    }
+}
+
+impl AccessList {
+    /// The same where dots and slashes are one: by rules without dots alone.
+    pub(crate) fn allows_dotless(&self, device: &str, way: Way, filter: &str) -> bool {
+        self.judge(device, way, |rule| {
+            !rule.contains(['.', '*']) && covers(rule, filter)
+        })
+    }
+
+    fn judge(&self, device: &str, way: Way, fits: impl Fn(&str) -> bool) -> bool {
         if self.denied.contains(device) {
             return false;
         }
@@ -54,7 +85,7 @@ impl AccessList {
             Way::Publish => &rules.publish,
             Way::Subscribe => &rules.subscribe,
         };
-        rules.iter().any(|rule| covers(&named(rule, device), filter))
+        rules.iter().any(|rule| fits(&named(rule, device)))
     }
 }
 
@@ -102,6 +133,7 @@ mod tests {
             default: own("fleet/%u/#"),
             devices: BTreeMap::from([("narrow".into(), own("plant/+/x"))]),
             denied: BTreeSet::from(["gone".into()]),
+            shut_out: BTreeSet::new(),
         };
         let may = |device, filter| list.allows(device, Way::Subscribe, filter);
         assert!(

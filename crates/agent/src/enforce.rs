@@ -314,6 +314,7 @@ impl Enforcer {
             server: self.server.to_pem()?,
             default: whole.default.clone(),
             devices: whole.devices.clone(),
+            shut_out: whole.shut_out.clone(),
             denied: self.denied(),
         })
     }

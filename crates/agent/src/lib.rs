@@ -9,7 +9,7 @@
 //!                                       └──── roll back ◄──┘
 //! ```
 //!
-//! It needs neither database nor web server, listens nowhere, and can issue nothing that another broker trusts. Whatever is
+//! It needs neither database nor web server, listens on loopback at most, and can issue nothing that another broker trusts. Whatever is
 //! wrong, it never lets in who is shut out, and never shuts out who is not: what does not hold is not written, and what the
 //! broker does not take up is taken back.
 //!
@@ -25,6 +25,7 @@ pub mod enforce;
 pub mod epoch;
 pub mod files;
 pub mod gate;
+mod http;
 pub mod identity;
 mod kept;
 pub mod listener;

@@ -85,6 +85,7 @@ async fn work(settings: Settings, clock: Clock) -> Result<(), Error> {
         local,
         clock: clock.clone(),
     };
+    parts.broker.start().await?;
     let enforcer = Enforcer::open(parts, &settings.state, server)?;
     let (clients, _) = watch::channel(client);
     let agent = Agent {

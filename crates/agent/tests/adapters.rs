@@ -79,6 +79,11 @@ async fn the_gate_in_front_of_rumqttd_lets_a_revoked_device_in_by_no_way() {
 }
 
 #[tokio::test]
+async fn rabbitmq_lets_a_revoked_device_in_by_no_way() {
+    a_revoked_device_gets_in_by_no_way(Kind::RabbitMq).await;
+}
+
+#[tokio::test]
 async fn haproxy_lets_a_revoked_device_in_by_no_way() {
     a_revoked_device_gets_in_by_no_way(Kind::HaProxy).await;
 }

@@ -34,7 +34,7 @@ impl World {
         let mut fleet = Fleet::new();
         let mut hub = Hub::new(&mut fleet, Kind::Mosquitto("root"))?;
         let (good, bad) = (fleet.device("good"), fleet.device("bad"));
-        let (mut agent, client) = (hub.enforcer(), fleet.client());
+        let (mut agent, client) = (hub.enforcer().await, fleet.client());
         fleet.revoke(&bad);
         agent.take(fleet.epoch(&["bad"])).await.unwrap();
         let early = agent.bring(&client, false).await;
@@ -166,7 +166,7 @@ async fn an_agent_that_ends_at_any_step_leaves_a_broker_that_holds() {
         let ended = polled(world.agent.bring(&world.client, false), turns * 3).await;
         world.holds().await;
         assert_eq!(world.hub.sees(&victim).await, Seen::Accepted);
-        world.agent = world.hub.enforcer();
+        world.agent = world.hub.enforcer().await;
         let outcome = world.agent.bring(&world.client, false).await;
         assert!(
             outcome.proven || world.agent.number() == 0,
@@ -397,7 +397,7 @@ async fn a_key_that_the_broker_cannot_read_is_an_alarm_and_no_outage() {
         return;
     };
     let (good, client) = (fleet.device("good"), fleet.client());
-    let mut agent = hub.enforcer();
+    let mut agent = hub.enforcer().await;
     agent.take(fleet.epoch(&[])).await.unwrap();
     let _ = agent.bring(&client, false).await;
     // Somebody helped it to start.

@@ -161,6 +161,30 @@ pub fn to_der(name: &Name) -> Result<Vec<u8>, Error> {
     name.to_der().map_err(|_| Error::Encode("name"))
 }
 
+/// What OpenSSL calls a name's hash, by which directories of CRLs are searched (`openssl crl -hash`, X509_NAME_hash_ex(3)): of each
+/// text, case and needless spaces do not matter. For names whose parts have one attribute each, as CAs' names do.
+pub fn directory_hash(der: &[u8]) -> Result<String, Error> {
+    let mut canonical = Vec::new();
+    for part in from_der(der)?.iter() {
+        let value = match text_of(&part.value) {
+            Some(text) => {
+                let words: Vec<&str> = text.split_ascii_whitespace().collect();
+                let text = words.join(" ").to_ascii_lowercase();
+                let encode = |_| Error::Encode("name");
+                Any::encode_from(&Utf8StringRef::new(&text).map_err(encode)?).map_err(encode)?
+            }
+            None => part.value.clone(),
+        };
+        let oid = part.oid;
+        let encode = |_| Error::Encode("name");
+        let rdn = SetOfVec::try_from([AttributeTypeAndValue { oid, value }]).map_err(encode)?;
+        canonical.extend(rdn.to_der().map_err(encode)?);
+    }
+    let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY, &canonical);
+    let first = hash.as_ref().iter().take(4).rev();
+    Ok(first.map(|byte| format!("{byte:02x}")).collect())
+}
+
 /// Reads a name's DER.
 pub fn from_der(der: &[u8]) -> Result<Name, Error> {
     Name::from_der(der).map_err(|why| Error::malformed("name", why))
@@ -251,5 +275,14 @@ mod tests {
         }
         assert!(common_name("").is_err());
         assert!(common_name(&"x".repeat(65)).is_err());
+    }
+
+    /// `openssl crl -hash` of lists of CAs with these names.
+    #[test]
+    fn directories_are_searched_by_openssls_hash() {
+        let hash = |text: &str| directory_hash(&to_der(&common_name(text).unwrap()).unwrap()).unwrap();
+        assert_eq!(hash("root"), "dcaaf7f0");
+        assert_eq!(hash(" RooT "), "dcaaf7f0");
+        assert_ne!(hash("root 2"), "dcaaf7f0");
     }
 }

@@ -35,13 +35,16 @@ pub(in crate::cli) struct RunArgs {
     /// The broker's log, to report what it refuses to devices
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
-    /// Where the broker takes the agent's orders: HAProxy's stats socket
+    /// Where the broker takes the agent's orders: HAProxy's stats socket, RabbitMQ's management API
     #[arg(long, value_name = "WHERE")]
     control: Option<String>,
+    /// Where the agent answers a broker that asks it (RabbitMQ); 127.0.0.1:8085 unless said
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    answer: Option<String>,
     /// Only print what has to stand in the broker's configuration
     #[arg(long)]
     print_config: bool,
-    /// With --print-config: what the broker is: mosquitto, haproxy or gate
+    /// With --print-config: what the broker is: mosquitto, rabbitmq, haproxy or gate
     #[arg(long, default_value = "mosquitto", requires = "print_config")]
     program: String,
 }
@@ -53,6 +56,7 @@ pub(super) async fn start(voice: Voice, args: RunArgs) -> Result<Exit, Failure> 
         log: args.log,
         listener: args.listener,
         control: args.control,
+        answer: args.answer,
     };
     let failed = |why: muster_agent::Error| Failure::failed(why.0);
     if args.print_config {

@@ -7,6 +7,7 @@
 mod gate;
 mod haproxy;
 mod mosquitto;
+mod rabbitmq;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -33,6 +34,8 @@ pub struct Orders {
     pub default: Rules,
     /// The rules of those that have.
     pub devices: BTreeMap<String, Rules>,
+    /// Devices that must not come in. The lists refuse them already; this is for brokers that judge by names.
+    pub shut_out: BTreeSet<String>,
     /// Names that may do nothing, whatever the rules say: canaries, and devices whose sessions are held.
     pub denied: BTreeSet<String>,
 }
@@ -74,6 +77,11 @@ pub enum Ended {
 /// A kind of broker.
 #[async_trait]
 pub trait Broker: Send + Sync {
+    /// Begins to answer the broker, where it asks.
+    async fn start(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
     /// The files that it reads.
     fn render(&self, orders: &Orders) -> Result<Rendered, Error>;
 
@@ -118,6 +126,8 @@ pub struct Place {
     pub listener: String,
     /// Where it takes orders: a socket's path, or an address; the usual one unless said.
     pub control: Option<String>,
+    /// Where the agent answers it, if it asks: `ADDRESS:PORT` on loopback; the usual one unless said.
+    pub answer: Option<String>,
 }
 
 impl Place {
@@ -140,8 +150,9 @@ pub fn adapter(program: &str, place: &Place) -> Result<Box<dyn Broker>, Error> {
         "mosquitto" => Ok(Box::new(mosquitto::Mosquitto::new(dir, place))),
         "haproxy" => Ok(Box::new(haproxy::HaProxy::new(dir, place))),
         "gate" => Ok(Box::new(gate::Gate::new(dir, place))),
+        "rabbitmq" => Ok(Box::new(rabbitmq::RabbitMq::new(dir, place)?)),
         other => Err(Error::new(format!(
-            "this version has no adapter for {other:?} (there is one for: mosquitto, haproxy, gate)"
+            "this version has no adapter for {other:?} (there is one for: mosquitto, rabbitmq, haproxy, gate)"
         ))),
     }
 }

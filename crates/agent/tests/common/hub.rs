@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::TcpListener;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use muster_agent::gate::{self, Settings};
 use muster_agent::listener::{Listener, Seen, Tls};
 use muster_agent::local::{LocalCa, Pair};
 use muster_agent::tombstone::Keeper;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 use super::{BROKER, Fleet, now};
 
@@ -29,6 +30,8 @@ pub enum Kind {
     Gate,
     /// The gate in front of a rumqttd without TLS.
     Rumqttd,
+    /// RabbitMQ with its MQTT plugin.
+    RabbitMq,
 }
 
 impl Kind {
@@ -37,6 +40,7 @@ impl Kind {
             Self::Mosquitto(_) => "mosquitto",
             Self::HaProxy => "haproxy",
             Self::Gate | Self::Rumqttd => "gate",
+            Self::RabbitMq => "rabbitmq",
         }
     }
 
@@ -45,11 +49,13 @@ impl Kind {
             Self::Mosquitto(_) | Self::Gate => vec![MOSQUITTO.into()],
             Self::HaProxy => vec![MOSQUITTO.into(), "/usr/sbin/haproxy".into()],
             Self::Rumqttd => vec![rumqttd()],
+            Self::RabbitMq => vec![RABBITMQ.into()],
         }
     }
 }
 
 const MOSQUITTO: &str = "/usr/sbin/mosquitto";
+const RABBITMQ: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
 
 /// `scripts/test` installs it there.
 fn rumqttd() -> PathBuf {
@@ -64,6 +70,9 @@ pub struct Hub {
     pub port: u16,
     /// The port without TLS, where there is one.
     pub plain: u16,
+    /// Where the agent answers, and where Erlang's nodes find each other.
+    answer: u16,
+    epmd: u16,
     broker: Vec<Child>,
     gate: Option<tokio::task::JoinHandle<()>>,
     server: Arc<Pair>,
@@ -94,6 +103,8 @@ impl Hub {
             listener: Listener::new(&format!("127.0.0.1:{port}")),
             port,
             plain: free_port(),
+            answer: free_port(),
+            epmd: free_port(),
             broker: Vec::new(),
             gate: None,
             server: Arc::new(fleet.server()),
@@ -112,6 +123,7 @@ impl Hub {
         let control = match self.kind {
             Kind::Mosquitto(_) | Kind::Gate | Kind::Rumqttd => None,
             Kind::HaProxy => Some(self.path("control").display().to_string()),
+            Kind::RabbitMq => Some(format!("127.0.0.1:{}", self.plain)),
         };
         Place {
             dir: Some(self.files()),
@@ -119,15 +131,18 @@ impl Hub {
             log: Some(self.path("log")),
             listener: format!("127.0.0.1:{}", self.port),
             control,
+            answer: Some(format!("127.0.0.1:{}", self.answer)),
         }
     }
 
     /// An agent that begins with what lies on the disk.
-    pub fn enforcer(&self) -> Enforcer {
+    pub async fn enforcer(&self) -> Enforcer {
         let state = self.path("agent");
         let local = Arc::new(LocalCa::open(&state.join("ca.pem"), BROKER, now()).unwrap());
+        let broker = adapter(self.kind.program(), &self.place()).unwrap();
+        broker.start().await.unwrap();
         let parts = Parts {
-            broker: adapter(self.kind.program(), &self.place()).unwrap(),
+            broker,
             files: Files::open(&self.files(), None).unwrap(),
             listener: self.listener.clone(),
             keeper: Keeper::start(self.listener.clone(), local.clone(), Arc::new(now)),
@@ -174,6 +189,7 @@ impl Hub {
                 let gate = gate::run(settings, Arc::new(now), |_| {}, never);
                 self.gate = Some(tokio::spawn(async { gate.await.unwrap() }));
             }
+            Kind::RabbitMq => self.rabbitmq(&conf),
         }
         self.answers(self.port).await;
     }
@@ -194,6 +210,38 @@ impl Hub {
             acl.display()
         ));
         self.answers(self.plain).await;
+    }
+
+    fn rabbitmq(&mut self, conf: &str) {
+        let (conf, advanced) = conf.split_once("#---- ").unwrap();
+        let (_, advanced) = advanced.split_once('\n').unwrap();
+        let conf = conf.replace("ssl.default = ", "ssl.default = 127.0.0.1:");
+        fs::write(
+            self.path("rabbitmq.conf"),
+            format!("listeners.tcp = none\n{conf}"),
+        )
+        .unwrap();
+        fs::write(self.path("advanced.config"), advanced).unwrap();
+        let plugins = "[rabbitmq_mqtt,rabbitmq_management,rabbitmq_auth_backend_http].";
+        fs::write(self.path("plugins"), plugins).unwrap();
+        let mut command = Command::new(RABBITMQ);
+        // Its own group, so that all of it ends.
+        command.process_group(0);
+        command.env("HOME", self.dir.path());
+        for (name, file) in [
+            ("CONFIG_FILE", "rabbitmq"),
+            ("ADVANCED_CONFIG_FILE", "advanced.config"),
+            ("MNESIA_BASE", "mnesia"),
+            ("LOG_BASE", "run"),
+            ("ENABLED_PLUGINS_FILE", "plugins"),
+        ] {
+            command.env(format!("RABBITMQ_{name}"), self.path(file));
+        }
+        command.env("RABBITMQ_NODENAME", format!("hub{}@localhost", self.port));
+        command.env("RABBITMQ_DIST_PORT", free_port().to_string());
+        command.env("ERL_EPMD_PORT", self.epmd.to_string());
+        command.env("ERL_EPMD_ADDRESS", "127.0.0.1");
+        self.run(&mut command);
     }
 
     async fn plain_rumqttd(&mut self) {
@@ -226,7 +274,7 @@ impl Hub {
     }
 
     async fn answers(&self, port: u16) {
-        let end = Instant::now() + Duration::from_secs(60);
+        let end = Instant::now() + Duration::from_secs(180);
         while tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err() {
             assert!(Instant::now() < end, "{}", self.log());
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -243,12 +291,18 @@ impl Hub {
         }
         for mut broker in self.broker.drain(..) {
             // HAProxy's master ends its workers only when it is asked.
-            if self.kind == Kind::HaProxy {
-                let _ = kill_process(Pid::from_child(&broker), Signal::TERM);
-            } else {
-                let _ = broker.kill();
-            }
+            let pid = Pid::from_child(&broker);
+            let _ = match self.kind {
+                Kind::HaProxy => kill_process(pid, Signal::TERM),
+                Kind::RabbitMq => kill_process_group(pid, Signal::KILL),
+                Kind::Mosquitto(_) | Kind::Gate | Kind::Rumqttd => kill_process(pid, Signal::KILL),
+            };
             let _ = broker.wait();
+        }
+        if self.kind == Kind::RabbitMq {
+            let mut epmd = Command::new("epmd");
+            epmd.args(["-port", &self.epmd.to_string(), "-kill"]);
+            let _ = epmd.stdout(Stdio::null()).stderr(Stdio::null()).status();
         }
     }
 

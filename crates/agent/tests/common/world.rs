@@ -18,7 +18,7 @@ impl World {
     pub async fn new(kind: Kind) -> Option<Self> {
         let mut fleet = Fleet::new();
         let mut hub = Hub::new(&mut fleet, kind)?;
-        let (mut agent, client) = (hub.enforcer(), fleet.client());
+        let (mut agent, client) = (hub.enforcer().await, fleet.client());
         agent.take(fleet.epoch(&[])).await.unwrap();
         let early = agent.bring(&client, false).await;
         assert!(!early.proven && early.why.contains("does not run"), "{early:?}");

@@ -1,0 +1,234 @@
+//! RabbitMQ 3.10 and its MQTT plugin: a directory of CRLs, which it reads at every handshake; questions that it asks the agent; and its
+//! management API, by which sessions end.
+//!
+//! RabbitMQ has to know every user. The agent does not know every device, and need not: it is asked when somebody comes, and
+//! knows who is shut out and what each may do.
+
+mod answer;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use muster_api::agent::Denial;
+use muster_api::client::escape;
+use muster_pki::{name, pem};
+use tokio::task::JoinSet;
+use zeroize::Zeroizing;
+
+use super::{Broker, Ended, Orders, Place, Refusal, Rendered};
+use crate::access::AccessList;
+use crate::files::{File, hex};
+use crate::http::{self, Answering};
+use crate::{Error, disk};
+
+/// Where its management API is, and where it asks the agent, unless told.
+const CONTROL: &str = "127.0.0.1:15672";
+const ANSWER: &str = "127.0.0.1:8085";
+const FILES: [&str; 3] = ["trust.pem", "server.pem", "access.json"];
+/// How many refused topics are told apart until they are reported.
+const MOST_DENIALS: usize = 100;
+
+/// The adapter.
+pub(super) struct RabbitMq {
+    dir: PathBuf,
+    port: String,
+    control: String,
+    answer: SocketAddr,
+    known: Arc<Known>,
+    answering: Mutex<Option<Answering>>,
+}
+
+/// What answers are made of.
+struct Known {
+    list: RwLock<AccessList>,
+    denials: Mutex<BTreeMap<(String, String), u64>>,
+    /// By which RabbitMQ knows the agent: it asks the agent whether it is right.
+    secret: Zeroizing<String>,
+}
+
+impl RabbitMq {
+    pub(super) fn new(dir: PathBuf, place: &Place) -> Result<Self, Error> {
+        let answer = place.answer.as_deref().unwrap_or(ANSWER);
+        let answer = answer
+            .parse()
+            .map_err(|_| Error::new(format!("{answer:?} is no address with a port, such as {ANSWER}")))?;
+        let mut secret = Zeroizing::new([0; 32]);
+        aws_lc_rs::rand::fill(&mut *secret).map_err(|_| Error::new("no random number could be drawn"))?;
+        Ok(Self {
+            dir,
+            port: place.port().to_owned(),
+            control: place.control.clone().unwrap_or_else(|| CONTROL.into()),
+            answer,
+            known: Arc::new(Known {
+                list: RwLock::default(),
+                denials: Mutex::default(),
+                secret: Zeroizing::new(hex(&*secret)),
+            }),
+            answering: Mutex::default(),
+        })
+    }
+
+    /// The list that lies there; nobody has any right while there is none.
+    fn list(&self) -> Result<Option<AccessList>, Error> {
+        let text = disk::read_text(&self.dir.join("access.json"))?;
+        text.map(|text| AccessList::read(&text)).transpose()
+    }
+
+    /// From now on answers are made of this. The list before.
+    fn take_up(&self, list: AccessList) -> AccessList {
+        let mut known = self.known.list.write().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *known, list)
+    }
+
+    async fn api(&self, method: &str, path: &str) -> Result<(u16, bytes::Bytes), Error> {
+        http::ask(&self.control, method, path, (answer::AGENT, &self.known.secret)).await
+    }
+
+    /// Ends the sessions of these.
+    async fn end(&self, devices: impl Iterator<Item = String>) -> Result<(), Error> {
+        let mut tasks = JoinSet::new();
+        for device in devices {
+            let (control, known) = (self.control.clone(), self.known.clone());
+            tasks.spawn(async move {
+                let path = format!("/api/connections/username/{}", escape(&device));
+                http::ask(&control, "DELETE", &path, (answer::AGENT, &known.secret)).await
+            });
+        }
+        while let Some(done) = tasks.join_next().await {
+            match done.map_err(|why| Error::new(why.to_string()))?? {
+                (200..300 | 404, _) => {}
+                (status, _) => {
+                    return Err(Error::new(format!(
+                        "RabbitMQ does not end sessions (status {status}; its configuration has to be what `muster broker run \
+                         --print-config` prints)"
+                    )));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Known {
+    fn answer(&self, path: &str, body: &[u8]) -> String {
+        let list = self.list.read().unwrap_or_else(PoisonError::into_inner);
+        let (answer, denied) = answer::answer(&list, &self.secret, path, body);
+        if let Some(denied) = denied {
+            let mut denials = self.denials.lock().unwrap_or_else(PoisonError::into_inner);
+            if denials.len() < MOST_DENIALS || denials.contains_key(&denied) {
+                *denials.entry(denied).or_default() += 1;
+            }
+        }
+        answer.to_owned()
+    }
+}
+
+#[async_trait]
+impl Broker for RabbitMq {
+    /// With what lies there: whoever was let in before this agent was there is let in now.
+    async fn start(&self) -> Result<(), Error> {
+        if let Some(list) = self.list()? {
+            self.take_up(list);
+        }
+        let known = self.known.clone();
+        let answering =
+            http::answer(self.answer, Arc::new(move |path, body| known.answer(path, body))).await?;
+        *self.answering.lock().unwrap_or_else(PoisonError::into_inner) = Some(answering);
+        Ok(())
+    }
+
+    fn render(&self, orders: &Orders) -> Result<Rendered, Error> {
+        let mut files = Vec::new();
+        for crl in &orders.crls {
+            let hash = name::directory_hash(&crl.issuer()?)?;
+            files.push(File::open(
+                &format!("{hash}.r0"),
+                &pem::encode(pem::CRL, crl.der())?,
+            ));
+        }
+        let [trust, server, access] = FILES;
+        files.push(File::open(trust, &orders.trust));
+        files.push(File::secret(server, &orders.server));
+        files.push(File::secret(access, &AccessList::of(orders)?));
+        let names: BTreeSet<&String> = files.iter().map(|file| &file.name).collect();
+        if names.len() < files.len() {
+            return Err(Error::new(
+                "two CAs have the same name for RabbitMQ, which then finds one CRL only",
+            ));
+        }
+        let dotted = orders.devices.keys().filter(|name| name.contains('.'));
+        let shortfalls = dotted.map(|name| {
+            format!(
+                "{name} may use no topic on this broker although its rules say so: RabbitMQ takes dots for slashes, and could not \
+                 tell it from another (give it a name without dots)"
+            )
+        });
+        let shortfalls = shortfalls.collect();
+        Ok(Rendered { files, shortfalls })
+    }
+
+    /// It says so itself: whom it cannot judge, it refuses.
+    fn can_read(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// Lists are read at each handshake; the rest is the agent's own matter. Rules that are remembered by a session end with it.
+    async fn signal(&self) -> Result<(), Error> {
+        let list = self.list()?.unwrap_or_default();
+        let before = self.take_up(list.clone());
+        let changed = list.changed(&before).unwrap_or_default();
+        let (status, _) = self.api("GET", "/api/whoami").await?;
+        if status != 200 {
+            return Err(Error::new(format!(
+                "RabbitMQ does not know the agent (status {status}; its configuration has to be what `muster broker run \
+                 --print-config` prints)"
+            )));
+        }
+        self.end(changed.into_iter()).await
+    }
+
+    async fn shut_out(&self, devices: &[String]) -> Result<Ended, Error> {
+        self.end(devices.iter().cloned()).await?;
+        Ok(Ended::Over)
+    }
+
+    async fn let_in(&self, _devices: &[String]) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn refusal(&self) -> Refusal {
+        Refusal::Handshake
+    }
+
+    /// It asks when the CONNECT comes.
+    fn half_open(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    async fn denials(&self) -> Result<Vec<Denial>, Error> {
+        let mut denials = self.known.denials.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = std::mem::take(&mut *denials).into_iter();
+        Ok(all
+            .map(|((device, topic), times)| Denial { device, topic, times })
+            .collect())
+    }
+
+    async fn sessions(&self) -> Option<u64> {
+        None
+    }
+
+    fn config(&self) -> String {
+        let (host, control) = self.control.rsplit_once(':').unwrap_or(("127.0.0.1", "15672"));
+        include_str!("rabbitmq/muster.conf")
+            .replace("@ADVANCED@", include_str!("rabbitmq/advanced.config").trim_end())
+            .replace("@DIR@", &self.dir.display().to_string())
+            .replace("@PORT@", &self.port)
+            .replace("@ANSWER@", &self.answer.to_string())
+            .replace("@HOST@", host)
+            .replace("@CONTROL@", control)
+    }
+}
