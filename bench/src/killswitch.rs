@@ -3,6 +3,7 @@
 //! A CA, an agent and a broker as an operator runs them, with many live sessions that publish all the time. The clock begins before
 //! the request to revoke is sent.
 
+mod broker;
 mod device;
 mod hub;
 
@@ -13,6 +14,7 @@ use serde_json::json;
 
 use crate::Result;
 use crate::report::{Report, progress, quantile};
+use broker::Kind;
 use device::Session;
 use hub::Hub;
 
@@ -29,18 +31,31 @@ pub(crate) struct Options {
     /// Revocations, one after another
     #[arg(long, default_value_t = 50)]
     revocations: usize,
+    /// Only these: mosquitto, rabbitmq, haproxy (in front of Mosquitto), gate (in front of rumqttd); all of them unless said
+    #[arg(long, value_delimiter = ',')]
+    brokers: Vec<String>,
     /// 50 sessions and 5 revocations, to see whether everything works
     #[arg(long)]
     quick: bool,
 }
 
-const LINES: &str = "\
-mosquitto.refuse_p50_ms | <= 100 | until a new connection is refused, median
-mosquitto.refuse_p99_ms | <= 1000 | the same, 99 of 100
-mosquitto.drop_p50_ms   | <= 100 | until the live session is dropped, median
-mosquitto.drop_p99_ms   | <= 1000 | the same, 99 of 100
-mosquitto.others_lost   | 0 | sessions and messages of other devices that were lost
-";
+/// The same for each.
+const LINES: [(&str, &str); 5] = [
+    (
+        "refuse_p50_ms",
+        "<= 100 | until a new connection is refused, median",
+    ),
+    ("refuse_p99_ms", "<= 1000 | the same, 99 of 100"),
+    (
+        "drop_p50_ms",
+        "<= 100 | until the live session is dropped, median",
+    ),
+    ("drop_p99_ms", "<= 1000 | the same, 99 of 100"),
+    (
+        "others_lost",
+        "0 | sessions and messages of other devices that were lost",
+    ),
+];
 
 pub(crate) async fn run(options: &Options) -> Result<()> {
     let (sessions, revocations) = if options.quick {
@@ -48,14 +63,25 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
     } else {
         (options.sessions, options.revocations)
     };
-    let mut report = Report::new(LINES);
-    report.note("mosquitto", mosquitto(sessions, revocations).await?);
+    let all: Vec<Kind> = Kind::ALL
+        .into_iter()
+        .filter(|kind| options.brokers.is_empty() || options.brokers.iter().any(|one| one == kind.program()))
+        .collect();
+    all.iter().try_for_each(|kind| kind.check())?;
+    let lines = all.iter().flat_map(|kind| {
+        let line = |(name, rest): &(&str, &str)| format!("{}.{name} | {rest}\n", kind.program());
+        LINES.iter().map(line)
+    });
+    let mut report = Report::new(&lines.collect::<String>());
+    for kind in all {
+        report.note(kind.program(), one(kind, sessions, revocations).await?);
+    }
     report.print()
 }
 
-async fn mosquitto(count: usize, revocations: usize) -> Result<serde_json::Value> {
-    progress("starting the CA, the agent and Mosquitto");
-    let hub = Hub::start().await?;
+async fn one(kind: Kind, count: usize, revocations: usize) -> Result<serde_json::Value> {
+    progress(format_args!("starting the CA, the agent and {}", kind.program()));
+    let hub = Hub::start(kind).await?;
     progress(format_args!("{count} devices"));
     let mut sessions = Vec::with_capacity(count);
     for number in 0..count {

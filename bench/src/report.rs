@@ -6,15 +6,15 @@ use crate::Result;
 
 /// What a benchmark found.
 pub(crate) struct Report {
-    lines: &'static str,
+    lines: String,
     json: Map<String, Value>,
 }
 
 impl Report {
     /// A table of these lines, `key | wanted | what` each; a key may be `group.key`.
-    pub(crate) fn new(lines: &'static str) -> Self {
+    pub(crate) fn new(lines: impl Into<String>) -> Self {
         Self {
-            lines,
+            lines: lines.into(),
             json: Map::new(),
         }
     }

@@ -245,3 +245,17 @@ fn an_agent_that_was_killed_goes_on_where_it_was() {
     kill_process(Pid::from_child(&agent.0), Signal::TERM).unwrap();
     assert!(wait_for_child(&mut agent.0, std::time::Duration::from_secs(5)).success());
 }
+
+/// MQTT 3.1.1 tells the device nothing; the broker's log tells the agent, and the agent the CA.
+#[test]
+fn a_refused_publish_is_known_to_the_ca() {
+    let Some(beside) = Beside::start() else { return };
+    let device = beside.device("site-1");
+    wait_for("the report of a refused publish", || {
+        assert!(device.publishes("fleet/site-2/up", "not mine"));
+        let denials = beside.known()["denials"].clone();
+        let all = denials.as_array().unwrap().iter();
+        all.clone()
+            .any(|one| one["device"] == "site-1" && one["topic"] == "fleet/site-2/up")
+    });
+}

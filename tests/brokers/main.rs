@@ -22,6 +22,7 @@ mod fleet;
 mod front;
 mod looked_at;
 mod mqtt;
+mod partition;
 mod revocation_lists;
 mod rollover;
 mod shut_out;

@@ -1,7 +1,6 @@
 //! A CA, a broker and the agent beside it, as an operator starts them.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,6 +16,7 @@ use serde_json::{Value, json};
 use tokio::net::UnixStream;
 use tokio::sync::Mutex;
 
+use super::broker::{Kind, Place, Running};
 use super::device::Device;
 use crate::http::Connection;
 use crate::process::Process;
@@ -32,10 +32,11 @@ pub(super) struct Hub {
     place: tempfile::TempDir,
     muster: PathBuf,
     ca: Option<Process>,
-    broker: Option<Process>,
+    broker: Option<Running>,
     agent: Option<Process>,
     socket: Option<Mutex<Connection<UnixStream>>>,
-    port: u16,
+    kind: Kind,
+    at: Place,
 }
 
 #[derive(Deserialize)]
@@ -45,24 +46,22 @@ struct Issued {
 }
 
 impl Hub {
-    pub(super) async fn start() -> Result<Self> {
-        let mosquitto = Path::new("/usr/sbin/mosquitto");
-        if !mosquitto.exists() {
-            return Err("mosquitto is not installed (apt-get install mosquitto)".into());
-        }
+    pub(super) async fn start(kind: Kind) -> Result<Self> {
         let beside = std::env::current_exe()?;
+        let place = tempfile::tempdir()?;
         let mut hub = Self {
-            place: tempfile::tempdir()?,
+            at: Place::new(place.path())?,
+            place,
             muster: beside.parent().ok_or("no directory")?.join("muster"),
             ca: None,
             broker: None,
             agent: None,
             socket: None,
-            port: free_port()?,
+            kind,
         };
         hub.start_ca().await?;
         hub.start_agent().await?;
-        hub.start_broker(mosquitto)?;
+        hub.start_broker().await?;
         hub.until("the broker's proof", |hub| {
             let listed = hub.command(&["broker", "list", "--json"]).output().ok();
             let all: Option<Value> = listed.and_then(|listed| serde_json::from_slice(&listed.stdout).ok());
@@ -73,7 +72,7 @@ impl Hub {
     }
 
     pub(super) fn port(&self) -> u16 {
-        self.port
+        self.at.port
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -107,6 +106,7 @@ impl Hub {
         self.socket = Some(Mutex::new(Connection::over(stream)));
         let url = format!("https://localhost:{api}");
         let mut add = self.command(&["broker", "add", NAME, "--san", "localhost", "--ca-url", &url]);
+        add.args(["--program", self.kind.program()]);
         let added = add.stdout(Stdio::null()).stderr(Stdio::null()).status()?;
         added
             .success()
@@ -117,7 +117,7 @@ impl Hub {
     async fn start_agent(&mut self) -> Result<()> {
         let mut command = self.agent_command();
         self.agent = Some(Process::start(&mut command, &self.path("agent.log"))?);
-        self.until("the agent's files", |hub| hub.path("etc/acl").exists())
+        self.until("the agent's files", |hub| hub.path("etc/server.pem").exists())
             .await
     }
 
@@ -127,22 +127,17 @@ impl Hub {
         command.arg("--state").arg(self.path("agent"));
         command.arg("--dir").arg(self.path("etc"));
         command.arg("--pid-file").arg(self.path("pid"));
-        command.args(["--listener", &format!("127.0.0.1:{}", self.port)]);
+        command.args(["--listener", &format!("127.0.0.1:{}", self.at.port)]);
+        command.args(["--control", &self.at.control(self.kind)]);
+        command.args(["--answer", &format!("127.0.0.1:{}", self.at.answer)]);
         command
     }
 
-    fn start_broker(&mut self, mosquitto: &Path) -> Result<()> {
-        let conf = String::from_utf8(self.agent_command().arg("--print-config").output()?.stdout)?;
-        let conf = conf.replace(
-            &format!("\nlistener {}\n", self.port),
-            &format!("\nlistener {} 127.0.0.1\n", self.port),
-        );
-        let pid = self.path("pid");
-        let conf = format!("user root\n{conf}pid_file {}\n", pid.display());
-        fs::write(self.path("mosquitto.conf"), conf)?;
-        let mut command = Command::new(mosquitto);
-        command.arg("-c").arg(self.path("mosquitto.conf"));
-        self.broker = Some(Process::start(&mut command, &self.path("mosquitto.log"))?);
+    async fn start_broker(&mut self) -> Result<()> {
+        let mut print = self.agent_command();
+        print.args(["--print-config", "--program", self.kind.program()]);
+        let conf = String::from_utf8(print.output()?.stdout)?;
+        self.broker = Some(self.at.start(self.kind, &conf, &self.muster).await?);
         Ok(())
     }
 
@@ -159,11 +154,14 @@ impl Hub {
 
     /// What went wrong, with what each said last.
     pub(super) fn words(&self, what: &str) -> Fault {
-        let all = [("CA", &self.ca), ("agent", &self.agent), ("broker", &self.broker)];
-        let words = all.map(|(name, process)| {
-            let said = process.as_ref().map(Process::last_words).unwrap_or_default();
-            format!("--- {name}\n{said}")
-        });
+        let last = |process: &Option<Process>| process.as_ref().map(Process::last_words).unwrap_or_default();
+        let broker = self.broker.as_ref().map(Running::last_words).unwrap_or_default();
+        let all = [
+            ("CA", last(&self.ca)),
+            ("agent", last(&self.agent)),
+            ("broker", broker),
+        ];
+        let words = all.map(|(name, said)| format!("--- {name}\n{said}"));
         format!("{what}:\n{}", words.join("\n")).into()
     }
 
@@ -214,10 +212,7 @@ impl Hub {
 
     /// Ends all three.
     pub(super) async fn stop(mut self) -> Result<()> {
-        for process in [self.agent.take(), self.broker.take(), self.ca.take()]
-            .into_iter()
-            .flatten()
-        {
+        for process in [self.agent.take(), self.ca.take()].into_iter().flatten() {
             process.stop().await?;
         }
         Ok(())

@@ -33,6 +33,9 @@ pub(crate) use control::ask;
 /// What the gate reads in its directory, in the order in which it is put in place.
 pub(crate) const FILES: [&str; 4] = ["crls.pem", "trust.pem", "server.pem", "access.json"];
 
+/// File descriptors that are no connections.
+const OWN_FILES: u64 = 64;
+
 /// Where it takes orders.
 pub(crate) fn socket(dir: &Path) -> PathBuf {
     dir.join("gate.sock")
@@ -61,6 +64,7 @@ pub async fn run(
     stop: impl Future<Output = ()>,
 ) -> Result<(), Error> {
     let judge = Judge::load(&settings.dir)?;
+    let most = more_files(settings.most);
     let listener = TcpListener::bind(settings.listen).await.map_err(|why| {
         Error::new(format!(
             "cannot listen on {}: {why} (is another program there?)",
@@ -72,16 +76,32 @@ pub async fn run(
     let address = listener.local_addr().unwrap_or(settings.listen);
     ready(address);
     tokio::select! {
-        () = accept(&listener, &settings, &sessions) => {}
+        () = accept(&listener, &settings, most, &sessions) => {}
         () = orders.follow(&settings.dir, &sessions) => {}
         () = stop => {}
     }
     Ok(())
 }
 
+/// Makes room for as many connections: each takes two file descriptors. How many there is room for.
+fn more_files(most: usize) -> usize {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    let _ = setrlimit(Resource::Nofile, limit);
+    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let room = usize::try_from(files.saturating_sub(OWN_FILES) / 2).unwrap_or(usize::MAX);
+    if room < most {
+        tracing::warn!(
+            "there is room for {room} connections only, not for {most} (raise the limit of open files)"
+        );
+    }
+    room.min(most).max(1)
+}
+
 /// Takes connections, as many as there may be at once; others wait.
-async fn accept(listener: &TcpListener, settings: &Settings, sessions: &Arc<Sessions>) {
-    let room = Arc::new(Semaphore::new(settings.most));
+async fn accept(listener: &TcpListener, settings: &Settings, most: usize, sessions: &Arc<Sessions>) {
+    let room = Arc::new(Semaphore::new(most));
     loop {
         let Ok(permit) = room.clone().acquire_owned().await else {
             return;

@@ -39,7 +39,7 @@ pub struct Broker {
     /// What is wrong, as its agent says.
     #[serde(default)]
     pub alarms: Vec<String>,
-    /// What it refused, as its agent last said.
+    /// What it refused since the CA was started, at most 100 devices and topics, the newest first.
     #[serde(default)]
     pub denials: Vec<Denial>,
     /// Its agent's version.

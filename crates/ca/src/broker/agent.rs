@@ -66,8 +66,19 @@ pub struct Outcome {
 pub(crate) struct Reports(Mutex<HashMap<DeviceName, (Timestamp, Report)>>);
 
 impl Reports {
-    fn keep(&self, name: &DeviceName, at: Timestamp, report: Report) {
+    /// What was refused before stays known beside it, the newest first: each report tells what is new only.
+    fn keep(&self, name: &DeviceName, at: Timestamp, mut report: Report) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, before)) = all.remove(name) {
+            for (device, topic, times) in before.denials {
+                let same = |one: &&mut (String, String, u64)| one.0 == device && one.1 == topic;
+                match report.denials.iter_mut().find(same) {
+                    Some((.., again)) => *again = again.saturating_add(times),
+                    None => report.denials.push((device, topic, times)),
+                }
+            }
+            report.denials.truncate(MOST);
+        }
         all.insert(name.clone(), (at, report));
     }
 
