@@ -72,7 +72,7 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
         let line = |(name, rest): &(&str, &str)| format!("{}.{name} | {rest}\n", kind.program());
         LINES.iter().map(line)
     });
-    let mut report = Report::new(&lines.collect::<String>());
+    let mut report = Report::new(lines.collect::<String>());
     for kind in all {
         report.note(kind.program(), one(kind, sessions, revocations).await?);
     }
