@@ -1,19 +1,29 @@
 //! `muster agent`: the agent on a device
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::{Subcommand, ValueEnum};
 use muster_agent::device::enrol::{Ask, Enrolled, enrol, rehearse};
+use muster_agent::device::files::{Home, read_settings};
+use muster_agent::device::status::Status;
+use muster_agent::device::{self, renew};
 use muster_api::Code;
+use muster_pki::cert::Certificate;
 use muster_pki::snippet::{self, Facts, Use};
 use serde_json::json;
 
 use super::issue::broker_address;
 use super::report::{Exit, Failure, Voice};
+use super::serve::stopped;
 use crate::config::variable;
+use crate::real;
 
 /// Where a device's files are unless it is said.
 pub(super) const DIR: &str = "/etc/muster";
+
+/// By how many seconds a clock may be wrong before somebody should know.
+const CLOCK_OFF: i64 = 60;
 
 #[derive(Subcommand)]
 pub(super) enum AgentCommand {
@@ -23,6 +33,33 @@ pub(super) enum AgentCommand {
   muster agent enrol CODE --dir /etc/mosquitto/certs --group mosquitto --broker mqtt.example.org \\
       --format mosquitto-bridge > /etc/mosquitto/conf.d/bridge.conf")]
     Enrol(EnrolArgs),
+    /// Renew this device's certificate whenever the CA's plan says so, until stopped
+    Run(DirArgs),
+    /// Say until when this device has a certificate, and whether something is wrong with it
+    #[command(after_help = "Exit code 5: something needs you.")]
+    Status(DirArgs),
+    /// Renew now
+    Renew {
+        #[command(flatten)]
+        at: DirArgs,
+        /// Only say what would be done
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+#[derive(clap::Args)]
+pub(super) struct DirArgs {
+    /// Where the device enrolled
+    #[arg(long, value_name = "DIR", default_value = DIR)]
+    dir: PathBuf,
+}
+
+impl AgentCommand {
+    /// Whether it stays, as a server does.
+    pub(super) fn stays(&self) -> bool {
+        matches!(self, Self::Run(_))
+    }
 }
 
 #[derive(clap::Args)]
@@ -41,6 +78,9 @@ pub(super) struct EnrolArgs {
     /// The broker that the device connects to
     #[arg(long, value_name = "HOST[:PORT]")]
     broker: Option<String>,
+    /// What /bin/sh runs when the files have changed, such as 'systemctl reload mosquitto'
+    #[arg(long, value_name = "COMMAND")]
+    hook: Option<String>,
     /// Print the configuration of a client in place of the files' names
     #[arg(long, value_enum, default_value = "pem")]
     format: Format,
@@ -64,6 +104,16 @@ enum Format {
 pub(super) async fn run(voice: Voice, command: AgentCommand) -> Result<Exit, Failure> {
     match command {
         AgentCommand::Enrol(args) => enrolled(voice, args).await,
+        AgentCommand::Run(args) => {
+            let stop = stopped()?;
+            device::run::run(&args.dir, Arc::new(real::now), stop)
+                .await
+                .map_err(failed)?;
+            voice.say("Stopped. The device goes on with the certificate that it has.");
+            Ok(Exit::Ok)
+        }
+        AgentCommand::Status(args) => status(voice, &args.dir),
+        AgentCommand::Renew { at, dry_run } => renewed(voice, &at.dir, dry_run).await,
     }
 }
 
@@ -81,6 +131,7 @@ async fn enrolled(voice: Voice, args: EnrolArgs) -> Result<Exit, Failure> {
         name: args.name,
         dir: args.dir,
         group: args.group,
+        hook: args.hook,
         broker: broker.map(|(host, port)| format!("{host}:{port}")),
     };
     if args.dry_run {
@@ -116,6 +167,62 @@ async fn enrolled(voice: Voice, args: EnrolArgs) -> Result<Exit, Failure> {
     };
     voice.say(&format!("{name} {already} has a certificate until {until}."));
     Ok(Exit::Ok)
+}
+
+async fn renewed(voice: Voice, dir: &Path, dry_run: bool) -> Result<Exit, Failure> {
+    let home = Home::open(dir).map_err(failed)?;
+    let settings = home.enrolled().map_err(failed)?;
+    if dry_run {
+        renew::rehearse(&home, &settings).await.map_err(failed)?;
+    } else {
+        let clock: muster_agent::Clock = Arc::new(real::now);
+        renew::renew(&home, &settings, &clock).await.map_err(failed)?;
+    }
+    let pair = home.pair(&settings.name).map_err(failed)?;
+    let until = pair.map(|pair| pair.leaf().not_after().to_string());
+    let json = json!({ "name": settings.name, "not_after": until, "renewed": !dry_run });
+    voice.data(voice.done("renewed", dry_run), &json)?;
+    Ok(Exit::Ok)
+}
+
+/// What the agent wrote last, and what is on the disk now.
+fn status(voice: Voice, dir: &Path) -> Result<Exit, Failure> {
+    let settings = read_settings(dir).map_err(failed)?.ok_or_else(|| {
+        Failure::new(
+            Exit::Missing,
+            format!("no device has enrolled in {}", dir.display()),
+        )
+        .fix("at the CA: muster token create NAME; it prints the line to run here")
+    })?;
+    let told = Status::read(dir).map_err(failed)?.unwrap_or_default();
+    let text = std::fs::read_to_string(dir.join(format!("{}.crt", settings.name))).unwrap_or_default();
+    let until = Certificate::all_from_pem(&text)?
+        .first()
+        .map(Certificate::not_after);
+    let ended = until.is_none_or(|until| until <= real::now());
+    let problem = told
+        .problem
+        .or_else(|| ended.then(|| "the certificate has ended, or is gone".to_owned()));
+    let until = until.map_or_else(|| "-".to_owned(), |until| until.to_string());
+    let renew_at = told
+        .renew_at
+        .unwrap_or_else(|| "not planned: muster agent run asks the CA".to_owned());
+    let clock = told.clock_ahead.filter(|ahead| ahead.abs() > CLOCK_OFF);
+    let clock_words = clock.map_or_else(String::new, |ahead| {
+        format!("\nclock     {ahead} s ahead of the CA's")
+    });
+    let words = problem.as_deref().unwrap_or("none");
+    let lines = format!(
+        "device    {}\nuntil     {until}\nrenewal   {renew_at}\nproblem   {words}{clock_words}",
+        settings.name
+    );
+    let json = json!({
+        "name": settings.name, "not_after": until, "renew_at": renew_at, "problem": problem, "clock_ahead": told.clock_ahead,
+        "at": told.at,
+    });
+    voice.data(&lines, &json)?;
+    let well = problem.is_none() && clock.is_none();
+    Ok(if well { Exit::Ok } else { Exit::Attention })
 }
 
 fn failed(why: muster_agent::Error) -> Failure {

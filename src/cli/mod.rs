@@ -102,7 +102,7 @@ enum Command {
     /// MQTT brokers: what each enforces, and the agent beside it
     #[command(subcommand)]
     Broker(broker::BrokerCommand),
-    /// On a device: enrol it
+    /// On a device: enrol it, and renew its certificate for ever
     #[command(subcommand)]
     Agent(agent::AgentCommand),
     /// MQTT with a device's certificate: publish, listen, stay connected
@@ -148,6 +148,7 @@ pub(crate) fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let serves = matches!(cli.command, Command::Up(_) | Command::Serve(_) | Command::Gate(_));
     let stays = serves
         || matches!(&cli.command, Command::Broker(command) if command.stays())
+        || matches!(&cli.command, Command::Agent(command) if command.stays())
         || matches!(&cli.command, Command::Mqtt(command) if command.stays());
     start_log(stays);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();

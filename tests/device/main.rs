@@ -20,6 +20,8 @@ mod enrol;
 mod fleet;
 mod interrupted;
 mod mqtt;
+mod renew;
+mod site;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};

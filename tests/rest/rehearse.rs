@@ -35,6 +35,8 @@ const READING: &[&str] = &[
     "broker lint",
     "broker list",
     "broker run",
+    "agent run",
+    "agent status",
     "mqtt pub",
     "mqtt run",
     "mqtt sub",
@@ -192,6 +194,12 @@ fn enrol(muster: &mut Muster, said: &str) {
     args.pop();
     muster.ok(&args);
     assert!(used(muster) == 1);
+    let renew = ["agent", "renew", "--dir", "device", "--dry-run"];
+    let device = |muster: &Muster| std::fs::read(muster.path().join("device/site-009.crt")).unwrap();
+    let before = device(muster);
+    assert!(muster.ok(&renew).contains("would") && device(muster) == before);
+    muster.ok(&renew[..4]);
+    assert_ne!(device(muster), before);
     muster.stop();
 }
 
@@ -250,6 +258,7 @@ fn every_writing_command_says_what_it_would_do_and_does_nothing() {
         if line.starts_with("token create") {
             enrol(&mut muster, &said);
             missing.remove("agent enrol");
+            missing.remove("agent renew");
         }
         missing.retain(|command| !line.starts_with(command.as_str()));
     }

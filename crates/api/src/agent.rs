@@ -8,6 +8,7 @@
 //! | `POST /agent/certificate` | [`Request`] | `Issued`: the broker's certificate |
 //! | `POST /agent/canary` | [`Request`] | `Issued`: a good canary's, for minutes |
 //! | `GET /agent/stream?after=SEQUENCE&number=NUMBER` | | events `epoch`, each with a signed [`Epoch`]; a comment every second |
+//! | `GET /agent/plan` | | [`Plan`]: when a device is to renew; `POST /agent/renew` renews any device's certificate |
 //! | `GET /agent/crl/{name}` | | the newest CRL, DER |
 //! | `POST /agent/report` | [`Report`] | [`Heard`] |
 
@@ -31,6 +32,17 @@ pub struct Join {
     pub fingerprint: String,
     /// The secret of the agent's enrolment token.
     pub token: String,
+}
+
+/// When the holder of a certificate is to renew it. Times are RFC 3339.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Plan {
+    /// When; at once, if that is over.
+    pub renew_at: String,
+    /// After how many seconds to ask again at the latest.
+    pub poll_seconds: u64,
+    /// What the time is.
+    pub now: String,
 }
 
 /// A certificate request of an agent; its names do not matter.

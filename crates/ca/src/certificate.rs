@@ -6,6 +6,9 @@ use muster_pki::crl::Reason;
 use crate::device::DeviceName;
 use crate::enrol::draft::backdate;
 
+/// How many turns there are: 11 bits.
+pub(crate) const TURNS: u32 = 1 << 11;
+
 /// A serial number: 1 to 20 octets as encoded in DER.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Serial(Vec<u8>);
@@ -70,6 +73,22 @@ impl Serial {
         let micros = u64::try_from(at.as_microsecond()).unwrap_or(0);
         // 53 bits hold microseconds until 2255; the shift keeps the first octet from being zero.
         (micros << 11).to_be_bytes()
+    }
+
+    /// The same with the turn of the certificate in the bits that no time needs: of certificates that follow each other, every
+    /// one of 2,048 turns comes as often as the others.
+    pub fn drawn_at(at: Timestamp, turn: u64) -> [u8; 8] {
+        let time = u64::from_be_bytes(Self::time_octets(at));
+        (time | (turn % u64::from(TURNS))).to_be_bytes()
+    }
+
+    /// Its turn, if the authority drew it.
+    pub(crate) fn turn(&self) -> u32 {
+        let low = self
+            .0
+            .first_chunk::<8>()
+            .map_or(0, |time| u64::from_be_bytes(*time) % u64::from(TURNS));
+        u32::try_from(low).unwrap_or(0)
     }
 
     /// When the authority drew it, if it did: what [`Serial::time_octets`] wrote.

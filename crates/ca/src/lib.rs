@@ -25,6 +25,7 @@ pub mod operator;
 mod operators;
 pub mod password;
 mod pattern;
+pub mod plan;
 pub mod ports;
 pub mod profile;
 pub mod provisioner;

@@ -47,6 +47,7 @@ pub struct Ca {
     pub(crate) crls: ArcSwap<HashMap<(String, u32), Arc<Crl>>>,
     reloads: AtomicU64,
     last_serial: AtomicU64,
+    turn: AtomicU64,
     pub(crate) last_crl: AtomicU64,
     /// Rises with every revocation; a CRL made at an older count is out of date.
     pub(crate) revocations: AtomicU64,
@@ -115,6 +116,7 @@ impl Ca {
             crls: ArcSwap::default(),
             reloads: AtomicU64::new(0),
             last_serial: AtomicU64::new(0),
+            turn: AtomicU64::new(0),
             last_crl: AtomicU64::new(0),
             revocations: AtomicU64::new(0),
             revoked: Event::new(),
@@ -172,7 +174,8 @@ impl Ca {
     /// A new serial number: 8 octets of time that rise with every call, so that they stay together in an index, then 10
     /// that nobody can guess (RFC 5280 section 4.1.2.2 allows 20).
     pub(crate) fn serial(&self, now: Timestamp) -> Result<Serial, Error> {
-        let time = u64::from_be_bytes(Serial::time_octets(now));
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let time = u64::from_be_bytes(Serial::drawn_at(now, turn));
         let step = |last: u64| Some(time.max(last + 1));
         let before = self
             .last_serial

@@ -31,6 +31,8 @@ pub struct Ask {
     pub group: Option<String>,
     /// Its broker, `HOST:PORT`.
     pub broker: Option<String>,
+    /// What `/bin/sh` runs when the files have changed.
+    pub hook: Option<String>,
 }
 
 /// A device that has a certificate.
@@ -64,6 +66,7 @@ pub async fn enrol(ask: Ask) -> Result<Enrolled, Error> {
         Some(known) => Settings {
             broker: ask.broker.or(known.broker),
             group: ask.group.or(known.group),
+            hook: ask.hook.or(known.hook),
             ..known
         },
         None => {
@@ -78,6 +81,7 @@ pub async fn enrol(ask: Ask) -> Result<Enrolled, Error> {
                 enrolled: false,
                 broker: ask.broker,
                 group: ask.group,
+                hook: ask.hook,
             }
         }
     };

@@ -50,6 +50,9 @@ pub struct Settings {
     /// The group that may read the key, by name or number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
+    /// What `/bin/sh` runs when the files have changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hook: Option<String>,
 }
 
 /// A device's directory. One process works with it at a time.
@@ -89,6 +92,17 @@ impl Home {
         read_settings(&self.dir)
     }
 
+    /// The same, of a device that has enrolled.
+    pub fn enrolled(&self) -> Result<Settings, Error> {
+        let settings = self.settings()?.filter(|settings| settings.enrolled);
+        settings.ok_or_else(|| {
+            Error::new(format!(
+                "no device has enrolled in {} (at the CA: muster token create NAME; it prints the line to run here)",
+                self.dir.display()
+            ))
+        })
+    }
+
     pub(crate) fn save(&self, settings: &Settings) -> Result<(), Error> {
         let json = serde_json::to_vec_pretty(settings).map_err(|why| Error::new(why.to_string()))?;
         disk::write(&self.dir.join(SETTINGS), &json, Access::OWN)
@@ -124,7 +138,7 @@ impl Home {
     }
 
     /// The pair that comes next, once there is a certificate for it.
-    pub fn next(&self, name: &str) -> Result<Option<Pair>, Error> {
+    pub(crate) fn next(&self, name: &str) -> Result<Option<Pair>, Error> {
         let [certificate, key] = self.beside(name, NEXT);
         read_pair(&certificate, &key)
     }
@@ -138,6 +152,11 @@ impl Home {
         let key = new_key()?;
         disk::write(&path, key.to_pem()?.as_bytes(), secret(group)?)?;
         Ok(key)
+    }
+
+    /// Where the pair is that comes next: certificate and key.
+    pub(crate) fn next_files(&self, name: &str) -> [PathBuf; 2] {
+        self.beside(name, NEXT)
     }
 
     /// Whether there is a key for the next certificate.
@@ -165,7 +184,7 @@ impl Home {
     }
 
     /// Gives the next pair up, so that another is made.
-    pub fn forget_next(&self, name: &str) -> Result<(), Error> {
+    pub(crate) fn forget_next(&self, name: &str) -> Result<(), Error> {
         let [certificate, key] = self.beside(name, NEXT);
         disk::remove(&certificate)?;
         disk::remove(&key)
@@ -186,7 +205,7 @@ impl Home {
     }
 
     /// Whether the pair in use has a pair before it: it has not connected yet.
-    pub fn is_on_trial(&self, name: &str) -> Result<bool, Error> {
+    pub(crate) fn is_on_trial(&self, name: &str) -> Result<bool, Error> {
         let [certificate, key] = self.beside(name, PREVIOUS);
         Ok(read_pair(&certificate, &key)?.is_some())
     }
@@ -200,7 +219,7 @@ impl Home {
     }
 
     /// Puts the pair before back in place. The present one comes next again, so that it can be tried later.
-    pub fn roll_back(&self, name: &str) -> Result<(), Error> {
+    pub(crate) fn roll_back(&self, name: &str) -> Result<(), Error> {
         let ([certificate, key], [next_certificate, next_key]) = self.places(name, NEXT);
         let [old_certificate, old_key] = self.beside(name, PREVIOUS);
         disk::link(&key, &next_key)?;
@@ -301,4 +320,158 @@ fn secret(group: Option<&str>) -> Result<Access, Error> {
         mode: if group.is_some() { 0o640 } else { 0o600 },
         group,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail")]
+    use std::collections::BTreeMap;
+
+    use muster_pki::cert::{Pointers, Role, Template, Usages};
+
+    use super::*;
+
+    /// A certificate for a key, signed by that key: whether they belong together is all that is looked at.
+    fn certificate(key: &PrivateKey) -> String {
+        let at = |seconds| jiff::Timestamp::from_second(seconds).unwrap();
+        let pointers = Pointers::default();
+        let template = Template {
+            serial: &[1],
+            common_name: "x",
+            sans: &[],
+            key: key.public(),
+            not_before: at(1_800_000_000),
+            not_after: at(1_900_000_000),
+            role: Role::Leaf(Usages {
+                client: true,
+                server: false,
+            }),
+            pointers: &pointers,
+        };
+        let to_be_signed = template.to_be_signed(None).unwrap();
+        let signature = key.sign(&to_be_signed).unwrap();
+        let der = muster_pki::cert::assemble(
+            &to_be_signed,
+            key.public().kind().signature_algorithm(),
+            &signature,
+        );
+        muster_pki::pem::encode(muster_pki::pem::CERTIFICATE, &der.unwrap()).unwrap()
+    }
+
+    type Files = BTreeMap<String, Vec<u8>>;
+
+    fn look(dir: &Path) -> Files {
+        let all = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap());
+        let files = all.filter(|entry| entry.file_name() != "lock");
+        files
+            .map(|entry| {
+                (
+                    entry.file_name().into_string().unwrap(),
+                    std::fs::read(entry.path()).unwrap(),
+                )
+            })
+            .collect()
+    }
+
+    fn lay(dir: &Path, files: &Files) {
+        for name in look(dir).keys() {
+            std::fs::remove_file(dir.join(name)).unwrap();
+        }
+        for (name, bytes) in files {
+            std::fs::write(dir.join(name), bytes).unwrap();
+        }
+    }
+
+    /// Every state in which the disk is between two operations of installing and of rolling back, one after another.
+    fn states(old: &[String; 2], new: &[String; 2]) -> Vec<Files> {
+        let names = ["x.crt", "x.key"];
+        let mut now = Files::new();
+        let mut all = Vec::new();
+        let mut set = |name: String, bytes: Option<&String>| {
+            match bytes {
+                Some(bytes) => drop(now.insert(name, bytes.clone().into_bytes())),
+                None => drop(now.remove(&name)),
+            }
+            all.push(now.clone());
+        };
+        for at in 0..2 {
+            set(names[at].into(), Some(&old[at]));
+        }
+        set("x.key.next".into(), Some(&new[1]));
+        set("x.crt.next".into(), Some(&new[0]));
+        set("x.crt.previous".into(), Some(&old[0]));
+        set("x.key.previous".into(), Some(&old[1]));
+        // Installed by two renames, the key first.
+        set("x.key".into(), Some(&new[1]));
+        set("x.key.next".into(), None);
+        set("x.crt".into(), Some(&new[0]));
+        set("x.crt.next".into(), None);
+        // Rolled back.
+        set("x.key.next".into(), Some(&new[1]));
+        set("x.crt.next".into(), Some(&new[0]));
+        set("x.key".into(), Some(&old[1]));
+        set("x.crt".into(), Some(&old[0]));
+        set("x.crt.previous".into(), None);
+        set("x.key.previous".into(), None);
+        // The first has no pair yet.
+        all.split_off(1)
+    }
+
+    #[test]
+    fn wherever_the_power_fails_there_is_a_pair_that_belongs_together() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::open(dir.path()).unwrap();
+        let made = || {
+            let key = new_key().unwrap();
+            [certificate(&key), key.to_pem().unwrap().to_string()]
+        };
+        let (old, new) = (made(), made());
+        for (number, state) in states(&old, &new).iter().enumerate() {
+            lay(dir.path(), state);
+            home.recover("x").unwrap();
+            assert!(home.pair("x").unwrap().is_some(), "state {number}");
+            let after = look(dir.path());
+            home.recover("x").unwrap();
+            assert_eq!(
+                look(dir.path()),
+                after,
+                "recovering again changes nothing in state {number}"
+            );
+            // Whatever it was, it can be gone on with.
+            if home.is_on_trial("x").unwrap() {
+                home.roll_back("x").unwrap();
+            }
+            assert!(home.pair("x").unwrap().is_some(), "state {number}");
+            if home.next("x").unwrap().is_some() {
+                home.install("x").unwrap();
+                home.commit("x").unwrap();
+                assert_eq!(std::fs::read_to_string(dir.path().join("x.crt")).unwrap(), new[0]);
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_installed_can_be_taken_back_and_tried_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::open(dir.path()).unwrap();
+        let (old, new) = (new_key().unwrap(), new_key().unwrap());
+        let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
+        write("x.crt", &certificate(&old));
+        write("x.key", &old.to_pem().unwrap());
+        write("x.crt.next", &certificate(&new));
+        write("x.key.next", &new.to_pem().unwrap());
+        let before = look(dir.path());
+        home.install("x").unwrap();
+        assert!(home.is_on_trial("x").unwrap() && home.next("x").unwrap().is_none());
+        home.roll_back("x").unwrap();
+        assert_eq!(look(dir.path()), before);
+        home.install("x").unwrap();
+        home.commit("x").unwrap();
+        assert_eq!(look(dir.path()).len(), 2);
+        assert!(
+            home.pair("x")
+                .unwrap()
+                .is_some_and(|pair| pair.leaf().key() == new.public())
+        );
+    }
 }

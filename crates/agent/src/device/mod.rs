@@ -5,3 +5,7 @@
 
 pub mod enrol;
 pub mod files;
+pub mod renew;
+pub mod run;
+pub mod status;
+mod trial;

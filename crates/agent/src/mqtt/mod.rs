@@ -17,6 +17,7 @@ use bytes::Bytes;
 
 pub use backoff::Backoff;
 pub use session::{Health, Settings, run};
+pub(crate) use tls::connect;
 
 /// Which MQTT is spoken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,7 +114,7 @@ trait Speaker: Send + Sync {
 }
 
 /// The innermost reason in words for people.
-fn words(host: &str, error: &(dyn std::error::Error + 'static)) -> String {
+pub(crate) fn words(host: &str, error: &(dyn std::error::Error + 'static)) -> String {
     let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(error) = next {
         let inside = error

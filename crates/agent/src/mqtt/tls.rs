@@ -21,7 +21,7 @@ use crate::{Error, disk};
 const CONNECT: Duration = Duration::from_secs(10);
 
 /// A connection whose other end has proved that it is the broker.
-pub(super) async fn connect(place: &Place) -> std::io::Result<TlsStream<TcpStream>> {
+pub(crate) async fn connect(place: &Place) -> std::io::Result<TlsStream<TcpStream>> {
     let config = config(place).map_err(std::io::Error::other)?;
     let name = ServerName::try_from(place.host.clone()).map_err(std::io::Error::other)?;
     let connected = async {

@@ -39,7 +39,7 @@ pub(super) const ROUTES: &[Route] = &[
     Route::post(
         "/agent/renew",
         Permission::Read,
-        "Renews the agent's own certificate with another key.",
+        "Renews the certificate that is shown, with another key.",
         || post(renew),
     )
     .needs(Needs::Certificate)
@@ -63,6 +63,14 @@ pub(super) const ROUTES: &[Route] = &[
     .needs(Needs::Certificate)
     .takes::<api::Request>(CSR)
     .gives::<Issued>(),
+    Route::get(
+        "/agent/plan",
+        Permission::Read,
+        "When the holder of a certificate is to renew it.",
+        || get(plan),
+    )
+    .needs(Needs::Certificate)
+    .gives::<api::Plan>(),
     Route::get(
         "/agent/stream",
         Permission::Read,
@@ -110,6 +118,15 @@ async fn renew(
     let csr = Csr::der_from_pem(&request.csr)?;
     let issued = api.ca.rekey(proof, &csr).await?;
     Ok(Json(views::issued(&issued, api.ca.now())?))
+}
+
+async fn plan(State(api): State<Api>, Holder(proof): Holder) -> Answer<api::Plan> {
+    let plan = api.ca.plan(proof).await?;
+    Ok(Json(api::Plan {
+        renew_at: plan.renew_at.to_string(),
+        poll_seconds: plan.poll_after.as_secs().unsigned_abs(),
+        now: plan.now.to_string(),
+    }))
 }
 
 async fn certificate(

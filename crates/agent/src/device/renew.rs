@@ -1,0 +1,165 @@
+//! Renewing: a new key and certificate, tried before they are used, and taken back if they do not hold.
+//!
+//! ```text
+//!   next key ─► ask the CA ─► next certificate ─► handshake ─► install ─► hook ─► reconnect ─► commit ─► confirm
+//!                                                    │ refused              │ refused
+//!                                                    └─ all stays as it is  └─ roll back, hook
+//! ```
+//!
+//! Every arrow may be the last thing that happens: what is on the disk says where to go on.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use muster_api::Client;
+use muster_api::agent::Request;
+use muster_api::types::{Certificate as View, Issued};
+use tokio::process::Command;
+
+use super::enrol::request;
+use super::files::{Home, Settings};
+use super::trial;
+use crate::local::new_key;
+use crate::mqtt::Place;
+use crate::{Clock, Error, ca};
+
+/// How long a hook may take.
+const HOOK: Duration = Duration::from_secs(60);
+
+/// Renews, or goes on with a renewal that was interrupted. On an error the pair that was in use is in use again.
+pub async fn renew(home: &Home, settings: &Settings, clock: &Clock) -> Result<(), Error> {
+    let name = &settings.name;
+    home.recover(name)?;
+    if !home.is_on_trial(name)? {
+        fetch(home, settings, clock).await?;
+        if let Some(place) = place(home, settings, true)? {
+            trial::handshake(&place).await?;
+        }
+        home.install(name)?;
+    }
+    if let Err(why) = reconnect(home, settings).await {
+        home.roll_back(name)?;
+        // The application goes back, too; what it says about that does not change the outcome.
+        let again = hook(home, settings).await;
+        return Err(match again {
+            Ok(()) => why,
+            Err(hook) => Error::new(format!("{why}; and then: {hook}")),
+        });
+    }
+    home.commit(name)?;
+    // The next renewal confirms, too, so a lost confirmation is no failure.
+    if let Err(why) = confirm(home, settings).await {
+        tracing::info!("the CA was not told that the certificate is in use: {why}");
+    }
+    Ok(())
+}
+
+/// Whether the CA would renew: it is asked for that with a key that is made for it alone, and gives nothing.
+pub async fn rehearse(home: &Home, settings: &Settings) -> Result<(), Error> {
+    let mut client = client(home, settings)?;
+    client.set_dry_run(true);
+    let ask = Request {
+        csr: request(&new_key()?, &settings.name)?,
+    };
+    let _: Issued = client.post("/agent/renew", &ask).await?;
+    Ok(())
+}
+
+/// A client of the CA that shows the certificate in use.
+pub(super) fn client(home: &Home, settings: &Settings) -> Result<Client, Error> {
+    let pair = home.pair(&settings.name)?;
+    let pair = pair.ok_or_else(|| {
+        Error::new("the device's certificate or its key is gone (make another token for it)")
+    })?;
+    let roots = ca::roots(&settings.root)?;
+    Ok(Client::new(
+        ca::connector(&settings.url, &roots, Some(&pair))?,
+        None,
+    ))
+}
+
+/// Sees to it that there is a next pair. The same key gets the same certificate, however often it is asked for.
+async fn fetch(home: &Home, settings: &Settings, clock: &Clock) -> Result<(), Error> {
+    let name = &settings.name;
+    let now = clock();
+    if let Some(next) = home.next(name)? {
+        if next.leaf().not_after() > now {
+            return Ok(());
+        }
+        home.forget_next(name)?;
+    }
+    if let Some(pair) = home.pair(name)?.filter(|pair| pair.leaf().not_after() <= now) {
+        return Err(Error::new(format!(
+            "the certificate ended on {} (an operator lets the device in again with another token: muster token create {name})",
+            pair.leaf().not_after()
+        )));
+    }
+    let key = home.next_key(name, settings.group.as_deref())?;
+    let ask = Request {
+        csr: request(&key, name)?,
+    };
+    let issued: Issued = client(home, settings)?.post("/agent/renew", &ask).await?;
+    home.keep_next(name, &issued)?;
+    // A new issuing CA comes with its first certificate.
+    home.save_anchors(&format!("{}{}", issued.root, issued.issuing))
+}
+
+/// The application takes up what is in place now, and the broker lets it in.
+async fn reconnect(home: &Home, settings: &Settings) -> Result<(), Error> {
+    hook(home, settings).await?;
+    match place(home, settings, false)? {
+        Some(place) => trial::take_over(&place).await,
+        None => Ok(()),
+    }
+}
+
+async fn confirm(home: &Home, settings: &Settings) -> Result<(), Error> {
+    let client = client(home, settings)?;
+    let _: View = client.post("/enrol/confirm", &serde_json::json!({})).await?;
+    Ok(())
+}
+
+/// The broker, as it is reached with the pair in use or with the next.
+fn place(home: &Home, settings: &Settings, next: bool) -> Result<Option<Place>, Error> {
+    let Some(broker) = &settings.broker else {
+        return Ok(None);
+    };
+    let bad = || Error::new(format!("{broker:?} in agent.json is no HOST:PORT"));
+    let (host, port) = broker.rsplit_once(':').ok_or_else(bad)?;
+    let [certificate, key] = if next {
+        home.next_files(&settings.name)
+    } else {
+        [home.certificate(&settings.name), home.key(&settings.name)]
+    };
+    Ok(Some(Place {
+        host: host.trim_matches(['[', ']']).to_owned(),
+        port: port.parse().map_err(|_| bad())?,
+        ca: home.anchors(),
+        certificate,
+        key,
+        name: settings.name.clone(),
+    }))
+}
+
+/// Runs what the operator wants to happen when the files have changed.
+async fn hook(home: &Home, settings: &Settings) -> Result<(), Error> {
+    let Some(line) = &settings.hook else {
+        return Ok(());
+    };
+    let failed = |why: &dyn std::fmt::Display| Error::new(format!("the hook {line:?} failed: {why}"));
+    let mut command = Command::new("/bin/sh");
+    command
+        .args(["-c", line])
+        .current_dir(home.dir())
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    let status = tokio::time::timeout(HOOK, command.status()).await;
+    let status = status
+        .map_err(|_| failed(&"it takes longer than a minute"))?
+        .map_err(|why| failed(&why))?;
+    if status.success() {
+        Ok(())
+    } else {
+        Err(failed(&status))
+    }
+}

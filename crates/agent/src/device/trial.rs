@@ -1,0 +1,84 @@
+//! Whether the broker takes a certificate: first a handshake that nobody else notices, then the one reconnect.
+
+use std::time::Duration;
+
+use bytes::BytesMut;
+use rumqttc::mqttbytes::v4::{Connect, ConnectReturnCode, Disconnect, Packet};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::Error;
+use crate::mqtt::{self, Place};
+
+/// How long after a handshake a refusal may come: in TLS 1.3 the client is done before its certificate was looked at.
+const REFUSAL: Duration = Duration::from_secs(1);
+/// How long the broker may take to let a session in.
+const ANSWER: Duration = Duration::from_secs(10);
+/// The longest packet that is read: nothing but an answer is expected.
+const MAX_PACKET: usize = 4096;
+
+/// A handshake with the certificate, and nothing more: sessions that are there go on.
+pub(super) async fn handshake(place: &Place) -> Result<(), Error> {
+    let mut stream = mqtt::connect(place).await.map_err(|why| said(place, &why))?;
+    let read = tokio::time::timeout(REFUSAL, stream.read(&mut [0])).await;
+    match read {
+        // Silence: it waits for us to begin.
+        Err(_) | Ok(Ok(1..)) => {}
+        Ok(Ok(0)) => return Err(refused(place, "it hangs up after the handshake")),
+        Ok(Err(why)) => return Err(said(place, &why)),
+    }
+    let _ = stream.shutdown().await;
+    Ok(())
+}
+
+/// Takes the device's session over and leaves it at once. Whoever had it, such as a bridge, comes back with the files that are in
+/// place now. What waits in the session is not touched: nothing is acknowledged.
+pub(super) async fn take_over(place: &Place) -> Result<(), Error> {
+    let slow = |_| refused(place, "it does not answer within 10 s");
+    tokio::time::timeout(ANSWER, session(place)).await.map_err(slow)?
+}
+
+async fn session(place: &Place) -> Result<(), Error> {
+    let broken = |why: &dyn std::fmt::Display| refused(place, &why.to_string());
+    let mut stream = mqtt::connect(place).await.map_err(|why| said(place, &why))?;
+    let mut connect = Connect::new(&place.name);
+    connect.clean_session = false;
+    let mut bytes = BytesMut::new();
+    connect.write(&mut bytes).map_err(|why| broken(&why))?;
+    stream.write_all(&bytes).await.map_err(|why| said(place, &why))?;
+    let mut buffer = BytesMut::new();
+    let answer = loop {
+        match Packet::read(&mut buffer, MAX_PACKET) {
+            Ok(Packet::ConnAck(answer)) => break answer,
+            Ok(_) => return Err(broken(&"its first packet is no CONNACK")),
+            Err(rumqttc::mqttbytes::Error::InsufficientBytes(_)) => {}
+            Err(why) => return Err(broken(&why)),
+        }
+        let read = stream
+            .read_buf(&mut buffer)
+            .await
+            .map_err(|why| said(place, &why))?;
+        if read == 0 {
+            return Err(broken(&"it hangs up"));
+        }
+    };
+    if answer.code != ConnectReturnCode::Success {
+        return Err(broken(&format!("it answers {:?}", answer.code)));
+    }
+    let mut bytes = BytesMut::new();
+    if Disconnect.write(&mut bytes).is_ok() {
+        let _ = stream.write_all(&bytes).await;
+    }
+    let _ = stream.shutdown().await;
+    Ok(())
+}
+
+fn said(place: &Place, why: &(dyn std::error::Error + 'static)) -> Error {
+    refused(place, &mqtt::words(&place.host, why))
+}
+
+fn refused(place: &Place, why: &str) -> Error {
+    Error::new(format!(
+        "the broker {}:{} does not take the new certificate: {why}",
+        place.host, place.port
+    ))
+}

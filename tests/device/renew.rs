@@ -1,0 +1,245 @@
+//! `muster agent renew` and `run`: with a broker that refuses, with one that is away, with a bridge.
+
+use std::process::{Command, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::common::{MUSTER, Muster, Running, text, wait_for, wait_for_child};
+use crate::fleet::{Fleet, Mosquitto, spawn};
+use crate::{Device, code, living, mode};
+
+/// Certificates for seconds, so that a test sees several.
+const BRIEF: &str = "[profile.brief]\nbase = \"client\"\nmin = \"1s\"\ndefault = \"12s\"\n";
+
+/// A device of the fleet that has enrolled, with these flags.
+fn enrolled(fleet: &Fleet, name: &str, profile: &str, flags: &[&str]) -> Device {
+    let device = Device::new(&fleet.muster, name);
+    let code = code(&fleet.muster, &[name, "--profile", profile]);
+    device.ok(&[&["agent", "enrol", &code], flags].concat());
+    device
+}
+
+fn pair(device: &Device, name: &str) -> (String, String) {
+    (
+        device.read(&format!("{name}.crt")),
+        device.read(&format!("{name}.key")),
+    )
+}
+
+fn left_over(device: &Device) -> Vec<String> {
+    let names = std::fs::read_dir(&device.dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names
+        .filter(|name| name.ends_with(".previous") || name.ends_with(".new"))
+        .collect()
+}
+
+#[test]
+fn a_renewed_device_has_another_key_and_its_old_certificate_is_given_up() {
+    let Some(fleet) = Fleet::start() else { return };
+    let file = fleet.path("hook-ran");
+    let hook = format!("cat site-001.crt > {}", file.display());
+    let device = enrolled(&fleet, "site-001", "client", &["--hook", &hook]);
+    for _ in 0..3 {
+        let before = pair(&device, "site-001");
+        device.ok(&["agent", "renew"]);
+        let after = pair(&device, "site-001");
+        assert!(before.0 != after.0 && before.1 != after.1);
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), after.0);
+        assert_eq!(mode(&device.file("site-001.key")), 0o600);
+        let alive = living(&fleet.muster, "site-001");
+        assert_eq!(alive.len(), 1, "the one before is superseded: {alive:?}");
+        assert_eq!(left_over(&device), [""; 0]);
+    }
+    let said = device.ok(&["agent", "status"]);
+    assert!(
+        said.contains("site-001") && said.contains("problem   none"),
+        "{said}"
+    );
+    let nobody = Device::new(&fleet.muster, "nobody");
+    nobody.exits(3, &["agent", "status"]);
+    assert!(
+        nobody
+            .exits(1, &["agent", "renew"])
+            .contains("muster token create")
+    );
+}
+
+#[test]
+fn what_the_broker_refuses_is_not_used() {
+    let Some(fleet) = Fleet::start() else { return };
+    let printed = fleet.issue_broker();
+    let central = fleet.central(&printed);
+    let broker = format!("localhost:{}", central.port);
+    let device = enrolled(&fleet, "site-001", "client", &["--broker", &broker]);
+    let before = pair(&device, "site-001");
+    let stays = |words: &str| {
+        let said = device.exits(1, &["agent", "renew"]);
+        assert!(said.contains(words), "{said}");
+        assert_eq!(pair(&device, "site-001"), before);
+        assert_eq!(left_over(&device), [""; 0]);
+        assert_eq!(
+            living(&fleet.muster, "site-001").len(),
+            2,
+            "the same key has the same certificate"
+        );
+    };
+    // The broker is away.
+    let (etc, port) = (central.etc.clone(), central.port);
+    drop(central);
+    stays("does not take the new certificate");
+    // It believes another CA.
+    let strange = Fleet::start().unwrap();
+    strange.issue("other", &["--kind", "client"]);
+    let ca = etc.join("certs/ca.crt");
+    let kept = std::fs::read(&ca).unwrap();
+    std::fs::copy(strange.path("other").join("ca.crt"), &ca).unwrap();
+    let wrong = Mosquitto::run(&etc, port);
+    stays("does not take the new certificate");
+    drop(wrong);
+    std::fs::write(&ca, kept).unwrap();
+    // The hook fails: rolled back.
+    let central = Mosquitto::run(&etc, port);
+    let settings = device.read("agent.json");
+    let with_hook = settings.replace(
+        "\"enrolled\": true",
+        "\"hook\": \"exit 3\",\n  \"enrolled\": true",
+    );
+    assert_ne!(with_hook, settings);
+    std::fs::write(device.file("agent.json"), with_hook).unwrap();
+    stays("the hook \"exit 3\" failed");
+    std::fs::write(device.file("agent.json"), settings).unwrap();
+    // All is well again: the certificate that was waiting is used.
+    device.ok(&["agent", "renew"]);
+    assert_ne!(pair(&device, "site-001"), before);
+    assert_eq!(living(&fleet.muster, "site-001").len(), 1);
+    assert!(central.log().contains("as site-001"));
+}
+
+#[test]
+fn a_bridge_goes_through_its_renewals_and_loses_nothing() {
+    const RENEWALS: usize = 3;
+    if !crate::fleet::tools() {
+        return;
+    }
+    let fleet = Fleet {
+        muster: Muster::start_with(&[], BRIEF),
+    };
+    let printed = fleet.issue_broker();
+    let central = fleet.central(&printed);
+    fleet.issue("backend", &["--kind", "client"]);
+    let broker = format!("localhost:{}", central.port);
+    let device = Device::new(&fleet.muster, "site-001");
+    let code = code(&fleet.muster, &["site-001", "--profile", "brief"]);
+    let bridge = device.ok(&[
+        "agent",
+        "enrol",
+        &code,
+        "--broker",
+        &broker,
+        "--format",
+        "mosquitto-bridge",
+    ]);
+    let mut agent = Command::new(MUSTER);
+    agent.args(["agent", "run", "--dir"]).arg(&device.dir);
+    let log = fleet.path("agent.log");
+    let mut agent = spawn(&mut agent, &log);
+    let etc = fleet.path("site");
+    let quick = bridge.replace("restart_timeout 5 60", "restart_timeout 1 2");
+    let site = Mosquitto::start_plain(&etc, &quick);
+
+    let mut watch = Command::new(MUSTER);
+    watch
+        .args(["mqtt", "sub", "fleet/#", "--broker", &broker, "--dir"])
+        .arg(fleet.path("backend"));
+    let received = fleet.path("received");
+    let out = std::fs::File::create(&received).unwrap();
+    let _watch = Running(watch.stdin(Stdio::null()).stdout(out).spawn().unwrap());
+    let got = || std::fs::read_to_string(&received).unwrap();
+    let renewed = || {
+        std::fs::read_to_string(&log)
+            .unwrap()
+            .matches("renewed; ")
+            .count()
+    };
+
+    let mut sent = 0;
+    let publish = |number: usize| {
+        let mut command = Command::new(crate::common::tool("mosquitto_pub").unwrap());
+        command.args([
+            "-h",
+            "127.0.0.1",
+            "-p",
+            &site.port.to_string(),
+            "-q",
+            "1",
+            "-i",
+            "plc",
+        ]);
+        command.args(["-t", "fleet/site-001/up/t", "-m", &format!("message-{number}.")]);
+        assert!(command.status().unwrap().success());
+    };
+    wait_for("the watcher", || {
+        publish(0);
+        got().contains("message-0.")
+    });
+    wait_for("renewals", || {
+        sent += 1;
+        publish(sent);
+        renewed() >= RENEWALS
+    });
+    sent += 1;
+    publish(sent);
+    wait_for("the last message", || got().contains(&format!("message-{sent}.")));
+    let got = got();
+    for number in 1..=sent {
+        assert!(
+            got.contains(&format!("message-{number}.")),
+            "message {number} of {sent} is lost"
+        );
+    }
+    kill_process(Pid::from_child(&agent.0), Signal::TERM).unwrap();
+    assert!(wait_for_child(&mut agent.0, std::time::Duration::from_secs(10)).success());
+    let status: serde_json::Value = serde_json::from_str(&device.read("status.json")).unwrap();
+    assert!(
+        status["renewals"].as_u64().unwrap() >= RENEWALS as u64,
+        "{status}"
+    );
+}
+
+#[test]
+fn a_device_that_cannot_reach_the_ca_says_so_and_goes_on() {
+    let Some(mut fleet) = Fleet::start() else { return };
+    let device = enrolled(&fleet, "site-001", "client", &[]);
+    let mut command = Command::new(MUSTER);
+    command.args(["agent", "run", "--dir"]).arg(&device.dir);
+    let _agent = spawn(&mut command, &fleet.path("agent.log"));
+    wait_for("a plan", || {
+        device.run(&["agent", "status"]).status.success() && device.file("status.json").exists()
+    });
+    let said: serde_json::Value = serde_json::from_str(&device.ok(&["agent", "status", "--json"])).unwrap();
+    assert!(
+        said["renew_at"].as_str().unwrap() < said["not_after"].as_str().unwrap(),
+        "{said}"
+    );
+    // One agent to a directory.
+    assert!(
+        device
+            .exits(1, &["agent", "renew"])
+            .contains("another agent works with")
+    );
+    drop(_agent);
+    fleet.muster.stop();
+    let before = pair(&device, "site-001");
+    let said = device.exits(1, &["agent", "renew"]);
+    assert!(said.contains("cannot reach"), "{said}");
+    assert_eq!(pair(&device, "site-001"), before);
+    let mut command = Command::new(MUSTER);
+    command.args(["agent", "run", "--dir"]).arg(&device.dir);
+    let _agent = spawn(&mut command, &fleet.path("agent.log"));
+    wait_for("the problem", || {
+        device.run(&["agent", "status"]).status.code() == Some(5)
+    });
+    assert!(text(&device.run(&["agent", "status"]).stdout).contains("cannot reach"));
+}
