@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -95,7 +96,7 @@ async fn open_with_signer(config: &Config, dry_run: bool) -> Result<(Open, Arc<F
         .fix("make one with: muster init"));
     }
     refuse_foreign_owner(&config.data)?;
-    let lock = lock(&config.data)?;
+    let lock = take_turn(&config.data).await?;
     let store =
         SqliteStore::open(&config.data.join(DATABASE)).map_err(|why| Failure::failed(why.to_string()))?;
     let signer = Arc::new(signer(&config.data.join(KEYS), passphrase(config)?, dry_run)?);
@@ -475,6 +476,25 @@ fn refuse_foreign_owner(data: &Path) -> Result<(), Failure> {
         format!("{} belongs to the user {owner}", data.display()),
     )
     .fix(format!("run this as that user: sudo -u '#{owner}' muster …")))
+}
+
+/// How long one waits for commands that work on the same directory, each for a moment, as `xargs -P` starts them.
+const TURN: Duration = Duration::from_secs(5);
+const BETWEEN_TRIES: Duration = Duration::from_millis(20);
+
+async fn take_turn(data: &Path) -> Result<DirLock, Failure> {
+    let turn = async {
+        loop {
+            match DirLock::acquire(data) {
+                Err(LockError::Busy { .. }) => tokio::time::sleep(BETWEEN_TRIES).await,
+                other => return other,
+            }
+        }
+    };
+    match tokio::time::timeout(TURN, turn).await {
+        Ok(Ok(lock)) => Ok(lock),
+        _ => lock(data),
+    }
 }
 
 fn lock(data: &Path) -> Result<DirLock, Failure> {

@@ -96,8 +96,10 @@ async fn rehearse(config: &Config, voice: Voice, brought: Brought) -> Result<Exi
 
 fn there_is_one(config: &Config) -> String {
     format!(
-        "There is a certification authority in {}; nothing was changed.",
-        config.data.display()
+        "There is a certification authority in {} already; nothing was changed, and what the options say of a new one \
+         does not count. Names and the like are changed in {}.",
+        config.data.display(),
+        config.data.join("muster.toml").display()
     )
 }
 

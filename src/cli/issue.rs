@@ -206,7 +206,7 @@ fn write(
 pub(super) async fn sign(common: &Common, voice: Voice, args: SignArgs) -> Result<Exit, Failure> {
     let session = Session::start(common).await?.dry_run(args.dry_run);
     let request = IssueRequest {
-        csr: files::text(&args.csr)?,
+        csr: request_file(&args.csr)?,
         profile: args.kind,
         sans: args.san,
         validity: args.validity,
@@ -279,6 +279,14 @@ pub(super) fn key_kind(
     let found = profiles.iter().find(|known| known.name == name);
     let first = found.and_then(|found| found.keys.first()).map(String::as_str);
     Ok(KeyKind::parse(asked.or(first).unwrap_or("p256"))?)
+}
+
+/// A request that somebody else made, PEM, from a file with either form.
+fn request_file(path: &Path) -> Result<String, Failure> {
+    match String::from_utf8(files::bytes(path)?) {
+        Ok(text) => Ok(text),
+        Err(der) => Ok(pem::encode(pem::CSR, der.as_bytes())?),
+    }
 }
 
 /// A request for a name, PEM.

@@ -151,3 +151,23 @@ fn nobody_is_turned_away_while_the_next_issuing_ca_is_activated() {
     });
     assert_eq!(muster.json(&["audit", "verify"])["intact"], true);
 }
+
+#[test]
+fn commands_without_a_server_wait_for_each_other() {
+    let muster = Muster::stopped(&[]);
+    muster.ok(&["init", "--yes"]);
+    let sign = |name: &str| {
+        // As `openssl req -outform DER` writes it.
+        let der = muster_pki::csr::Csr::der_from_pem(&csr_with(name, &new_key())).unwrap();
+        let file = format!("{name}.csr");
+        std::fs::write(muster.path().join(&file), der).unwrap();
+        muster.ok(&["cert", "sign", &file, "--out", &format!("{name}.crt")]);
+    };
+    std::thread::scope(|scope| {
+        for name in ["site-1", "site-2", "site-3", "site-4", "site-5"] {
+            scope.spawn(move || sign(name));
+        }
+    });
+    let listed = muster.json(&["cert", "list"]);
+    assert_eq!(listed.as_array().unwrap().len(), 5, "{listed}");
+}
