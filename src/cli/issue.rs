@@ -106,7 +106,7 @@ pub(super) struct RenewArgs {
 pub(super) async fn issue(common: &Common, voice: Voice, args: IssueArgs) -> Result<Exit, Failure> {
     // Whatever can be wrong with the line is found before a certificate is recorded.
     let broker = args.broker.as_deref().map(broker_address).transpose()?;
-    DeviceName::parse(&args.name).map_err(|why| Failure::usage(why.to_string()))?;
+    DeviceName::parse(&args.name).map_err(muster_ca::Error::from)?;
     super::init::password(args.p12_password_file.as_deref())?;
     if !args.dry_run {
         std::fs::create_dir_all(&args.out)

@@ -35,6 +35,7 @@ const READING: &[&str] = &[
     "broker lint",
     "broker list",
     "broker run",
+    "gate",
     "agent run",
     "agent status",
     "mqtt pub",
