@@ -105,6 +105,21 @@ fn every_port_is_the_one_that_was_named() {
     }
 }
 
+/// Not those of this machine, which may not be there.
+#[test]
+fn lint_is_content_with_what_the_agent_prints() {
+    let Some(fleet) = Fleet::start() else { return };
+    for program in ["mosquitto", "emqx", "haproxy"] {
+        let file = fleet.path(&format!("{program}.conf"));
+        let args = ["broker", "run", BROKER, "--print-config", "--program", program];
+        let text = fleet
+            .muster
+            .ok(&[&args[..], &["--dir", "/on/another/machine"]].concat());
+        fs::write(&file, text).unwrap();
+        fleet.muster.ok(&["broker", "lint", file.to_str().unwrap()]);
+    }
+}
+
 #[test]
 fn lint_is_content_with_it_and_names_a_line_that_is_dangerous() {
     let Some(fleet) = Fleet::start() else { return };

@@ -62,6 +62,11 @@ impl AccessList {
         (self.default == before.default).then(|| names.into_iter().cloned().collect())
     }
 
+    /// The devices that may come in and, by `before`, could not.
+    pub(crate) fn let_in_since(&self, before: &Self) -> Vec<String> {
+        before.shut_out.difference(&self.shut_out).cloned().collect()
+    }
+
     /// Whether a device may publish to, or receive, everything that matches a filter; a topic is one, too.
     pub(crate) fn allows(&self, device: &str, way: Way, filter: &str) -> bool {
         self.judge(device, way, |rule| covers(rule, filter))

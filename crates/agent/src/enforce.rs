@@ -215,7 +215,7 @@ impl Enforcer {
             .map_err(Failed::After)?;
         self.kept.proven_set = set;
         self.kept.proven = set_of(&rendered.files);
-        self.kept.proven_server = self.server.leaf().to_pem().map_err(|why| before(why.into()))?;
+        self.kept.proven_server = self.may_show().map_err(before)?;
         self.kept.numbers = self.lists.as_ref().map(Lists::numbers).unwrap_or_default();
         steps.end("prove");
         // 5. Drop.
@@ -383,7 +383,18 @@ impl Enforcer {
         })
     }
 
-    /// The broker may show its present certificate, and the one that was proved last.
+    /// The certificate of this set, and the one before: a broker that reads its files now and then shows it for a while yet.
+    fn may_show(&self) -> Result<String, Error> {
+        let leaf = self.server.leaf();
+        let mut shown = leaf.to_pem()?;
+        let known = Certificate::all_from_pem(&self.kept.proven_server)?;
+        if let Some(other) = known.iter().find(|one| one.der() != leaf.der()) {
+            shown += &other.to_pem()?;
+        }
+        Ok(shown)
+    }
+
+    /// The broker may show its present certificate, and those that were proved last.
     fn pin(&self) -> Result<(), Error> {
         let proven = Certificate::all_from_pem(&self.kept.proven_server)?;
         let mut pins = vec![self.server.leaf()];

@@ -7,6 +7,8 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use http::HeaderValue;
+use http::header::CONTENT_TYPE;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -14,8 +16,10 @@ use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
+use zeroize::Zeroizing;
 
 use crate::Error;
+use crate::files::hex;
 
 /// The longest question and the longest answer.
 const MAX_QUESTION: usize = 64 << 10;
@@ -38,8 +42,19 @@ impl Drop for Answering {
     }
 }
 
-/// Begins to answer, on loopback alone.
-pub(crate) async fn answer(address: SocketAddr, answerer: Answerer) -> Result<Answering, Error> {
+/// A secret of 256 bits, by which a broker knows the agent.
+pub(crate) fn secret() -> Result<Zeroizing<String>, Error> {
+    let mut bytes = Zeroizing::new([0; 32]);
+    aws_lc_rs::rand::fill(&mut *bytes).map_err(|_| Error::new("no random number could be drawn"))?;
+    Ok(Zeroizing::new(hex(&*bytes)))
+}
+
+/// Begins to answer, on loopback alone; each answer is of this media type.
+pub(crate) async fn answer(
+    address: SocketAddr,
+    media: &'static str,
+    answerer: Answerer,
+) -> Result<Answering, Error> {
     if !address.ip().is_loopback() {
         return Err(Error::new(format!(
             "the agent answers the broker on loopback only, not on {address} (say --answer 127.0.0.1:PORT)"
@@ -60,7 +75,7 @@ pub(crate) async fn answer(address: SocketAddr, answerer: Answerer) -> Result<An
                 Ok((tcp, _)) => {
                     let answerer = answerer.clone();
                     connections.spawn(async move {
-                        serve(tcp, answerer).await;
+                        serve(tcp, media, answerer).await;
                         drop(permit);
                     });
                 }
@@ -71,7 +86,7 @@ pub(crate) async fn answer(address: SocketAddr, answerer: Answerer) -> Result<An
     Ok(Answering(task.abort_handle()))
 }
 
-async fn serve(tcp: TcpStream, answerer: Answerer) {
+async fn serve(tcp: TcpStream, media: &'static str, answerer: Answerer) {
     let _ = tcp.set_nodelay(true);
     let service = service_fn(move |request: http::Request<Incoming>| {
         let answerer = answerer.clone();
@@ -79,9 +94,11 @@ async fn serve(tcp: TcpStream, answerer: Answerer) {
             let path = request.uri().path().to_owned();
             let body = Limited::new(request.into_body(), MAX_QUESTION).collect().await;
             let body = body.map(|body| body.to_bytes()).unwrap_or_default();
-            Ok::<_, std::convert::Infallible>(http::Response::new(Full::new(Bytes::from(answerer(
-                &path, &body,
-            )))))
+            let mut answer = http::Response::new(Full::new(Bytes::from(answerer(&path, &body))));
+            answer
+                .headers_mut()
+                .insert(CONTENT_TYPE, HeaderValue::from_static(media));
+            Ok::<_, std::convert::Infallible>(answer)
         }
     });
     let mut server = hyper::server::conn::http1::Builder::new();
@@ -104,12 +121,13 @@ pub(crate) fn form(body: &[u8]) -> Vec<(String, String)> {
     pairs.map(|(name, value)| (decode(name), decode(value))).collect()
 }
 
-/// Asks something of a broker's API, as a user with a password. The status and the body.
+/// Asks something of a broker's API, as a user with a password, with JSON if there is something to say. The status and the body.
 pub(crate) async fn ask(
     address: &str,
+    user: (&str, &str),
     method: &str,
     path: &str,
-    user: (&str, &str),
+    body: Option<&serde_json::Value>,
 ) -> Result<(u16, Bytes), Error> {
     let failed = |why: String| {
         Error::new(format!(
@@ -130,7 +148,10 @@ pub(crate) async fn ask(
             .uri(path)
             .header("host", address)
             .header("authorization", format!("Basic {basic}"))
-            .body(Full::new(Bytes::new()))
+            .header("content-type", "application/json")
+            .body(Full::new(
+                body.map_or_else(Bytes::new, |body| body.to_string().into()),
+            ))
             .map_err(|why| failed(why.to_string()))?;
         let answer = sender
             .send_request(request)

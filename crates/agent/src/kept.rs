@@ -27,7 +27,7 @@ pub(crate) struct Kept {
     pub(crate) whole: Whole,
     /// The number of the newest set of files, whether proved or not.
     pub(crate) set: u64,
-    /// The set that was last proved: its number, its files, and the certificate that the broker shows with it, PEM.
+    /// The set that was last proved: its number, its files, and the certificates that the broker may show with it, PEM.
     pub(crate) proven_set: u64,
     pub(crate) proven: Set,
     pub(crate) proven_server: String,

@@ -19,6 +19,7 @@ mod access;
 pub mod broker;
 mod ca;
 pub mod check;
+mod denials;
 pub mod device;
 mod disk;
 pub mod enforce;

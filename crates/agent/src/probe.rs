@@ -81,8 +81,12 @@ impl Proof {
     async fn refused(&self, listener: &Listener, canary: &Canary) -> Result<(), Unproven> {
         let seen = look(listener, canary, Tls::Only12).await;
         match (&seen, self.refusal) {
+            // Such a broker may not have read yet that there is another CA.
             (Seen::Alert(AlertDescription::CertificateRevoked), _)
-            | (Seen::Refused(_) | Seen::Closed, Refusal::Session) => Ok(()),
+            | (
+                Seen::Refused(_) | Seen::Closed | Seen::Alert(AlertDescription::UnknownCA),
+                Refusal::Session,
+            ) => Ok(()),
             (Seen::Accepted, _) => Err(Unproven::Open(format!(
                 "{} is revoked, and the broker lets it in",
                 canary.what

@@ -78,7 +78,7 @@ async fn work(settings: Settings, clock: Clock) -> Result<(), Error> {
     let local = LocalCa::open(&identity.path("local-ca.pem"), &settings.broker, clock())?;
     let local = Arc::new(local);
     let parts = Parts {
-        broker: broker::adapter(identity.program(), &settings.place)?,
+        broker: broker::adapter(identity.program(), &settings.place, &clock)?,
         files: Files::open(&settings.place.dir(identity.program()), settings.group.as_deref())?,
         keeper: Keeper::start(listener.clone(), local.clone(), clock.clone()),
         listener,

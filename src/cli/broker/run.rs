@@ -35,16 +35,16 @@ pub(in crate::cli) struct RunArgs {
     /// The broker's log, to report what it refuses to devices
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
-    /// Where the broker takes the agent's orders: HAProxy's stats socket, RabbitMQ's management API
+    /// Where the broker takes the agent's orders: HAProxy's stats socket, RabbitMQ's management API, EMQX's REST API
     #[arg(long, value_name = "WHERE")]
     control: Option<String>,
-    /// Where the agent answers a broker that asks it (RabbitMQ); 127.0.0.1:8085 unless said
+    /// Where the agent answers a broker that asks it (RabbitMQ, EMQX); 127.0.0.1:8085 unless said
     #[arg(long, value_name = "ADDRESS:PORT")]
     answer: Option<String>,
     /// Only print what has to stand in the broker's configuration
     #[arg(long)]
     print_config: bool,
-    /// With --print-config: what the broker is: mosquitto, rabbitmq, haproxy or gate
+    /// With --print-config: what the broker is: mosquitto, rabbitmq, emqx, haproxy or gate
     #[arg(long, default_value = "mosquitto", requires = "print_config")]
     program: String,
 }
@@ -58,9 +58,10 @@ pub(super) async fn start(voice: Voice, args: RunArgs) -> Result<Exit, Failure> 
         control: args.control,
         answer: args.answer,
     };
+    let clock: muster_agent::Clock = Arc::new(real::now);
     let failed = |why: muster_agent::Error| Failure::failed(why.0);
     if args.print_config {
-        let text = adapter(&args.program, &place).map_err(failed)?.config();
+        let text = adapter(&args.program, &place, &clock).map_err(failed)?.config();
         voice.data(&text, &serde_json::json!({ "configuration": text }))?;
         return Ok(Exit::Ok);
     }
@@ -75,7 +76,7 @@ pub(super) async fn start(voice: Voice, args: RunArgs) -> Result<Exit, Failure> 
         group: args.group,
     };
     let stop = stopped()?;
-    run(settings, Arc::new(real::now), stop).await.map_err(failed)?;
+    run(settings, clock, stop).await.map_err(failed)?;
     voice.say("Stopped. The broker goes on with what it has.");
     Ok(Exit::Ok)
 }

@@ -4,12 +4,14 @@
 //! is told by calls instead renders few files or none, and does its work in [`Broker::shut_out`] and [`Broker::let_in`]. The proof
 //! is the same for all: what a client sees.
 
+mod emqx;
 mod gate;
 mod haproxy;
 mod mosquitto;
 mod rabbitmq;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -18,8 +20,11 @@ use muster_api::agent::{Denial, Rules};
 use muster_pki::crl::Crl;
 use zeroize::Zeroizing;
 
-use crate::Error;
 use crate::files::File;
+use crate::{Clock, Error};
+
+/// Where a broker asks the agent, unless told.
+const ANSWER: &str = "127.0.0.1:8085";
 
 /// Everything that a broker has to enforce: the fleet's, and the agent's own CA with it.
 #[derive(Debug, Clone, Default)]
@@ -136,6 +141,13 @@ impl Place {
         self.listener.rsplit_once(':').map_or("8883", |(_, port)| port)
     }
 
+    /// Where the agent answers it.
+    pub(crate) fn answer(&self) -> Result<SocketAddr, Error> {
+        let answer = self.answer.as_deref().unwrap_or(ANSWER);
+        let bad = |_| Error::new(format!("{answer:?} is no address with a port, such as {ANSWER}"));
+        answer.parse().map_err(bad)
+    }
+
     /// The directory of its files.
     pub fn dir(&self, program: &str) -> PathBuf {
         let usual = || PathBuf::from(format!("/etc/{program}/muster"));
@@ -144,15 +156,16 @@ impl Place {
 }
 
 /// The adapter for a kind of broker.
-pub fn adapter(program: &str, place: &Place) -> Result<Box<dyn Broker>, Error> {
+pub fn adapter(program: &str, place: &Place, clock: &Clock) -> Result<Box<dyn Broker>, Error> {
     let dir = place.dir(program);
     match program {
         "mosquitto" => Ok(Box::new(mosquitto::Mosquitto::new(dir, place))),
         "haproxy" => Ok(Box::new(haproxy::HaProxy::new(dir, place))),
         "gate" => Ok(Box::new(gate::Gate::new(dir, place))),
+        "emqx" => Ok(Box::new(emqx::Emqx::new(dir, place, clock.clone())?)),
         "rabbitmq" => Ok(Box::new(rabbitmq::RabbitMq::new(dir, place)?)),
         other => Err(Error::new(format!(
-            "this version has no adapter for {other:?} (there is one for: mosquitto, rabbitmq, haproxy, gate)"
+            "this version has no adapter for {other:?} (there is one for: mosquitto, rabbitmq, emqx, haproxy, gate)"
         ))),
     }
 }

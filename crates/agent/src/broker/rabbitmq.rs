@@ -6,7 +6,7 @@
 
 mod answer;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -21,16 +21,14 @@ use zeroize::Zeroizing;
 
 use super::{Broker, Ended, Orders, Place, Refusal, Rendered};
 use crate::access::AccessList;
-use crate::files::{File, hex};
+use crate::denials::Denials;
+use crate::files::File;
 use crate::http::{self, Answering};
 use crate::{Error, disk};
 
-/// Where its management API is, and where it asks the agent, unless told.
+/// Where its management API is, unless told.
 const CONTROL: &str = "127.0.0.1:15672";
-const ANSWER: &str = "127.0.0.1:8085";
 const FILES: [&str; 3] = ["trust.pem", "server.pem", "access.json"];
-/// How many refused topics are told apart until they are reported.
-const MOST_DENIALS: usize = 100;
 
 /// The adapter.
 pub(super) struct RabbitMq {
@@ -45,28 +43,22 @@ pub(super) struct RabbitMq {
 /// What answers are made of.
 struct Known {
     list: RwLock<AccessList>,
-    denials: Mutex<BTreeMap<(String, String), u64>>,
+    denials: Denials,
     /// By which RabbitMQ knows the agent: it asks the agent whether it is right.
     secret: Zeroizing<String>,
 }
 
 impl RabbitMq {
     pub(super) fn new(dir: PathBuf, place: &Place) -> Result<Self, Error> {
-        let answer = place.answer.as_deref().unwrap_or(ANSWER);
-        let answer = answer
-            .parse()
-            .map_err(|_| Error::new(format!("{answer:?} is no address with a port, such as {ANSWER}")))?;
-        let mut secret = Zeroizing::new([0; 32]);
-        aws_lc_rs::rand::fill(&mut *secret).map_err(|_| Error::new("no random number could be drawn"))?;
         Ok(Self {
             dir,
             port: place.port().to_owned(),
             control: place.control.clone().unwrap_or_else(|| CONTROL.into()),
-            answer,
+            answer: place.answer()?,
             known: Arc::new(Known {
                 list: RwLock::default(),
-                denials: Mutex::default(),
-                secret: Zeroizing::new(hex(&*secret)),
+                denials: Denials::default(),
+                secret: http::secret()?,
             }),
             answering: Mutex::default(),
         })
@@ -85,7 +77,14 @@ impl RabbitMq {
     }
 
     async fn api(&self, method: &str, path: &str) -> Result<(u16, bytes::Bytes), Error> {
-        http::ask(&self.control, method, path, (answer::AGENT, &self.known.secret)).await
+        http::ask(
+            &self.control,
+            (answer::AGENT, &self.known.secret),
+            method,
+            path,
+            None,
+        )
+        .await
     }
 
     /// Ends the sessions of these.
@@ -95,7 +94,7 @@ impl RabbitMq {
             let (control, known) = (self.control.clone(), self.known.clone());
             tasks.spawn(async move {
                 let path = format!("/api/connections/username/{}", escape(&device));
-                http::ask(&control, "DELETE", &path, (answer::AGENT, &known.secret)).await
+                http::ask(&control, (answer::AGENT, &known.secret), "DELETE", &path, None).await
             });
         }
         while let Some(done) = tasks.join_next().await {
@@ -117,11 +116,8 @@ impl Known {
     fn answer(&self, path: &str, body: &[u8]) -> String {
         let list = self.list.read().unwrap_or_else(PoisonError::into_inner);
         let (answer, denied) = answer::answer(&list, &self.secret, path, body);
-        if let Some(denied) = denied {
-            let mut denials = self.denials.lock().unwrap_or_else(PoisonError::into_inner);
-            if denials.len() < MOST_DENIALS || denials.contains_key(&denied) {
-                *denials.entry(denied).or_default() += 1;
-            }
+        if let Some((device, topic)) = denied {
+            self.denials.note(&device, &topic);
         }
         answer.to_owned()
     }
@@ -135,8 +131,8 @@ impl Broker for RabbitMq {
             self.take_up(list);
         }
         let known = self.known.clone();
-        let answering =
-            http::answer(self.answer, Arc::new(move |path, body| known.answer(path, body))).await?;
+        let answerer = Arc::new(move |path: &str, body: &[u8]| known.answer(path, body));
+        let answering = http::answer(self.answer, "text/plain", answerer).await?;
         *self.answering.lock().unwrap_or_else(PoisonError::into_inner) = Some(answering);
         Ok(())
     }
@@ -210,11 +206,7 @@ impl Broker for RabbitMq {
     }
 
     async fn denials(&self) -> Result<Vec<Denial>, Error> {
-        let mut denials = self.known.denials.lock().unwrap_or_else(PoisonError::into_inner);
-        let all = std::mem::take(&mut *denials).into_iter();
-        Ok(all
-            .map(|((device, topic), times)| Denial { device, topic, times })
-            .collect())
+        Ok(self.known.denials.take())
     }
 
     async fn sessions(&self) -> Option<u64> {

@@ -1,6 +1,6 @@
 //! Who is in, and what everybody is judged by at this moment.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use muster_api::agent::Denial;
@@ -9,10 +9,8 @@ use rustls::pki_types::CertificateDer;
 use tokio::sync::Notify;
 
 use super::judge::Judge;
+use crate::denials::Denials;
 use crate::{Clock, Error};
-
-/// How many refused topics are told apart until they are asked for.
-const MOST_DENIALS: usize = 100;
 
 /// The certificate of somebody who finished a handshake.
 pub(super) struct Shown {
@@ -36,7 +34,7 @@ impl Shown {
 pub(super) struct Sessions {
     judge: RwLock<Arc<Judge>>,
     live: Mutex<Live>,
-    denials: Mutex<BTreeMap<(String, String), u64>>,
+    denials: Denials,
     clock: Clock,
 }
 
@@ -63,7 +61,7 @@ impl Sessions {
         Self {
             judge: RwLock::new(Arc::new(judge)),
             live: Mutex::default(),
-            denials: Mutex::default(),
+            denials: Denials::default(),
             clock,
         }
     }
@@ -114,20 +112,12 @@ impl Sessions {
 
     /// Remembers what was refused.
     pub(super) fn deny(&self, device: &str, topic: &str) {
-        let mut denials = self.denials.lock().unwrap_or_else(PoisonError::into_inner);
-        let printable = topic.chars().filter(|letter| !letter.is_control());
-        let key = (device.to_owned(), printable.take(200).collect());
-        if denials.len() < MOST_DENIALS || denials.contains_key(&key) {
-            *denials.entry(key).or_default() += 1;
-        }
+        self.denials.note(device, topic);
     }
 
     /// What was refused since the last call.
     pub(super) fn denials(&self) -> Vec<Denial> {
-        let mut denials = self.denials.lock().unwrap_or_else(PoisonError::into_inner);
-        let all = std::mem::take(&mut *denials).into_iter();
-        all.map(|((device, topic), times)| Denial { device, topic, times })
-            .collect()
+        self.denials.take()
     }
 
     /// Reads the set that lies there, and takes it up. If it cannot be read, everything stays as it is.

@@ -8,6 +8,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
+use muster_agent::Clock;
 use muster_agent::broker::{Place, adapter};
 use muster_agent::enforce::{Enforcer, Parts};
 use muster_agent::files::Files;
@@ -16,7 +18,9 @@ use muster_agent::listener::{Listener, Seen, Tls};
 use muster_agent::local::{LocalCa, Pair};
 use muster_agent::tombstone::Keeper;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use rustls::AlertDescription;
 
+use super::emqx::Emqx;
 use super::{BROKER, Fleet, now};
 
 /// What stands there.
@@ -32,6 +36,8 @@ pub enum Kind {
     Rumqttd,
     /// RabbitMQ with its MQTT plugin.
     RabbitMq,
+    /// What stands in for EMQX.
+    Emqx,
 }
 
 impl Kind {
@@ -41,6 +47,7 @@ impl Kind {
             Self::HaProxy => "haproxy",
             Self::Gate | Self::Rumqttd => "gate",
             Self::RabbitMq => "rabbitmq",
+            Self::Emqx => "emqx",
         }
     }
 
@@ -50,6 +57,7 @@ impl Kind {
             Self::HaProxy => vec![MOSQUITTO.into(), "/usr/sbin/haproxy".into()],
             Self::Rumqttd => vec![rumqttd()],
             Self::RabbitMq => vec![RABBITMQ.into()],
+            Self::Emqx => Vec::new(),
         }
     }
 }
@@ -76,6 +84,8 @@ pub struct Hub {
     broker: Vec<Child>,
     gate: Option<tokio::task::JoinHandle<()>>,
     server: Arc<Pair>,
+    /// What time the agent is told.
+    pub clock: fn() -> Timestamp,
 }
 
 fn free_port() -> u16 {
@@ -108,6 +118,7 @@ impl Hub {
             broker: Vec::new(),
             gate: None,
             server: Arc::new(fleet.server()),
+            clock: now,
         })
     }
 
@@ -123,7 +134,7 @@ impl Hub {
         let control = match self.kind {
             Kind::Mosquitto(_) | Kind::Gate | Kind::Rumqttd => None,
             Kind::HaProxy => Some(self.path("control").display().to_string()),
-            Kind::RabbitMq => Some(format!("127.0.0.1:{}", self.plain)),
+            Kind::RabbitMq | Kind::Emqx => Some(format!("127.0.0.1:{}", self.plain)),
         };
         Place {
             dir: Some(self.files()),
@@ -139,21 +150,34 @@ impl Hub {
     pub async fn enforcer(&self) -> Enforcer {
         let state = self.path("agent");
         let local = Arc::new(LocalCa::open(&state.join("ca.pem"), BROKER, now()).unwrap());
-        let broker = adapter(self.kind.program(), &self.place()).unwrap();
-        broker.start().await.unwrap();
+        let clock: Clock = Arc::new(self.clock);
+        let broker = adapter(self.kind.program(), &self.place(), &clock).unwrap();
+        // An agent that was dropped lets go of its port when the runtime comes round to it.
+        let mut started = broker.start().await;
+        for _ in 0..100 {
+            if started.is_ok() {
+                break;
+            }
+            tokio::task::yield_now().await;
+            started = broker.start().await;
+        }
+        started.unwrap();
         let parts = Parts {
             broker,
             files: Files::open(&self.files(), None).unwrap(),
             listener: self.listener.clone(),
-            keeper: Keeper::start(self.listener.clone(), local.clone(), Arc::new(now)),
+            keeper: Keeper::start(self.listener.clone(), local.clone(), clock.clone()),
             local,
-            clock: Arc::new(now),
+            clock,
         };
         Enforcer::open(parts, &state, self.server.clone()).unwrap()
     }
 
     pub async fn start_broker(&mut self) {
-        let conf = adapter(self.kind.program(), &self.place()).unwrap().config();
+        let clock: Clock = Arc::new(self.clock);
+        let conf = adapter(self.kind.program(), &self.place(), &clock)
+            .unwrap()
+            .config();
         match self.kind {
             Kind::Mosquitto(user) => {
                 let listener = format!("\nlistener {} 127.0.0.1\n", self.port);
@@ -190,6 +214,7 @@ impl Hub {
                 self.gate = Some(tokio::spawn(async { gate.await.unwrap() }));
             }
             Kind::RabbitMq => self.rabbitmq(&conf),
+            Kind::Emqx => self.gate = Some(tokio::spawn(Emqx::run(conf.replace("0.0.0.0", "127.0.0.1")))),
         }
         self.answers(self.port).await;
     }
@@ -295,7 +320,9 @@ impl Hub {
             let _ = match self.kind {
                 Kind::HaProxy => kill_process(pid, Signal::TERM),
                 Kind::RabbitMq => kill_process_group(pid, Signal::KILL),
-                Kind::Mosquitto(_) | Kind::Gate | Kind::Rumqttd => kill_process(pid, Signal::KILL),
+                Kind::Mosquitto(_) | Kind::Gate | Kind::Rumqttd | Kind::Emqx => {
+                    kill_process(pid, Signal::KILL)
+                }
             };
             let _ = broker.wait();
         }
@@ -310,6 +337,15 @@ impl Hub {
     pub fn renew(&mut self, server: Pair) -> Arc<Pair> {
         self.server = Arc::new(server);
         self.server.clone()
+    }
+
+    /// Whether a device is refused as revoked: in the handshake, or by a broker that asks the agent, when its session begins.
+    pub async fn refuses(&self, pair: &Pair) -> bool {
+        let seen = self.sees(pair).await;
+        match self.kind {
+            Kind::Emqx => matches!(seen, Seen::Refused(_)),
+            _ => seen == Seen::Alert(AlertDescription::CertificateRevoked),
+        }
     }
 
     /// What a device meets.

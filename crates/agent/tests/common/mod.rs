@@ -6,6 +6,7 @@
     reason = "it is only for the tests beside it"
 )]
 
+mod emqx;
 mod hub;
 mod world;
 
@@ -388,6 +389,15 @@ impl Device {
         let mut bytes = BytesMut::new();
         mqtt::PingReq.write(&mut bytes).unwrap();
         self.stream.write_all(&bytes).await.is_ok() && matches!(self.packet().await, Some(Packet::PingResp))
+    }
+
+    /// Asks for one subscription, and leaves the answer.
+    pub async fn ask_to_subscribe(&mut self, filter: &str) {
+        let mut bytes = BytesMut::new();
+        let mut subscribe = mqtt::Subscribe::new(filter.to_owned(), QoS::AtLeastOnce);
+        subscribe.pkid = 8;
+        subscribe.write(&mut bytes).unwrap();
+        self.stream.write_all(&bytes).await.unwrap();
     }
 
     /// Subscribes; the broker's answer for each filter: whether it is granted.
