@@ -15,9 +15,11 @@
 mod common;
 
 mod agent;
+mod away;
 mod bridge;
 mod bundle;
 mod config;
+mod crash;
 mod fleet;
 mod front;
 mod looked_at;

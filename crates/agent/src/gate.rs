@@ -63,7 +63,7 @@ pub async fn run(
     ready: impl FnOnce(SocketAddr),
     stop: impl Future<Output = ()>,
 ) -> Result<(), Error> {
-    let judge = Judge::load(&settings.dir)?;
+    let judge = Judge::load(&settings.dir, &clock)?;
     let most = more_files(settings.most);
     let listener = TcpListener::bind(settings.listen).await.map_err(|why| {
         Error::new(format!(

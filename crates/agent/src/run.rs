@@ -30,8 +30,9 @@ const TICK: Duration = Duration::from_millis(250);
 /// How often the broker is looked at, and its log.
 const WATCH: Duration = Duration::from_secs(5);
 const LOG: Duration = Duration::from_secs(2);
-/// How often what has to be renewed is looked at, and a canary or a CRL that is due is asked for.
+/// How often what has to be renewed is asked for, and lists that are late.
 const RENEW: Duration = Duration::from_secs(30);
+/// How often it is looked at whether a canary or a list is due.
 const DUE: Duration = Duration::from_secs(5);
 /// How long the CA may take where this waits for it.
 const ANSWER: Duration = Duration::from_secs(10);
@@ -143,6 +144,7 @@ struct Due {
     renew: Instant,
     canary: Instant,
     crl: Instant,
+    lists: Instant,
 }
 
 impl Due {
@@ -153,7 +155,8 @@ impl Due {
             log: now,
             renew: now,
             canary: now,
-            crl: now + RENEW,
+            crl: now + DUE,
+            lists: now,
         }
     }
 }
@@ -319,7 +322,7 @@ impl Agent {
         if due(&mut self.due.renew, RENEW) {
             self.renew().await;
         }
-        if due(&mut self.due.crl, RENEW) {
+        if due(&mut self.due.crl, DUE) {
             self.renew_lists().await;
         }
         if due(&mut self.due.watch, WATCH) {
@@ -400,23 +403,18 @@ impl Agent {
         self.alarm(Topic::Certificate, words.collect());
     }
 
-    /// Asks for other lists once one is past half of its life.
+    /// Asks for other lists once one is past half of its life, and says so while there are none.
     async fn renew_lists(&mut self) {
         let now = (self.clock)();
-        let late = |lists: &crate::check::Lists| status::crl(lists, now);
-        if self
-            .enforcer
-            .lists()
-            .map(late)
-            .is_none_or(|words| words.is_empty())
-        {
-            return self.alarm(Topic::Crl, Vec::new());
-        }
-        if self.retry.at.is_none() {
+        let late = |enforcer: &Enforcer| {
+            let lists = enforcer.lists();
+            lists.map(|lists| status::crl(lists, now)).unwrap_or_default()
+        };
+        let is_late = !late(&self.enforcer).is_empty();
+        if is_late && self.retry.at.is_none() && due(&mut self.due.lists, RENEW) {
             self.bring(true).await;
         }
-        let words = self.enforcer.lists().map(late).unwrap_or_default();
-        self.alarm(Topic::Crl, words);
+        self.alarm(Topic::Crl, late(&self.enforcer));
     }
 
     async fn read_log(&mut self) {

@@ -101,6 +101,20 @@ mod tests {
     }
 
     #[test]
+    fn what_stays_wrong_is_said_again_every_day() {
+        let mut alarms = Alarms::default();
+        let at = |hours: i64| Timestamp::from_second(hours * 3600).unwrap_or_default();
+        let mut said = |hours, words: &str| {
+            alarms.set("b", Topic::Crl, vec![words.into()], at(hours));
+            alarms.now.get(&Topic::Crl).map(|(_, said)| *said)
+        };
+        assert_eq!(said(0, "late"), Some(at(0)));
+        assert_eq!(said(23, "late"), Some(at(0)));
+        assert_eq!(said(24, "late"), Some(at(24)));
+        assert_eq!(said(25, "over"), Some(at(25)), "something else is said at once");
+    }
+
+    #[test]
     fn a_certificate_is_late_after_three_quarters() {
         let at = |seconds| Timestamp::from_second(seconds).unwrap_or_default();
         let said = |now| certificate("it", at(0), at(1000), at(now));

@@ -9,7 +9,7 @@
 
 mod common;
 
-use common::{Fleet, Hub, Kind, World, now};
+use common::{Fleet, Kind, World, now};
 use jiff::{SignedDuration, Timestamp};
 use muster_agent::listener::Seen;
 use muster_api::agent::{DeviceRules, Rules};

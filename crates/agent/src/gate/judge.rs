@@ -12,12 +12,13 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, UnixTime};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::time_provider::TimeProvider;
 use rustls::{RootCertStore, ServerConfig};
 
 use super::FILES;
 use crate::access::AccessList;
 use crate::listener::provider;
-use crate::{Error, disk};
+use crate::{Clock, Error, disk};
 
 /// One set of files, read and sound.
 pub(super) struct Judge {
@@ -31,8 +32,8 @@ pub(super) struct Judge {
 }
 
 impl Judge {
-    /// Reads the set that lies there.
-    pub(super) fn load(dir: &Path) -> Result<Self, Error> {
+    /// Reads the set that lies there, to judge by it at the time that `clock` tells.
+    pub(super) fn load(dir: &Path, clock: &Clock) -> Result<Self, Error> {
         let [crls, trust, server, access] = FILES.map(|name| dir.join(name));
         let unread = |path: &Path, why: String| {
             Error::new(format!(
@@ -60,7 +61,7 @@ impl Judge {
             }
         }
         let verifier = verifier(&anchors, lists).map_err(|why| unread(&trust, why))?;
-        let mut tls = ServerConfig::builder_with_provider(provider())
+        let mut tls = ServerConfig::builder_with_details(provider(), Arc::new(Told(clock.clone())))
             .with_safe_default_protocol_versions()
             .map_err(|why| Error::new(why.to_string()))?
             .with_client_cert_verifier(verifier.clone())
@@ -83,15 +84,34 @@ impl Judge {
         let Some((leaf, rest)) = chain.split_first() else {
             return false;
         };
-        let since = Duration::from_millis(u64::try_from(now.as_millisecond()).unwrap_or(0));
-        let now = UnixTime::since_unix_epoch(since);
-        self.verifier.verify_client_cert(leaf, rest, now).is_ok()
+        self.verifier.verify_client_cert(leaf, rest, unix(now)).is_ok()
     }
 
     /// Whether a certificate that `before` let in has to be judged anew.
     pub(super) fn doubts(&self, before: &Self, serial: &[u8]) -> bool {
         self.revoked.contains(serial) || self.trust != before.trust
     }
+}
+
+/// The clock, as TLS asks it.
+struct Told(Clock);
+
+impl std::fmt::Debug for Told {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Told")
+    }
+}
+
+impl TimeProvider for Told {
+    fn current_time(&self) -> Option<UnixTime> {
+        Some(unix((self.0)()))
+    }
+}
+
+fn unix(time: Timestamp) -> UnixTime {
+    UnixTime::since_unix_epoch(Duration::from_millis(
+        u64::try_from(time.as_millisecond()).unwrap_or(0),
+    ))
 }
 
 fn read<T: PemObject>(path: &Path, unread: impl Fn(&Path, String) -> Error) -> Result<Vec<T>, Error> {

@@ -122,7 +122,7 @@ impl Sessions {
 
     /// Reads the set that lies there, and takes it up. If it cannot be read, everything stays as it is.
     pub(super) fn reload(&self, dir: &std::path::Path) -> Result<(), Error> {
-        self.take_up(Judge::load(dir)?);
+        self.take_up(Judge::load(dir, &self.clock)?);
         Ok(())
     }
 

@@ -138,7 +138,7 @@ impl Emqx {
             let emqx = emqx.clone();
             tokio::select! {
                 Ok((tcp, _)) = api.accept() => drop(tasks.spawn(async move { emqx.serve(tcp).await })),
-                Ok((tcp, _)) = devices.accept() => drop(tasks.spawn(async move { drop(emqx.meet(tcp).await) })),
+                Ok((tcp, _)) = devices.accept() => drop(tasks.spawn(async move { emqx.meet(tcp).await.unwrap_or_default() })),
             }
         }
     }
@@ -242,22 +242,22 @@ impl Emqx {
         buffer: &mut BytesMut,
     ) -> Option<()> {
         loop {
-            match packet(stream, buffer).await? {
-                Packet::Publish(publish) => {
-                    let topic = String::from_utf8(publish.topic.to_vec()).ok()?;
-                    self.may(name, "publish", &topic).await.then_some(())?;
-                    send(stream, &mqtt::PubAck::new(publish.pkid)).await?;
+            let packet = packet(stream, buffer).await?;
+            if let Packet::Publish(publish) = packet {
+                let topic = String::from_utf8(publish.topic.to_vec()).ok()?;
+                self.may(name, "publish", &topic).await.then_some(())?;
+                send(stream, &mqtt::PubAck::new(publish.pkid)).await?;
+            } else if let Packet::Subscribe(subscribe) = packet {
+                for filter in &subscribe.filters {
+                    self.may(name, "subscribe", &filter.path).await.then_some(())?;
                 }
-                Packet::Subscribe(subscribe) => {
-                    for filter in &subscribe.filters {
-                        self.may(name, "subscribe", &filter.path).await.then_some(())?;
-                    }
-                    let codes = subscribe.filters.iter();
-                    let codes = codes.map(|_| mqtt::SubscribeReasonCode::Success(rumqttc::QoS::AtLeastOnce));
-                    send(stream, &mqtt::SubAck::new(subscribe.pkid, codes.collect())).await?;
-                }
-                Packet::PingReq => send(stream, &mqtt::PingResp).await?,
-                _ => return None,
+                let codes = subscribe.filters.iter();
+                let codes = codes.map(|_| mqtt::SubscribeReasonCode::Success(rumqttc::QoS::AtLeastOnce));
+                send(stream, &mqtt::SubAck::new(subscribe.pkid, codes.collect())).await?;
+            } else if packet == Packet::PingReq {
+                send(stream, &mqtt::PingResp).await?;
+            } else {
+                return None;
             }
         }
     }

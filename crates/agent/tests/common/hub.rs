@@ -342,10 +342,10 @@ impl Hub {
     /// Whether a device is refused as revoked: in the handshake, or by a broker that asks the agent, when its session begins.
     pub async fn refuses(&self, pair: &Pair) -> bool {
         let seen = self.sees(pair).await;
-        match self.kind {
-            Kind::Emqx => matches!(seen, Seen::Refused(_)),
-            _ => seen == Seen::Alert(AlertDescription::CertificateRevoked),
+        if self.kind == Kind::Emqx {
+            return matches!(seen, Seen::Refused(_));
         }
+        seen == Seen::Alert(AlertDescription::CertificateRevoked)
     }
 
     /// What a device meets.
