@@ -400,7 +400,9 @@ pub(crate) fn todos(config: &Config) -> Vec<Todo> {
         });
     }
     let passphrase = passphrase_path(config);
-    if passphrase.starts_with(&config.data) {
+    // A relative path may lead out of the directory again.
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    if real(&passphrase).starts_with(real(&config.data)) {
         let todo = Todo::on_the_machine(
             format!(
                 "the passphrase lies beside the keys it opens ({}), so their encryption protects nothing",

@@ -2,23 +2,19 @@
 
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import time
 import urllib.parse
 import zipfile
 
-from playwright.sync_api import Error
-
-import judge
 from broker import broker, wait_for
 from keyboard import Keyboard
-from world import PASSWORD, muster, world
+from pictures import pictures
+from tour import SERVER, Tour, every_page
+from world import PASSWORD, PHONE, muster, world
 
-SERVER = "mqtt.example.org"
-DESK = {"width": 1440, "height": 900}
-PHONE = {"width": 390, "height": 844}
-PICTURES = [("dashboard", "", DESK), ("issue", "issue", DESK), ("devices", "devices", DESK), ("phone", "", PHONE)]
 
 
 def first_day(world):
@@ -79,103 +75,9 @@ def menu(page, label):
     page.locator("nav a[aria-current=page]", has_text=label).wait_for()
 
 
-def every_page(world):
-    """Every page that links lead to, beginning with the menu."""
-    page = world.open()
-    page.goto(world.setup)
-    judge.look_at(page, "setup", world.wrong)
-    page.goto("login")
-    judge.look_at(page, "login", world.wrong)
-    world.make_admin(page)
-    make_fleet()
-    began = time.monotonic()
-    texts = 0
-    kinds = {}
-    waiting = [(world.home, world.home)]
-    while waiting:
-        found_on, url = waiting.pop(0)
-        try:
-            answer = page.context.request.get(url)
-        except Error:
-            world.wrong.add(found_on, f"a link to {url}, whose answer breaks off")
-            continue
-        if not answer.ok:
-            world.wrong.add(found_on, f"a link to {url}, which answers {answer.status}")
-        if not answer.ok or "text/html" not in answer.headers.get("content-type", ""):
-            continue
-        page.goto(url)
-        texts += judge.look_at(page, urllib.parse.urlsplit(url).path, world.wrong)
-        for link in page.eval_on_selector_all("a[href]", "(all) => all.map((one) => one.href)"):
-            link = link.split("#")[0]
-            kind = kind_of(link)
-            if link.startswith(world.home) and kind not in kinds:
-                kinds[kind] = link
-                waiting.append((url, link))
-    texts += answers_to_forms(world, page)
-    take_pictures(world, page)
-    print(f"measured: {len(kinds)} kinds of addresses, {texts} texts, {time.monotonic() - began:.0f} s")
-
-
-def answers_to_forms(world, page):
-    """Pages that no link leads to, and what a form looks like that is refused."""
-    menu(page, "Issue Certificate")
-    page.get_by_label("Site/Device Name").fill("Not a Name")
-    page.get_by_role("button", name="Issue certificate").click()
-    page.locator("[aria-invalid]").first.wait_for()
-    texts = judge.look_at(page, "issue, refused", world.wrong)
-    page.get_by_label("Site/Device Name").fill("site-700")
-    page.get_by_role("button", name="Issue certificate").click()
-    page.get_by_role("link", name="Download site-700-certs.zip").wait_for()
-    texts += judge.look_at(page, "issue, done", world.wrong)
-    find_to_revoke(page, "site-700")
-    texts += judge.look_at(page, "revoke, chosen", world.wrong)
-    page.get_by_label("Type the device's name").fill("site-700")
-    page.get_by_role("button", name="Revoke the device").click()
-    page.get_by_role("link", name="Download crl.pem").wait_for()
-    texts += judge.look_at(page, "revoke, done", world.wrong)
-    page.goto(world.home + "users/ci")
-    page.get_by_role("button", name="Replace the API key").click()
-    page.get_by_role("button", name="Copy", exact=True).wait_for()
-    return texts + judge.look_at(page, "users, a new key", world.wrong)
-
-
-def make_fleet():
-    """Something of everything, so that no page is empty."""
-    muster("cert", "issue", SERVER, "--kind", "server", "--san", "localhost,10.0.80.50", "--out", SERVER)
-    for number in range(1, 9):
-        name = f"site-{number:03}"
-        muster("cert", "issue", name, "--out", name)
-    muster("device", "revoke", "site-002", "--reason", "key-compromise", "--yes")
-    muster("device", "suspend", "site-004")
-    muster("device", "create", "site-900", "--profile", "client", "--note", "a pump by the river")
-    muster("token", "create", "site-900")
-    muster("token", "create", "--wave", "sites-2026", "--count", "1000")
-    muster("user", "create", "ci", "--role", "operator")
-    muster("user", "create", "bob", "--role", "auditor", "--person")
-
-
-def take_pictures(world, page):
-    """The pictures of the documentation, if they are wanted."""
-    images = os.environ.get("MUSTER_TEST_IMAGES")
-    if not images:
-        return
-    for name, path, size in PICTURES:
-        page.set_viewport_size(size)
-        for scheme in judge.SCHEMES:
-            page.emulate_media(color_scheme=scheme)
-            page.goto(world.home + path)
-            page.screenshot(path=f"{images}/{name}-{scheme}.png")
-
-
-def kind_of(link):
-    """Pages of one kind differ in a name only: one of each is enough."""
-    parts = urllib.parse.urlsplit(link).path.strip("/").split("/")
-    return parts[0], len(parts), tuple(parts[2:])
-
-
-def by_keyboard(world):
+def by_keyboard(world, **options):
     """Logging in, issuing and revoking without a pointer."""
-    page = world.open()
+    page = world.open(**options)
     world.make_admin(page)
     page.context.clear_cookies()
     page.goto("login")
@@ -195,6 +97,11 @@ def by_keyboard(world):
     hands.focus("Type the device's name").type("site-001")
     hands.go("Revoke the device")
     assert page.get_by_role("link", name="Download crl.pem").is_visible()
+
+
+def by_keyboard_without_javascript(world):
+    """The same in a browser that runs no script."""
+    by_keyboard(world, java_script_enabled=False)
 
 
 def without_javascript(world):
@@ -236,12 +143,52 @@ def live_list(world):
     assert page.locator("tbody .key a").first.inner_text() == "site-003"
 
 
+def below_a_base_path(world):
+    """The GUI below `/pki/`, where a proxy serves other things as well: nothing is asked for outside of it."""
+    base = urllib.parse.urlsplit(world.home).path
+    assert base == "/pki/", world.home
+    page = world.open()
+    page.context.on("request", lambda request: below(base, request.url, world.wrong))
+    world.make_admin(page)
+    bundle(page, "site-001")
+    page.goto("devices")
+    page.get_by_text("Live", exact=True).wait_for()
+    muster("device", "create", "site-002")
+    page.get_by_role("link", name="site-002").wait_for()
+    page.keyboard.press("/")
+    page.keyboard.type("site-00")
+    page.keyboard.press("Enter")
+    page.get_by_role("link", name="site-002").wait_for()
+    page.get_by_role("button", name="Dark colours").click()
+    page.locator("html[data-theme=dark]").wait_for()
+    with page.expect_download() as download:
+        menu(page, "All certificates")
+        page.get_by_role("link", name="CSV").click()
+    assert "site-001" in download.value.path().read_text()
+    tour = Tour(world, page, look=lambda page, where, wrong: 0)
+    tour.follow(world.home)
+    assert len(tour.seen) > 40, tour.seen
+    find_to_revoke(page, "site-001")
+    page.get_by_label("Type the device's name").fill("site-001")
+    page.get_by_role("button", name="Revoke the device").click()
+    page.get_by_role("link", name="Download crl.pem").wait_for()
+    page.get_by_role("button", name="Log out").click()
+    page.get_by_role("heading", name="Log in").wait_for()
+    page.goto("devices")
+    assert page.url.startswith(f"{world.home}login?next=devices"), page.url
+
+
+def below(base, url, wrong):
+    if not urllib.parse.urlsplit(url).path.startswith(base):
+        wrong.add(url, f"a request outside of {base}")
+
+
 SCRIPT = "'\"><script>alert(1)</script><img src=x onerror=alert(2)>"
 # Pages whose lines can be run as they stand.
 LINED = [
     "", "devices", "devices?state=new", "devices/site-001", "certificates", "certificates?status=active", "tokens", "profiles",
     "ca", "audit", "audit?actor=alice", "users", "search?q=site-", "devices/site-001/suspend", "devices/site-001/resume",
-    "devices/site-001/access", "brokers", "brokers/-/new",
+    "devices/site-001/access", "brokers", "brokers/-/new", "settings", "revoke/waiting", "users/bob",
 ]
 
 
@@ -254,6 +201,7 @@ def shown_lines_work(world):
     bundle(page, "site-001")
     muster("device", "create", "site-002", "--profile", "client", "--note", SCRIPT)
     muster("token", "create", "--wave", SCRIPT, "--count", "3")
+    muster("user", "create", "bob", "--role", "viewer")
     key = muster("user", "create", "ci", "--role", "admin").strip()
     data = pathlib.Path(os.environ["DATA"])
     shell = {
@@ -265,26 +213,28 @@ def shown_lines_work(world):
     for path in LINED:
         page.goto(path)
         for which in page.locator(".lines").all():
-            command, call = (which.locator(f".{kind} code").text_content() for kind in ("cli", "api"))
-            # 5: done, and something needs attention. curl would be told of a refusal by its status alone.
+            command, call = ("".join(which.locator(f".{kind} code").all_text_contents()) for kind in ("cli", "api"))
+            # curl would be told of a refusal by its status alone.
+            called = call.replace("curl ", "curl --silent --show-error --fail-with-body ", 1)
+            # What changes something is only tried by the API, before the command does it.
+            called = re.sub(r'(-X \w+ "[^"?]+)"', r'\1?dry_run=true"', called)
+            answer = subprocess.run(called, shell=True, cwd=data, env=shell | remote, capture_output=True, text=True)
+            if answer.returncode:
+                world.wrong.append(f"{path}: {call}: {answer.stdout} {answer.stderr}")
             done = subprocess.run(command, shell=True, cwd=data, env=shell, capture_output=True, text=True)
+            # 5: done, and something needs attention.
             if done.returncode not in (0, 5):
                 world.wrong.append(f"{path}: {command}: {done.returncode} {done.stderr}")
-            called = call.replace("curl ", "curl --silent --show-error --fail-with-body ", 1)
-            if path.endswith("/suspend") or path.endswith("/resume"):
-                # The command has done it already.
-                called = called.replace('/suspend"', '/suspend?dry_run=true"').replace('/resume"', '/resume?dry_run=true"')
-            answer = subprocess.run(called, shell=True, cwd=data, env=shell | remote, capture_output=True, text=True)
-            done_before = "409" in answer.stderr
-            if answer.returncode and not done_before:
-                world.wrong.append(f"{path}: {call}: {answer.stdout} {answer.stderr}")
     for path in ["devices", "devices/site-002", "tokens", "audit", "", "search?q=" + urllib.parse.quote(SCRIPT)]:
         page.goto(path)
     assert not fired, fired
 
 
 def main():
-    journeys = (first_day, every_page, by_keyboard, without_javascript, live_list, shown_lines_work)
+    journeys = (
+        first_day, every_page, by_keyboard, by_keyboard_without_javascript, without_javascript, below_a_base_path, live_list,
+        shown_lines_work, pictures,
+    )  # fmt: skip
     journey = {one.__name__: one for one in journeys}[sys.argv[1]]
     with world() as here:
         journey(here)

@@ -14,6 +14,8 @@ DATA = pathlib.Path(os.environ["DATA"])
 PUBLIC = os.environ["PUBLIC"]
 # As long as anything may take on a machine that does something else as well.
 PATIENCE = 20_000
+DESK = {"width": 1440, "height": 900}
+PHONE = {"width": 390, "height": 844}
 
 
 def muster(*arguments, stdin=None):
@@ -41,7 +43,7 @@ class World:
 
     def open(self, **options):
         """A new browser window without cookies."""
-        options = {"viewport": {"width": 1440, "height": 900}, "reduced_motion": "reduce", **options}
+        options = {"viewport": DESK, "reduced_motion": "reduce", **options}
         context = self.browser.new_context(base_url=self.home, **options)
         context.set_default_timeout(PATIENCE)
         judge.listen(context, self.home, self.wrong)

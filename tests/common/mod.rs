@@ -27,6 +27,8 @@ pub struct Muster {
     pub api: u16,
     pub public: u16,
     pub web: u16,
+    /// What it is called.
+    pub name: &'static str,
     extra: Vec<String>,
 }
 
@@ -56,13 +58,14 @@ impl Muster {
             api: free_port(),
             public: free_port(),
             web: free_port(),
+            name: "Test",
             extra,
         }
     }
 
     /// Starts the server and waits until it answers.
     pub fn serve(&mut self) {
-        let mut command = self.command(&["up", "--name", "Test", "--dns", "localhost,127.0.0.1"]);
+        let mut command = self.command(&["up", "--name", self.name, "--dns", "localhost,127.0.0.1"]);
         command.args(["--listen", &format!("127.0.0.1:{}", self.api)]);
         command.args(["--public-listen", &format!("127.0.0.1:{}", self.public)]);
         command.args(["--web-listen", &format!("127.0.0.1:{}", self.web)]);

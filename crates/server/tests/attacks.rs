@@ -8,6 +8,7 @@ mod common;
 use std::collections::BTreeSet;
 
 use common::browser::{Browser, PASSWORD, local};
+use common::crawl::{attributes, crawl};
 use common::{Answer, Server};
 use jiff::{SignedDuration, Timestamp};
 use muster_ca::audit::Act;
@@ -102,6 +103,30 @@ async fn paths_lead_nowhere_else() {
     server.finish().await;
 }
 
+/// Every page that a link leads to, none of which runs a script.
+async fn look_round(browser: &mut Browser) -> Found {
+    let mut found = Found::default();
+    crawl(browser, |path, page| {
+        inert(path, page);
+        let text = page.text();
+        found.shown += usize::from(text.contains("&#60;script&#62;alert"));
+        found.fields.extend(attributes(&text, "name"));
+        found.pages += 1;
+    })
+    .await;
+    found
+}
+
+/// What can be reached by links.
+#[derive(Default)]
+struct Found {
+    pages: usize,
+    /// The names of the fields of every form.
+    fields: BTreeSet<String>,
+    /// How many pages show the script, as text.
+    shown: usize,
+}
+
 const SCRIPT: &str = "'\"><script>alert(1)</script><img src=x onerror=alert(2)>";
 
 /// Whether a page shows the text as text.
@@ -177,7 +202,7 @@ async fn script_is_text_wherever_it_is_shown() {
     // Every form with script in every field that any page has.
     let again = browser.log_in("admin", PASSWORD).await;
     assert_eq!(again.status, 303, "{}", again.text());
-    let fields = crawl(&mut browser).await.fields;
+    let fields = look_round(&mut browser).await.fields;
     assert!(fields.len() > 25, "{fields:?}");
     let all: Vec<_> = fields.iter().map(|field| format!("{field}={typed}")).collect();
     let all = all.join("&");
@@ -201,8 +226,8 @@ async fn script_is_text_wherever_it_is_shown() {
     // One of those forms may have ended the session.
     let again = browser.log_in("admin", PASSWORD).await;
     assert_eq!(again.status, 303, "{}", again.text());
-    let found = crawl(&mut browser).await;
-    assert!(found.pages.len() > 40, "{:?}", found.pages);
+    let found = look_round(&mut browser).await;
+    assert!(found.pages > 40, "{}", found.pages);
     assert!(
         found.shown >= 3,
         "the notes and the wave are shown, as text: {}",
@@ -279,7 +304,7 @@ async fn script_in_records_is_text_too() {
     assert!(server.edge.ca().set_first_password(PASSWORD).await.unwrap());
     let mut browser = Browser::at(&server);
     browser.log_in("admin", PASSWORD).await;
-    let found = crawl(&mut browser).await;
+    let found = look_round(&mut browser).await;
     for page in ["/devices", "/tokens", "/users", "/audit", "/devices/site-1", "/"] {
         let text = browser.get(page).await.text();
         assert!(text.contains("&#60;script&#62;alert"), "{page} shows it: {text}");
@@ -292,45 +317,6 @@ async fn script_in_records_is_text_too() {
         inert(list, &answer);
     }
     server.finish().await;
-}
-
-/// What can be reached by links.
-#[derive(Default)]
-struct Found {
-    pages: BTreeSet<String>,
-    /// The names of the fields of every form.
-    fields: BTreeSet<String>,
-    /// How many pages show the script, as text.
-    shown: usize,
-}
-
-/// Every page that a link leads to; none of them runs a script.
-async fn crawl(browser: &mut Browser) -> Found {
-    let mut found = Found::default();
-    let mut ahead = vec!["/".to_owned()];
-    while let Some(path) = ahead.pop() {
-        if found.pages.len() > 400 || !found.pages.insert(path.clone()) {
-            continue;
-        }
-        let page = browser.get(&path).await;
-        inert(&path, &page);
-        let text = page.text();
-        assert!(!text.is_empty() || path != "/", "{:?}", page.headers("location"));
-        found.shown += usize::from(text.contains("&#60;script&#62;alert"));
-        found.fields.extend(attributes(&text, "name"));
-        let links = attributes(&text, "href").map(|link| link.replace("&#38;", "&"));
-        ahead.extend(links.filter(|link| link.starts_with('/') && !link.starts_with("/static/")));
-    }
-    found
-}
-
-fn attributes(page: &str, name: &str) -> impl Iterator<Item = String> {
-    page.split(&format!(" {name}=\""))
-        .skip(1)
-        .filter_map(|rest| rest.split('"').next())
-        .map(str::to_owned)
-        .collect::<Vec<_>>()
-        .into_iter()
 }
 
 fn percent(text: &str) -> String {

@@ -47,6 +47,10 @@ async fn every_device_that_fits_is_suspended_with_the_count_typed() {
     assert_eq!(state(&name(0)).await, State::Suspended);
     assert_eq!(state(&name(59)).await, State::Suspended);
     assert_eq!(state(&gate).await, State::New);
+    // Those that are suspended are resumed the same way, and no others.
+    let resume = "act=resume&all=%3Fq%3Dsite%26limit%3D10";
+    let asked = browser.post("/devices/-/selected", resume).await.text();
+    assert!(asked.contains("Resume 60 devices?"), "{asked}");
     // To what it is done already it is not done again.
     assert_eq!(browser.post("/devices/-/selected", all).await.status, 409);
     let nonsense = browser.post("/devices/-/selected", "act=suspend&all=%3Fstate%3Dtired");

@@ -257,11 +257,11 @@ async fn a_session_elsewhere_is_seen_and_ended() {
     let mut elsewhere = Browser::at(&server);
     elsewhere.log_in("admin", PASSWORD).await;
     let page = admin.get("/account").await.text();
-    assert_eq!(page.matches("/account/sessions/").count(), 2);
+    assert_eq!(page.matches("action=\"/account/sessions/").count(), 2);
     assert_eq!(page.matches("this browser").count(), 1);
     let others = page
         .split("<tr>")
-        .find(|row| row.contains("/account/sessions/") && !row.contains("this browser"))
+        .find(|row| row.contains("action=\"/account/sessions/") && !row.contains("this browser"))
         .unwrap();
     let path = between(others, "action=\"", "\"").to_owned();
     // Nobody ends another's.
@@ -328,5 +328,50 @@ async fn the_list_is_narrowed_sorted_paged_and_saved() {
         "{json}"
     );
     assert_eq!(admin.get("/users?sort=age").await.status, 400);
+    server.finish().await;
+}
+
+#[tokio::test]
+async fn several_are_removed_by_their_count() {
+    let (mut admin, server) = admin().await;
+    let ca = server.edge.ca().clone();
+    for name in ["bob", "carol", "dave"] {
+        ca.add_operator(local(), name, Role::Viewer).await.unwrap();
+    }
+    let list = admin.get("/users").await.text();
+    assert_eq!(
+        list.matches("name=\"name\" value=").count(),
+        3,
+        "nobody ticks themselves"
+    );
+    let asked = admin.post("/remove-users", "name=bob&name=carol").await;
+    assert_eq!(asked.status, 200);
+    let text = asked.text();
+    assert!(
+        text.contains("Remove 2 users?") && text.contains("for name in bob carol; do muster user remove"),
+        "{text}"
+    );
+    let wrong = admin.post("/remove-users", "name=bob&name=carol&count=3").await;
+    assert_eq!(wrong.status, 422);
+    assert!(
+        wrong.text().contains("2 are chosen, so nobody was removed"),
+        "{}",
+        wrong.text()
+    );
+    for (form, status) in [
+        ("", 400),
+        ("name=nobody&count=1", 404),
+        ("name=bob&name=nobody&count=2", 404),
+        ("name=admin&count=1", 403),
+    ] {
+        let refused = admin.post("/remove-users", form).await;
+        assert_eq!(refused.status, status, "{form}: {}", refused.text());
+    }
+    assert!(ca.one_operator(local(), "bob").await.is_ok(), "all or none");
+    let done = admin.post("/remove-users", "name=bob&name=carol&count=2").await;
+    assert_eq!((done.status, done.header("location")), (303, Some("/users")));
+    for (name, there) in [("bob", false), ("carol", false), ("dave", true), ("admin", true)] {
+        assert_eq!(ca.one_operator(local(), name).await.is_ok(), there, "{name}");
+    }
     server.finish().await;
 }

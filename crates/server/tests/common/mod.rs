@@ -3,6 +3,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test uses a part")]
 
 pub mod browser;
+pub mod crawl;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

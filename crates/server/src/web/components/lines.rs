@@ -1,4 +1,4 @@
-//! The same thing as a command and as a call of the API, to copy.
+//! The same thing as a command and as a call of the API, to copy; what no command does as the call alone.
 
 use askama::Template;
 use askama::filters::HtmlSafe;
@@ -8,7 +8,7 @@ use askama::filters::HtmlSafe;
 #[template(path = "components/lines.html")]
 pub(crate) struct Lines {
     id: &'static str,
-    cli: String,
+    cli: Option<String>,
     api: String,
 }
 
@@ -17,6 +17,14 @@ impl HtmlSafe for Lines {}
 impl Lines {
     /// `cli` is what one types; `api` is the method and the path below `/api/v1`, such as `GET /devices`.
     pub(crate) fn new(id: &'static str, cli: &str, api: &str) -> Self {
+        Self {
+            cli: Some(cli.to_owned()),
+            ..Self::call(id, api)
+        }
+    }
+
+    /// What only the API does.
+    pub(crate) fn call(id: &'static str, api: &str) -> Self {
         let (method, path) = api.split_once(' ').unwrap_or(("GET", api));
         let method = if method == "GET" {
             String::new()
@@ -25,7 +33,7 @@ impl Lines {
         };
         Self {
             id,
-            cli: cli.to_owned(),
+            cli: None,
             api: format!(
                 "curl --cacert root_ca.crt -H \"Authorization: Bearer $MUSTER_API_KEY\" {method}\
                  \"$MUSTER_URL/api/v1{path}\""

@@ -12,9 +12,10 @@ use muster_ca::account::Sighting;
 use muster_ca::operator::Permission;
 use muster_ca::password;
 use serde::Deserialize;
+use serde_json::json;
 use zeroize::Zeroizing;
 
-use crate::web::components::{Field, Qr, When};
+use crate::web::components::{Field, Lines, Qr, When, quoted};
 use crate::web::fault::Fault;
 use crate::web::form::Form;
 use crate::web::frame::Frame;
@@ -49,6 +50,9 @@ struct Account {
     code: Field,
     code_password: Field,
     sessions: Vec<Row>,
+    password_lines: Lines,
+    code_lines: Lines,
+    session_lines: Lines,
 }
 
 struct Row {
@@ -89,8 +93,22 @@ async fn page(visit: &Visit, status: StatusCode, refused: Refused) -> Answer {
         source: sighting.source,
         own: sighting.own,
     };
+    let has_factor = login.is_some_and(|login| login.totp.is_some());
     let page = Account {
         frame: visit.frame("Your account"),
+        password_lines: Lines::new(
+            "password",
+            &format!("muster user password {}", quoted(&visit.visitor().name)),
+            "POST /account/password",
+        )
+        .with_body(&json!({ "current": "…", "password": "…" })),
+        code_lines: if has_factor {
+            Lines::call("codes", "POST /account/code/remove").with_body(&json!({ "current": "…" }))
+        } else {
+            Lines::call("codes", "POST /account/code")
+                .with_body(&json!({ "current": "…", "secret": totp, "code": "123456" }))
+        },
+        session_lines: Lines::call("sessions", "DELETE /account/sessions/ID"),
         current: own_password("current", refused.current.as_deref()),
         password: Field::password("password", "New password")
             .required()
@@ -102,7 +120,7 @@ async fn page(visit: &Visit, status: StatusCode, refused: Refused) -> Answer {
             .required()
             .refused(refused.repeated.as_deref())
             .with("autocomplete", "new-password"),
-        has_factor: login.is_some_and(|login| login.totp.is_some()),
+        has_factor,
         qr: Qr::new(
             &password::secret_url(&visit.visitor().name, &secret),
             "QR code for an app that makes one-time codes",

@@ -65,6 +65,7 @@ struct List {
     rows: Vec<Row>,
     pages: Pages,
     lines: Lines,
+    verify: Lines,
 }
 
 struct Row {
@@ -106,6 +107,7 @@ async fn list(visit: Visit, filters: Filters) -> Answer {
         pages: listed.pages(&found),
         rows: found.items.into_iter().map(row).collect(),
         lines: listed.lines::<AuditQuery>(),
+        verify: Lines::new("verify", "muster audit verify", "GET /audit/verify"),
     })
 }
 

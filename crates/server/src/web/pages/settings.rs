@@ -7,7 +7,7 @@ use muster_ca::operator::Permission;
 use muster_ca::standing::{About, Todo};
 
 use crate::Configured;
-use crate::web::components::Icon;
+use crate::web::components::{Icon, Lines};
 use crate::web::event::sentence;
 use crate::web::frame::Frame;
 use crate::web::route::{Entry, Page, Route};
@@ -82,6 +82,7 @@ struct Settings {
     rows: Vec<Row>,
     data: String,
     parts: [(&'static str, &'static str); 4],
+    lines: Lines,
 }
 
 async fn show(visit: Visit) -> Answer {
@@ -98,6 +99,7 @@ async fn show(visit: Visit) -> Answer {
         rows: settings.configured.iter().map(|one| row(one, settings)).collect(),
         data: settings.data.display().to_string(),
         parts: PARTS,
+        lines: Lines::call("settings", "GET /settings"),
     })
 }
 

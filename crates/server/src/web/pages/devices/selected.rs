@@ -155,6 +155,7 @@ fn page(
         Some(_) => StatusCode::UNPROCESSABLE_ENTITY,
         None => StatusCode::OK,
     };
+    let second = act.danger && visit.web().settings().asks_for_second(names.len());
     let mut consequences = act.consequences(names.len(), certificates);
     if more {
         let rest = "More fit than one step takes; come back for the rest afterwards.";
@@ -173,15 +174,17 @@ fn page(
                 .refused(refusal)
                 .with("inputmode", "numeric")
                 .with("autocomplete", "off"),
-            second: act.danger && visit.web().settings().asks_for_second(names.len()),
-            lines: lines(act, names),
+            second,
+            lines: lines(act, names, second),
             names: names.iter().map(ToString::to_string).collect(),
         },
     )
 }
 
 /// One call for those that may need a second operator, one for each of the others.
-fn lines(act: &Act, names: &[DeviceName]) -> Lines {
+///
+/// A command takes one at a time, so it is no way round a second operator.
+fn lines(act: &Act, names: &[DeviceName], second: bool) -> Lines {
     let all: Vec<_> = names.iter().map(|name| quoted(name.as_str())).collect();
     let cli = format!(
         "for name in {}; do muster device {} $name --yes; done",
@@ -203,5 +206,10 @@ fn lines(act: &Act, names: &[DeviceName]) -> Lines {
             serde_json::json!({ "note": "" }),
         ),
     };
-    Lines::new("selected", &cli, &call).with_body(&sent)
+    let lines = if second {
+        Lines::call("selected", &call)
+    } else {
+        Lines::new("selected", &cli, &call)
+    };
+    lines.with_body(&sent)
 }

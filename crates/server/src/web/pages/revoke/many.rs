@@ -17,7 +17,7 @@ use super::super::certificates::view;
 use super::super::devices::Act;
 use super::{counted, reasons};
 use crate::lists::CertificateQuery;
-use crate::web::components::{Badge, Field, Icon, When, thousands};
+use crate::web::components::{Badge, Field, Icon, Lines, When, thousands};
 use crate::web::fault::Fault;
 use crate::web::form::Form;
 use crate::web::frame::Frame;
@@ -41,6 +41,7 @@ struct ManyPage {
     note: Field,
     count: Option<Field>,
     second: bool,
+    lines: Lines,
 }
 
 /// What was ticked and can be revoked.
@@ -142,9 +143,26 @@ pub(super) async fn send(visit: Visit, Form(sent): Form<Vec<(String, String)>>) 
                 .with("maxlength", "400"),
             count: counts.then_some(count),
             second,
+            lines: lines(&chosen.serials, second),
             chosen,
         },
     )
+}
+
+/// A command takes one at a time, so it is no way round a second operator.
+fn lines(serials: &[Serial], second: bool) -> Lines {
+    let serials: Vec<_> = serials.iter().map(Serial::hex).collect();
+    let reason = Reason::CessationOfOperation.to_string();
+    let body = serde_json::json!({ "serials": serials, "reason": reason, "count": serials.len() });
+    let lines = if second {
+        Lines::call("many", "POST /revocations")
+    } else {
+        let each = serials.join(" ");
+        let cli =
+            format!("for serial in {each}; do muster cert revoke $serial --reason {reason} --yes; done");
+        Lines::new("many", &cli, "POST /revocations")
+    };
+    lines.with_body(&body)
 }
 
 /// What fits a list's address and can be revoked, as much as one step takes, and whether there may be more.
@@ -264,6 +282,7 @@ struct WaitingPage {
     frame: Frame,
     waiting: Option<Waits>,
     refusal: Option<String>,
+    lines: Lines,
 }
 
 struct Waits {
@@ -294,8 +313,17 @@ async fn waiting_page(visit: &Visit, status: StatusCode, refusal: Option<String>
         None => None,
         Some(asked) => Some(waits(visit, asked).await?),
     };
+    let lines = match &waiting {
+        None => Lines::call("waiting", "GET /revocations"),
+        Some(one) => {
+            let verdict = if one.own { "reject" } else { "agree" };
+            Lines::call("waiting", &format!("POST /revocations/{verdict}"))
+                .with_body(&serde_json::json!({ "at": one.at }))
+        }
+    };
     let page = WaitingPage {
         frame: visit.frame("Revoke Certificate"),
+        lines,
         waiting,
         refusal,
     };

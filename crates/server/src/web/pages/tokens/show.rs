@@ -6,7 +6,7 @@ use axum::routing::get;
 use muster_ca::operator::Permission;
 
 use super::{Row, known};
-use crate::web::components::{Icon, Lines};
+use crate::web::components::{Icon, Lines, quoted};
 use crate::web::frame::Frame;
 use crate::web::route::Route;
 use crate::web::visit::{Answer, Visit, html};
@@ -30,6 +30,10 @@ async fn show(visit: Visit, Path(id): Path<String>) -> Answer {
         may_operate: visit.may(Permission::Operate),
         row: Row::of(&token, visit.now()),
         device: token.device.map(|device| device.to_string()),
-        lines: Lines::new("token", "muster token list", "GET /tokens"),
+        lines: Lines::new(
+            "token",
+            &format!("muster token list --search {}", quoted(&id)),
+            &format!("GET /tokens/{id}"),
+        ),
     })
 }

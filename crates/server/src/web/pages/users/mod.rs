@@ -1,5 +1,6 @@
 //! Users and roles: who may do what.
 
+mod many;
 mod one;
 
 use askama::Template;
@@ -36,6 +37,7 @@ pub(in crate::web) const PAGE: Page = Page {
         }),
         Route::post("users", Permission::Administer, || post(add)),
         Route::get("add-user", Permission::Administer, || get(form)),
+        Route::post("remove-users", Permission::Administer, || post(many::remove)),
         Route::get("users/{name}", Permission::Administer, || get(one::show)),
         Route::post("users/{name}/role", Permission::Administer, || {
             post(one::change_role)

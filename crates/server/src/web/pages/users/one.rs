@@ -6,7 +6,7 @@ use http::StatusCode;
 use serde::Deserialize;
 
 use super::{login_badge, role_field, role_of};
-use crate::web::components::{Badge, Field, Lines, When};
+use crate::web::components::{Badge, Field, Lines, When, quoted};
 use crate::web::fault::Fault;
 use crate::web::form::{Form, escape};
 use crate::web::frame::Frame;
@@ -53,7 +53,10 @@ struct One {
     confirm: Field,
     refusal: Option<String>,
     secret: Option<Secret>,
-    lines: Lines,
+    role_lines: Lines,
+    invite_lines: Lines,
+    key_lines: Lines,
+    remove_lines: Lines,
 }
 
 /// A form that did not work: which one, and why.
@@ -72,6 +75,7 @@ pub(super) async fn page(
     let operator = visit.ca().one_operator(visit.proof(), name).await?;
     let status = refused.as_ref().map_or(StatusCode::OK, |refused| refused.status);
     let (removing, whole): (Vec<_>, Vec<_>) = refused.into_iter().partition(|refused| refused.removing);
+    let (shell, call) = (quoted(name), format!("/operators/{}", escape(name)));
     let not_removed = removing.first().map(|refused| refused.why.as_str());
     let page = One {
         frame: visit.frame(name),
@@ -89,12 +93,27 @@ pub(super) async fn page(
             .with("autocapitalize", "none"),
         refusal: whole.into_iter().next().map(|refused| refused.why),
         secret,
-        lines: Lines::new(
-            "lines",
-            &format!("muster user role {name} {}", operator.role.as_str()),
-            &format!("POST /operators/{name}/role"),
+        role_lines: Lines::new(
+            "set-role",
+            &format!("muster user role {shell} {}", operator.role.as_str()),
+            &format!("POST {call}/role"),
         )
         .with_body(&serde_json::json!({ "role": operator.role.as_str() })),
+        invite_lines: Lines::new(
+            "invite",
+            &format!("muster user invite {shell}"),
+            &format!("POST {call}/invitation"),
+        ),
+        key_lines: Lines::new(
+            "key",
+            &format!("muster user key {shell}"),
+            &format!("POST {call}/key"),
+        ),
+        remove_lines: Lines::new(
+            "remove",
+            &format!("muster user remove {shell}"),
+            &format!("DELETE {call}"),
+        ),
         name: operator.name,
     };
     html_with(status, &page)

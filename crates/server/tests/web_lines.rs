@@ -1,0 +1,58 @@
+//! What a page shows or does, programs do too: each says how, as a command or as a call of the API.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail")]
+
+mod common;
+
+use common::browser::{Browser, PASSWORD, local};
+use common::crawl::crawl;
+use jiff::SignedDuration;
+use muster_ca::device::DeviceName;
+use muster_ca::operator::Role;
+use muster_ca::registry::TokenWish;
+
+/// They say it once something is typed.
+const LATER: [&str; 3] = ["/issue", "/revoke", "/search"];
+
+#[tokio::test]
+async fn every_page_says_how_programs_do_it() {
+    let (mut browser, server) = Browser::and_server().await;
+    let ca = server.edge.ca().clone();
+    server.enrol("site-7").await;
+    ca.create_device(local(), DeviceName::parse("site-8").unwrap(), "client", "")
+        .await
+        .unwrap();
+    let wish = TokenWish {
+        device: None,
+        wave: "spring".into(),
+        uses: 3,
+        profile: "client".into(),
+        lifetime: SignedDuration::from_hours(24),
+    };
+    ca.create_token(local(), wish).await.unwrap();
+    ca.add_operator(local(), "bob", Role::Viewer).await.unwrap();
+    browser.log_in("admin", PASSWORD).await;
+    let (mut pages, mut silent) = (0, Vec::new());
+    crawl(&mut browser, |path, page| {
+        let text = page.text();
+        if page.status != 200 || !text.contains("class=\"shell\"") {
+            return;
+        }
+        pages += 1;
+        let place = path.split('?').next().unwrap();
+        if !text.contains("class=\"lines\"") && !LATER.contains(&place) {
+            silent.push(path.to_owned());
+        }
+    })
+    .await;
+    assert!(pages > 40, "{pages}");
+    assert!(silent.is_empty(), "{silent:?}");
+    // What comes of forms.
+    for (path, form) in [
+        ("/devices/-/selected", "act=suspend&name=site-7&name=site-8"),
+        ("/remove-users", "name=bob"),
+    ] {
+        let page = browser.post(path, form).await;
+        assert!(page.text().contains("class=\"lines\""), "{path}: {}", page.text());
+    }
+    server.finish().await;
+}
