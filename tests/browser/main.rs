@@ -63,14 +63,7 @@ fn a_fleet_that_renews_needs_nobody() {
     .unwrap();
     std::fs::create_dir_all(muster.data()).unwrap();
     std::fs::write(muster.data().join("muster.toml"), toml).unwrap();
-    muster.ok(&[
-        "init",
-        "--yes",
-        "--name",
-        "AK-SG IoT",
-        "--dns",
-        "localhost,127.0.0.1",
-    ]);
+    muster.name = "AK-SG IoT";
     muster.serve();
     Journey::new("pictures", &[]).run_on(&muster);
 }
