@@ -23,8 +23,9 @@ start_s             |        | first start, with making the authority
 store_size          |        | certificates in the full store
 peak_1m_mib         |        | most memory ever resident
 stop_1m_s           |        | graceful stop with the store full
-floor_us            |        | crypto floor: verify CSR, verify token, sign leaf; one core
-floor_per_s         |        | the same a second
+floor_us            |        | crypto floor: verify CSR, verify token, sign leaf; CPU, with every processor busy as under load
+floor_alone_us      |        | the same on one processor, the others idle
+floor_per_s         |        | the same a second, on one busy processor
 floor_csr_us        |        | verify a CSR, key never seen before
 floor_token_us      |        | verify a token
 floor_sign_us       |        | sign a leaf
@@ -41,6 +42,8 @@ generator_us        |        | CPU of the load generator for a certificate
 pub(crate) struct Findings {
     /// Rounds of the crypto floor.
     pub(crate) floors: Vec<Floor>,
+    /// Microseconds of the crypto floor on one processor, the others idle.
+    pub(crate) floor_alone: f64,
     /// Muster, with a small store.
     pub(crate) muster: Option<Figures>,
     /// The rival.
@@ -105,6 +108,7 @@ impl Findings {
 
     fn yardsticks(&self, to: &mut Report) {
         to.set("floor_us", self.floor(Floor::total));
+        to.set("floor_alone_us", Some(self.floor_alone));
         to.set("floor_per_s", self.floor(Floor::total).map(|us| 1e6 / us));
         to.set("floor_csr_us", self.floor(|floor| floor.request));
         to.set("floor_token_us", self.floor(|floor| floor.token));

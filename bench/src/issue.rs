@@ -78,7 +78,7 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
     let place = tempfile::Builder::new()
         .prefix("muster-bench-")
         .tempdir_in(&options.dir)?;
-    let mut floors = vec![floor::measure()?];
+    let (mut floors, floor_alone) = (vec![floor::measure()?], floor::measure_alone()?);
     let (mut muster, mut step_ca) = (None, None);
     if options.subjects != Subjects::StepCa {
         let launch = Launch::muster(&options.muster_program()?, place.path())?;
@@ -125,6 +125,7 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
     };
     Findings {
         floors,
+        floor_alone,
         muster: figures,
         step_ca,
         full,
