@@ -68,6 +68,9 @@ impl Hub {
             all.is_some_and(|all| all[0]["state"] == "proven")
         })
         .await?;
+        // Not before: the CA hangs up on who says nothing while a broker starts.
+        let stream = UnixStream::connect(hub.path("data/muster.sock")).await?;
+        hub.socket = Some(Mutex::new(Connection::over(stream)));
         Ok(hub)
     }
 
@@ -96,14 +99,12 @@ impl Hub {
         self.ca = Some(Process::start(&mut command, &self.path("ca.log"))?);
         let socket = self.path("data/muster.sock");
         let end = Instant::now() + PATIENCE;
-        let stream = loop {
-            match UnixStream::connect(&socket).await {
-                Ok(stream) => break stream,
-                Err(why) if Instant::now() > end => return Err(why.into()),
-                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+        while let Err(why) = UnixStream::connect(&socket).await {
+            if Instant::now() > end {
+                return Err(why.into());
             }
-        };
-        self.socket = Some(Mutex::new(Connection::over(stream)));
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
         let url = format!("https://localhost:{api}");
         let mut add = self.command(&["broker", "add", NAME, "--san", "localhost", "--ca-url", &url]);
         add.args(["--program", self.kind.program()]);
@@ -196,7 +197,7 @@ impl Hub {
     }
 
     async fn post(&self, path: &str, body: &Value) -> Result<Value> {
-        let mut socket = self.socket.as_ref().ok_or("the CA does not run")?.lock().await;
+        let mut socket = self.socket.as_ref().ok_or("the broker is starting")?.lock().await;
         let body = body.to_string();
         let request = format!(
             "POST /api/v1{path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
