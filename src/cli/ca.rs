@@ -7,6 +7,7 @@ use muster_api::client::escape;
 use muster_api::types::{Authority, Crl, FreshCrl, Generation, Profile};
 use muster_ca::authority::{DEFAULT, INTERNAL};
 
+use super::cert::confirm;
 use super::connect::Session;
 use super::desk::Desk;
 use super::provisioner::{self, ProvisionerCommand};
@@ -121,6 +122,17 @@ pub(super) enum RolloverCommand {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Retire it at once, although certificates of it live: somebody else has its key
+    Revoke {
+        #[command(flatten)]
+        which: Which,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+        /// Only say what would be done
+        #[arg(long)]
+        dry_run: bool,
+    },
 }
 
 #[derive(clap::Args)]
@@ -197,6 +209,7 @@ pub(super) async fn run(common: &Common, voice: Voice, command: CaCommand) -> Re
                     CaCommand::Rollover(
                         RolloverCommand::Activate { dry_run: true, .. }
                             | RolloverCommand::Finish { dry_run: true, .. }
+                            | RolloverCommand::Revoke { dry_run: true, .. }
                     )
                 )
             };
@@ -274,6 +287,16 @@ async fn run_online(session: &Session, voice: Voice, command: CaCommand) -> Resu
         }
         CaCommand::Rollover(RolloverCommand::Finish { which, dry_run }) => {
             rollover_step(session, voice, &which.authority, "finish", dry_run).await?;
+        }
+        CaCommand::Rollover(RolloverCommand::Revoke { which, yes, dry_run }) => {
+            if !yes && !dry_run {
+                confirm(
+                    voice,
+                    &which.authority,
+                    "refuse every device whose certificate the issuing CA before has issued, of the authority",
+                )?;
+            }
+            rollover_step(session, voice, &which.authority, "revoke", dry_run).await?;
         }
         CaCommand::Rollover(RolloverCommand::Start { .. })
         | CaCommand::Import(_)

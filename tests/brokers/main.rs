@@ -20,6 +20,7 @@ mod bridge;
 mod bundle;
 mod config;
 mod crash;
+mod dojot;
 mod fleet;
 mod front;
 mod looked_at;

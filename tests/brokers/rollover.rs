@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use crate::agent::Beside;
 use crate::common::wait_for;
 use crate::fleet::{BROKER, Fleet};
 use crate::mqtt::Client;
@@ -45,4 +46,41 @@ fn both_generations_are_let_in_and_can_be_shut_out() {
     }
     // The broker's own certificate is of the old generation, which has to stay until it is renewed.
     fleet.muster.exits(4, &["ca", "rollover", "finish"]);
+}
+
+/// Mosquitto does not look at the list of the root, so a CA that was revoked has to go altogether.
+#[test]
+fn an_issuing_ca_whose_key_is_known_is_withdrawn_and_its_sessions_end() {
+    let Some(mut beside) = Beside::start() else { return };
+    let old = beside.device("site-1");
+    let _session = old.subscribes("fleet/site-1/#");
+    beside
+        .fleet
+        .muster
+        .exits(2, &["ca", "rollover", "revoke", "--yes"]);
+    beside.fleet.muster.stop();
+    beside.fleet.muster.ok(&["ca", "rollover", "start"]);
+    beside.fleet.muster.serve();
+    beside.fleet.muster.ok(&["ca", "rollover", "activate"]);
+    let new = beside.device("site-2");
+    wait_for("the next generation", || new.alert().is_none());
+    let stays = new.subscribes("fleet/site-2/#");
+    beside.fleet.muster.exits(2, &["ca", "rollover", "revoke"]);
+    assert_eq!(old.alert(), None);
+
+    beside.fleet.muster.ok(&["ca", "rollover", "revoke", "--yes"]);
+    wait_for("its CA to be withdrawn", || {
+        old.alert().as_deref() == Some("unknown ca")
+    });
+    beside.proven();
+    let ended = "Client site-1 already connected, closing old connection.";
+    wait_for("the end of its session", || beside.broker().log().contains(ended));
+    assert_eq!((new.alert(), stays.connections()), (None, 1));
+
+    // With a certificate of the next one it comes back.
+    beside.fleet.muster.ok(&["device", "rearm", "site-1"]);
+    fs::remove_dir_all(beside.fleet.path("site-1")).unwrap();
+    let again = beside.device("site-1");
+    beside.proven();
+    assert!(again.publishes("fleet/site-1/up", "again"));
 }

@@ -127,17 +127,8 @@ impl Ca {
     /// Retires an issuing CA of which nothing lives any more. The listener's own certificate does not count: a server that
     /// runs gets another when the next issuing CA is activated, one that does not when it starts.
     pub async fn finish_rollover(&self, proof: Proof, authority: &str) -> Result<Generation, Error> {
-        let caller = self.administrator(proof).await?;
+        let (caller, old) = self.retiring(proof, authority).await?;
         let now = self.clock.now();
-        let mut old = {
-            let state = self.state.load();
-            let record = &state.authority(authority)?.record;
-            let retiring = record
-                .issuing()
-                .find(|generation| generation.stage == Stage::Retiring)
-                .cloned();
-            retiring.ok_or_else(|| Error::Conflict("no issuing CA is retiring".into()))?
-        };
         let listener = DeviceName::own(LISTENER);
         if let Some(end) = self.store.last_end(authority, old.number, now, &listener).await? {
             return Err(Refusal::new(format!(
@@ -147,13 +138,47 @@ impl Ca {
             .fix("renew them and wait: what is revoked stays on the list until its end")
             .into());
         }
+        self.withdraw(caller, authority, old, "").await
+    }
+
+    /// Retires the issuing CA that issues no more although certificates of it live: somebody else has its key. Nothing trusts it any more that
+    /// asks this CA or has an agent beside it; brokers end the sessions of its devices.
+    pub async fn revoke_rollover(&self, proof: Proof, authority: &str) -> Result<Generation, Error> {
+        let (caller, old) = self.retiring(proof, authority).await?;
+        self.withdraw(caller, authority, old, "although certificates of it live")
+            .await
+    }
+
+    /// Who asks, and the issuing CA that issues no more.
+    async fn retiring(&self, proof: Proof, authority: &str) -> Result<(Caller, Generation), Error> {
+        let caller = self.administrator(proof).await?;
+        let old = {
+            let state = self.state.load();
+            let record = &state.authority(authority)?.record;
+            let retiring = record
+                .issuing()
+                .find(|generation| generation.stage == Stage::Retiring)
+                .cloned();
+            retiring.ok_or_else(|| {
+                Error::Conflict(
+                    "no issuing CA is retiring: activate the next one first (muster ca rollover activate)"
+                        .into(),
+                )
+            })?
+        };
+        Ok((caller, old))
+    }
+
+    async fn withdraw(
+        &self,
+        caller: Caller,
+        authority: &str,
+        mut old: Generation,
+        detail: &str,
+    ) -> Result<Generation, Error> {
         old.stage = Stage::Retired;
-        let act = caller.act(
-            now,
-            "authority.retired",
-            format!("{authority} {}", old.number),
-            String::new(),
-        );
+        let subject = format!("{authority} {}", old.number);
+        let act = caller.act(self.clock.now(), "authority.retired", subject, detail.into());
         self.write_generations(authority, vec![old.clone()], act).await?;
         self.load_crls().await?;
         Ok(old)

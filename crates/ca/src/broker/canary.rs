@@ -95,6 +95,16 @@ impl Canaries {
         listed.next().filter(|canary| canary.not_after > now).cloned()
     }
 
+    /// The newest that live of issuers but these: those were trusted until a short while ago.
+    pub(crate) fn of_others(&self, issuers: &[&str], now: Timestamp) -> Vec<Arc<Canary>> {
+        let all = self.lock();
+        let others = all
+            .iter()
+            .filter(|(issuer, _)| !issuers.contains(&issuer.as_str()));
+        let newest = others.filter_map(|(_, known)| known.last());
+        newest.filter(|canary| canary.not_after > now).cloned().collect()
+    }
+
     /// Adds one whose CRL is published.
     pub(crate) fn add(&self, canary: Arc<Canary>) {
         self.lock().entry(canary.issuer.clone()).or_default().push(canary);

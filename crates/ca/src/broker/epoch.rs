@@ -10,13 +10,14 @@ use super::Broker;
 use super::feed::Reach;
 use crate::Ca;
 use crate::access::Rules;
-use crate::authority::{INTERNAL, ROOT};
-use crate::certificate::Status;
+use crate::authority::{Generation, INTERNAL, ROOT, Stage};
+use crate::certificate::{Certificate, Status};
 use crate::device::{Device, DeviceName, State};
 use crate::enrol::who::Proof;
 use crate::error::Error;
-use crate::list::{DeviceList, Paging};
+use crate::list::{CertificateList, CertificateStatus, DeviceList, Paging};
 use crate::ports::ToBeSigned;
+use crate::queries::LISTENER;
 use crate::state::file_stem;
 
 /// The type of a signed epoch.
@@ -133,6 +134,15 @@ impl Ca {
         }
         let millis = u64::try_from(now.as_millisecond()).unwrap_or(0);
         let number = millis.max(heard.number.saturating_add(1));
+        let mut lists = match changed.as_ref() {
+            Some(names) => self.changes_of(names).await?,
+            None => self.whole_lists().await?,
+        };
+        if heard.anchors != anchors {
+            lists
+                .kicked
+                .extend(self.devices_of_the_withdrawn(&broker, now).await?);
+        }
         let epoch = Epoch {
             broker: broker.name.as_str(),
             number,
@@ -142,10 +152,7 @@ impl Ca {
             anchors: &anchors,
             crls: &crls,
             canaries: self.revoked_canaries(&crls, now),
-            lists: match changed {
-                Some(names) => self.changes_of(&names).await?,
-                None => self.whole_lists().await?,
-            },
+            lists,
         };
         let text = self.sign_message(&epoch).await?;
         let heard = Heard {
@@ -196,17 +203,73 @@ impl Ca {
         Ok(roots + &issuing)
     }
 
+    /// Those that the lists revoke, and those of CAs that are trusted no more: none may come in.
     fn revoked_canaries(&self, crls: &[CrlNeed], now: Timestamp) -> Vec<CanaryView> {
         let listed = crls
             .iter()
             .filter_map(|crl| self.canaries.listed(&crl.name, crl.number, now));
+        let names: Vec<&str> = crls.iter().map(|crl| crl.name.as_str()).collect();
         listed
+            .chain(self.canaries.of_others(&names, now))
             .map(|canary| CanaryView {
                 issuer: canary.issuer.clone(),
                 certificate: canary.chain.clone(),
                 key: canary.key.to_string(),
             })
             .collect()
+    }
+
+    /// Whose sessions may stand on a certificate of an issuing CA that was withdrawn before its certificates ended. Nearly always, that is nobody.
+    async fn devices_of_the_withdrawn(
+        &self,
+        broker: &Broker,
+        now: Timestamp,
+    ) -> Result<BTreeSet<String>, Error> {
+        let mut retired: Vec<(String, u32)> = Vec::new();
+        for authority in &self.state.load().authorities {
+            let record = &authority.record;
+            let gone = |generation: &&Generation| generation.stage == Stage::Retired;
+            if broker.trusts(&record.name) {
+                let gone = record.generations.iter().filter(gone);
+                retired.extend(gone.map(|generation| (record.name.clone(), generation.number)));
+            }
+        }
+        let mut names = BTreeSet::new();
+        for (authority, number) in retired {
+            let listener = DeviceName::own(LISTENER);
+            let last = self.store.last_end(&authority, number, now, &listener).await?;
+            if last.is_none() {
+                continue;
+            }
+            let living = CertificateList {
+                status: Some(CertificateStatus::Active),
+                authority: Some(authority),
+                now,
+                ..CertificateList::default()
+            };
+            let all = self.all_certificates(living).await?.into_iter();
+            let theirs = all.filter(|one| one.generation == number && !one.device.is_own());
+            names.extend(theirs.map(|one| one.device.to_string()));
+        }
+        Ok(names)
+    }
+
+    async fn all_certificates(&self, list: CertificateList) -> Result<Vec<Certificate>, Error> {
+        let mut all = Vec::new();
+        let mut cursor = None;
+        loop {
+            let paging = Paging { cursor, limit: STEP };
+            let list = list.clone();
+            let page = self
+                .store
+                .certificates(CertificateList { paging, ..list })
+                .await?;
+            all.extend(page.items);
+            cursor = page.next;
+            if cursor.is_none() {
+                return Ok(all);
+            }
+        }
     }
 
     /// How these devices stand now.
