@@ -182,7 +182,7 @@ fn no_certificate_is_recorded_whose_key_cannot_be_kept() {
     std::fs::write(muster.path().join("file"), "").unwrap();
     muster.exits(1, &["cert", "issue", "site-1", "--out", "file/below"]);
     muster.exits(2, &["cert", "issue", "site-1", "--broker", "a\nb"]);
-    muster.exits(2, &["cert", "issue", "../site-1", "--out", "there"]);
+    muster.exits(4, &["cert", "issue", "../site-1", "--out", "there"]);
     assert_eq!(muster.json(&["device", "list"])["items"], json!([]));
 
     // What cannot be handed out is said to be there, with its key.
