@@ -22,8 +22,14 @@ fn text(status: &Status) -> String {
     };
     if let Some(end) = status.works_until.as_ref().filter(|_| status.ready) {
         text.push_str(&format!(
-            "\nEverything keeps working until {}, when {} ends.",
-            end.at, end.what
+            "\nEverything keeps working until {}, when {} ends{}.",
+            end.at,
+            end.what,
+            if end.by_itself {
+                ", if the device does not renew it before, as it is expected to"
+            } else {
+                ""
+            }
         ));
     }
     if let Some(until) = &status.looked_until {

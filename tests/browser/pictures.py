@@ -24,7 +24,7 @@ def pictures(world):
     page.goto("")
     page.get_by_role("heading", name="Everything keeps working until").wait_for()
     assert page.locator("svg .bar:not(.yours)").count() >= len(FLEET), "devices that renew are shown"
-    page.get_by_text("Nothing needs you now.").wait_for()
+    page.get_by_text("if the device does not renew it before, as it is expected to. Nothing needs you now.").wait_for()
     take(world, page)
 
 

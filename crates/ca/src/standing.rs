@@ -29,7 +29,7 @@ const WALKED_EVERY: SignedDuration = SignedDuration::from_hours(1);
 /// How things stand.
 #[derive(Debug, Clone)]
 pub struct Standing {
-    /// What comes to an end first unless somebody sees to it.
+    /// What comes to an end first unless it is renewed or somebody sees to it.
     pub first_end: Option<End>,
     /// If not all certificates could be looked at yet: those that run out until then are renewed.
     pub looked_until: Option<Timestamp>,
@@ -39,13 +39,15 @@ pub struct Standing {
     pub counts: Counts,
 }
 
-/// Something that does not go on by itself.
+/// Something that comes to an end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct End {
     /// When it ends.
     pub at: Timestamp,
     /// What ends.
     pub what: String,
+    /// Whether it is expected to be renewed by itself before.
+    pub by_itself: bool,
 }
 
 /// What needs somebody.
@@ -195,10 +197,9 @@ impl Ca {
             many if many > TOLD => todos.push(all_late(&unrenewed)),
             _ => todos.extend(late.map(one_late)),
         }
-        ends.extend(unrenewed.iter().map(|one| End {
-            at: one.not_after,
-            what: format!("the certificate of {}", one.device),
-        }));
+        if let Some(first) = unrenewed.first() {
+            ends.push(self.end_of(first, now).await?);
+        }
         for authority in self.authorities() {
             self.look_at(&authority, now, &mut ends, &mut todos)?;
         }
@@ -216,6 +217,16 @@ impl Ca {
             looked_until,
             todos,
             counts: self.counts().await?,
+        })
+    }
+
+    async fn end_of(&self, unrenewed: &Unrenewed, now: Timestamp) -> Result<End, Error> {
+        let living = self.store.certificates_of(&unrenewed.device, now).await?;
+        let last = living.iter().filter(|one| one.not_after == unrenewed.not_after);
+        Ok(End {
+            at: unrenewed.not_after,
+            what: format!("the certificate of {}", unrenewed.device),
+            by_itself: last.into_iter().any(|one| self.expects_renewal(one)),
         })
     }
 
@@ -255,6 +266,7 @@ impl Ca {
             ends.push(End {
                 at: end,
                 what: format!("the issuing CA {name}"),
+                by_itself: false,
             });
         }
         match self.crl(name, ROOT) {
@@ -280,6 +292,7 @@ impl Ca {
                     ends.push(End {
                         at: crl.next_update,
                         what: format!("the CRL of the root of {name}"),
+                        by_itself: false,
                     });
                 }
             }

@@ -64,6 +64,10 @@ async fn the_dashboard_says_until_when_everything_works() {
     assert!(page.contains(&format!("datetime=\"{end}\"")), "{page}");
     assert!(page.contains("Then the certificate of site-9 ends"), "{page}");
     assert!(
+        page.contains("unless somebody sees to it"),
+        "step promises nothing: {page}"
+    );
+    assert!(
         page.contains("Certificates do not say where their revocation list is"),
         "{page}"
     );

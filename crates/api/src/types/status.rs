@@ -16,7 +16,7 @@ pub struct Status {
     pub problems: Vec<String>,
     /// What an operator should see to.
     pub todos: Vec<String>,
-    /// What comes to an end first unless somebody sees to it.
+    /// What comes to an end first unless it is renewed or somebody sees to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub works_until: Option<End>,
     /// If certificates are still being looked through for that: those that run out until then are renewed.
@@ -40,13 +40,16 @@ pub struct Status {
     pub first_renewal_due: Option<String>,
 }
 
-/// Something that does not go on by itself.
+/// Something that comes to an end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct End {
     /// When it ends.
     pub at: String,
     /// What ends.
     pub what: String,
+    /// Whether it is expected to be renewed by itself before.
+    #[serde(default)]
+    pub by_itself: bool,
 }
 
 /// How many certificates.

@@ -38,6 +38,7 @@ async fn status(State(api): State<Api>, Sender(proof): Sender) -> Answer<api::St
         works_until: standing.first_end.map(|end| api::End {
             at: views::time(end.at),
             what: end.what,
+            by_itself: end.by_itself,
         }),
         looked_until: standing.looked_until.map(views::time),
         certificates: api::Counts {

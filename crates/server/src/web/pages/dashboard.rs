@@ -47,7 +47,7 @@ struct Dashboard {
     operates: bool,
     mood: Mood,
     problems: Arc<[String]>,
-    until: Option<(When, When, String)>,
+    until: Option<(When, When, End)>,
     /// Until when certificates were looked at, if not all were.
     looked_until: Option<When>,
     todos: Vec<Task>,
@@ -126,7 +126,7 @@ async fn show(visit: Visit, filters: Filters) -> Answer {
         problems,
         until: standing
             .first_end
-            .map(|end| (When::long(end.at), When::relative(end.at, now), end.what)),
+            .map(|end| (When::long(end.at), When::relative(end.at, now), end)),
         looked_until: standing.looked_until.map(When::minute),
         todos: todos.into_iter().map(|todo| task(&visit, todo)).collect(),
         more_todos,
