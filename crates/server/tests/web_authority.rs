@@ -59,10 +59,11 @@ async fn what_everybody_needs_of_the_authority_is_on_one_page() {
 async fn a_roll_over_goes_on_where_it_can() {
     let (mut browser, server) = Browser::and_server().await;
     browser.log_in("admin", PASSWORD).await;
-    for step in ["activate", "finish"] {
+    for step in ["activate", "finish", "revoke"] {
         let path = format!("/ca/rollover/default/{step}");
         assert_eq!(browser.get(&path).await.status, 409, "nothing stands by");
-        assert_eq!(browser.post(&path, "").await.status, 409);
+        let named = browser.post(&path, "confirm=default").await;
+        assert_eq!(named.status, 409);
     }
     assert_eq!(browser.post("/ca/rollover/default/start", "").await.status, 404);
     server.start_rollover().await;
@@ -83,6 +84,30 @@ async fn a_roll_over_goes_on_where_it_can() {
             .text()
             .contains("Generation 1 is retiring")
     );
+    // Somebody else has its key: it goes at once, by the authority's name.
+    let form = browser.get("/ca/rollover/default/revoke").await;
+    assert!(
+        form.text().contains("re-arm it, then enrol it again"),
+        "{}",
+        form.text()
+    );
+    let wrong = browser
+        .post("/ca/rollover/default/revoke", "confirm=internal")
+        .await;
+    assert_eq!(wrong.status, 422);
+    assert!(wrong.text().contains("this is not default"), "{}", wrong.text());
+    let retired = || {
+        let all = server.edge.ca().authorities();
+        let default = all.iter().find(|one| one.name == "default").unwrap();
+        let mut generations = default.issuing();
+        !generations.any(|one| one.number == 1 && one.stage != muster_ca::authority::Stage::Retired)
+    };
+    assert!(!retired());
+    let done = browser
+        .post("/ca/rollover/default/revoke", "confirm=default")
+        .await;
+    assert_eq!((done.status, done.header("location")), (303, Some("/ca")));
+    assert!(retired());
     server.finish().await;
 }
 
