@@ -12,6 +12,7 @@ mod haproxy;
 mod hocon;
 mod mosquitto;
 mod rabbitmq;
+mod rumqttd;
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -49,6 +50,8 @@ pub enum Format {
     RabbitMqAdvanced,
     /// `haproxy.cfg`.
     HaProxy,
+    /// `rumqttd.toml`.
+    Rumqttd,
 }
 
 impl Format {
@@ -62,6 +65,9 @@ impl Format {
         let first_word = |line: &str| line.split_whitespace().next().unwrap_or_default().to_owned();
         let any = |words: &[&str]| lines().any(|line| words.contains(&first_word(line).as_str()));
         let first = lines().next().unwrap_or_default();
+        if lines().any(|line| line.starts_with("[v4.") || line.starts_with("[v5.")) {
+            return Self::Rumqttd;
+        }
         if first.starts_with('[') {
             return Self::RabbitMqAdvanced;
         }
@@ -211,6 +217,9 @@ pub fn lint(sources: &[Source<'_>], look: Look<'_>, now: Timestamp) -> Vec<Findi
     }
     rabbitmq::lint(&mut report, &of(Format::RabbitMq), &of(Format::RabbitMqAdvanced));
     haproxy::lint(&mut report, &of(Format::HaProxy));
+    for (number, text) in of(Format::Rumqttd) {
+        rumqttd::lint(&mut report, number, text);
+    }
     let mut findings = report.findings;
     let place = |file: &str| sources.iter().position(|source| source.name == file);
     findings.sort_by_key(|finding| (place(&finding.file), finding.line));

@@ -6,7 +6,7 @@ mod common;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use common::{ISSUING_CA, Lab};
+use common::{CLIENT, ISSUING_CA, Lab, SERVER};
 use jiff::Timestamp;
 use muster_pki::broker_lint::{Finding, Format, Level, Looked, Seen, Source, lint};
 use muster_pki::snippet::{Facts, Program, Snippet, Use, for_program, mosquitto_kept};
@@ -482,9 +482,16 @@ fn files_that_it_names_are_looked_at() {
         owner,
     };
     let crl = lab.crl("ca", &[]);
+    lab.issue("mqtt", "mqtt.ak-sg.com", "ca", SERVER);
+    lab.issue("site", "site-001", "ca", CLIENT);
+    lab.issue("bare", "mqtt.ak-sg.com", "ca", "extendedKeyUsage=serverAuth\n");
     lab.issue("other", "Another issuing CA", "root", ISSUING_CA);
     let good: BTreeMap<String, Seen> = [
         ("certs/ca.crt", seen(lab.join(&["root.crt", "ca.crt"]), 0o644, 0)),
+        (
+            "certs/mqtt.ak-sg.com.crt",
+            seen(lab.join(&["mqtt.crt", "ca.crt"]), 0o644, 0),
+        ),
         ("certs/mqtt.ak-sg.com.key", seen(String::new(), 0o640, 0)),
         ("certs/crl.pem", seen(crl.clone(), 0o644, 0)),
         (
@@ -521,6 +528,32 @@ fn files_that_it_names_are_looked_at() {
         "by everybody",
     );
     spoilt("certs/mqtt.ak-sg.com.key", None, "not there");
+    let pair = "certs/mqtt.ak-sg.com.crt";
+    for (files, word) in [
+        (&["site.crt", "ca.crt"][..], "is not a server's"),
+        (&["bare.crt", "ca.crt"], "no DNS name"),
+        (&["mqtt.crt"], "without its issuing CA's"),
+        (&["mqtt.key"], "no certificate that can be read"),
+    ] {
+        spoilt(pair, Some(seen(lab.join(files), 0o644, 0)), word);
+    }
+    spoilt(pair, None, "not there");
+    for (days, word) in [(31, "ran out at"), (-31, "begins only at")] {
+        let then = lab.now() + jiff::SignedDuration::from_hours(24 * days);
+        let findings = judge_at(&text, &look_in(good.clone()), then);
+        let about =
+            |finding: &&Finding| finding.what.contains("the certificate in") && finding.what.contains(word);
+        assert!(findings.iter().any(|one| about(&one)), "{findings:#?}");
+    }
+    let later = judge_at(
+        &text,
+        &look_in(good.clone()),
+        lab.now() + jiff::SignedDuration::from_hours(24 * 8),
+    );
+    assert!(
+        later.iter().any(|one| one.what.contains("a list in")),
+        "{later:#?}"
+    );
     spoilt("certs/crl.pem", None, "not there");
     spoilt(
         "certs/crl.pem",
@@ -541,6 +574,16 @@ fn files_that_it_names_are_looked_at() {
 }
 
 #[test]
+fn rumqttd_is_told_apart_and_needs_a_gate() {
+    let text = "id = 0\n[router]\nid = 0\n[v4.1]\nlisten = \"0.0.0.0:8883\"\n[v4.1.tls]\ncapath = \"ca.crt\"\n[v4.2]\nlisten = \"0.0.0.0:1883\"\n[v5.1]\nlisten = \"127.0.0.1:1884\"\n";
+    assert_eq!(Format::guess(text), Format::Rumqttd);
+    let findings = judge(&[text.to_owned()], &elsewhere);
+    let lines: Vec<_> = findings.iter().map(|finding| finding.line).collect();
+    assert_eq!(lines, [7, 9], "{findings:#?}");
+    assert!(findings[0].what.contains("verify-client-cert") && findings[1].what.contains("0.0.0.0:1883"));
+}
+
+#[test]
 fn any_text_is_read_to_its_end() {
     bolero::check!().for_each(|bytes| {
         let text = String::from_utf8_lossy(bytes);
@@ -552,6 +595,7 @@ fn any_text_is_read_to_its_end() {
             Format::RabbitMq,
             Format::RabbitMqAdvanced,
             Format::HaProxy,
+            Format::Rumqttd,
         ] {
             let source = Source {
                 name: "any",

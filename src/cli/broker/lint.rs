@@ -37,6 +37,8 @@ enum Word {
     RabbitmqAdvanced,
     /// haproxy.cfg
     Haproxy,
+    /// rumqttd.toml
+    Rumqttd,
 }
 
 impl From<Word> for Format {
@@ -49,6 +51,7 @@ impl From<Word> for Format {
             Word::Rabbitmq => Self::RabbitMq,
             Word::RabbitmqAdvanced => Self::RabbitMqAdvanced,
             Word::Haproxy => Self::HaProxy,
+            Word::Rumqttd => Self::Rumqttd,
         }
     }
 }

@@ -126,6 +126,9 @@ fn trust(report: &mut Report<'_>, bridge: &Section<'_>) {
             "bridge_certfile and bridge_keyfile",
         );
     }
+    if let Some(certificate) = bridge.get("bridge_certfile") {
+        files::client(report, certificate.at, certificate.value);
+    }
     if let Some(key) = bridge.get("bridge_keyfile") {
         files::open_key(report, key.at, key.value);
     }

@@ -116,6 +116,9 @@ fn with_tls(report: &mut Report<'_>, all: &All, name: &str, at: At) {
     let option = |key: &str| all.get(&format!("{name}.ssl_options.{key}"));
     let place = |key: &str| option(key).map_or(at, |entry| entry.at);
     let is = |key: &str, value: &str| option(key).is_some_and(|entry| entry.value == value);
+    if let Some(certificate) = option("certfile") {
+        files::server(report, certificate.at, &certificate.value);
+    }
     if let Some(key) = option("keyfile") {
         files::open_key(report, key.at, &key.value);
     }

@@ -2,6 +2,7 @@
 
 use crate::cert::Certificate;
 use crate::crl::Crl;
+use crate::name::San;
 use crate::pem;
 
 use super::{At, Looked, MAX_FILE, Report, Seen};
@@ -50,6 +51,100 @@ pub(super) fn open_key(report: &mut Report<'_>, at: At, path: &str) {
         ),
         Looked::There(_) | Looked::Elsewhere => {}
     }
+}
+
+/// What a broker shows: its certificate, its issuing CA's behind it.
+pub(super) fn server(report: &mut Report<'_>, at: At, path: &str) {
+    let Some((leaf, alone)) = certificate(report, at, path) else {
+        return;
+    };
+    if !leaf.usages().server {
+        report.danger(
+            at,
+            format!("the certificate in {path} is not a server's"),
+            "clients refuse the broker",
+            "muster cert issue NAME --kind server",
+        );
+    }
+    if !leaf.sans().iter().any(|name| matches!(name, San::Dns(_))) {
+        report.danger(
+            at,
+            format!("the certificate in {path} has no DNS name beside its common name"),
+            "clients compare the host name with the alternative names alone, and refuse the broker",
+            "muster cert issue NAME --kind server --san NAME,ADDRESS",
+        );
+    }
+    if alone {
+        report.danger(
+            at,
+            format!("{path} has the certificate without its issuing CA's"),
+            "clients that have the root alone refuse the broker",
+            "the certificate, then the issuing CA's, in one file",
+        );
+    }
+}
+
+/// What a bridge shows.
+pub(super) fn client(report: &mut Report<'_>, at: At, path: &str) {
+    if let Some((leaf, _)) = certificate(report, at, path)
+        && !leaf.usages().client
+    {
+        report.danger(
+            at,
+            format!("the certificate in {path} is not a client's"),
+            "the other broker refuses the bridge (unsupported certificate)",
+            "muster cert issue NAME --kind client, or broker for both",
+        );
+    }
+}
+
+/// The first certificate of a file, and whether there is no other behind it; what is wrong with any.
+fn certificate(report: &mut Report<'_>, at: At, path: &str) -> Option<(Certificate, bool)> {
+    let seen = match (report.look)(path) {
+        Looked::Elsewhere => return None,
+        Looked::Missing => {
+            report.danger(
+                at,
+                format!("{path} is not there"),
+                "nobody can connect",
+                "bring the certificate, with its issuing CA's behind it",
+            );
+            return None;
+        }
+        // A directory, or what may not be read.
+        Looked::There(seen) if seen.bytes.is_empty() || seen.bytes.len() > MAX_FILE => return None,
+        Looked::There(seen) => seen,
+    };
+    let text = String::from_utf8_lossy(&seen.bytes);
+    let mut all = Certificate::all_from_pem(&text).unwrap_or_default();
+    if all.is_empty() {
+        report.danger(
+            at,
+            format!("{path} holds no certificate that can be read"),
+            "nobody can connect",
+            "the certificate in PEM, with its issuing CA's behind it",
+        );
+        return None;
+    }
+    let leaf = all.swap_remove(0);
+    let now = report.now;
+    if leaf.not_after() <= now {
+        report.danger(
+            at,
+            format!("the certificate in {path} ran out at {}", leaf.not_after()),
+            "everybody refuses who shows it",
+            "muster cert renew NAME; an agent beside the broker keeps it young by itself",
+        );
+    } else if leaf.not_before() > now {
+        report.danger(
+            at,
+            format!("the certificate in {path} begins only at {}", leaf.not_before()),
+            "until then everybody refuses who shows it",
+            "set this machine's clock",
+        );
+    }
+    let own_root = leaf.verify_issued_by(leaf.key()).is_ok();
+    Some((leaf, all.is_empty() && !own_root))
 }
 
 /// Revocation lists: there, whole, in time, and one for every CA that needs one.

@@ -248,6 +248,9 @@ fn ends_tls(report: &mut Report<'_>, section: &Section<'_>, bind: &Line<'_>, no_
             "ssl-min-ver TLSv1.2",
         );
     }
+    if let Some(pair) = bind.after("crt") {
+        files::server(report, bind.at, pair);
+    }
     if bind.after("verify") != Some("required") {
         return report.danger(
             bind.at,

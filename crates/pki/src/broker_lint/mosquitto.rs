@@ -248,6 +248,9 @@ fn with_tls(report: &mut Report<'_>, listener: &Section<'_>) {
             "leave tls_version out: 1.2 and 1.3 are spoken",
         );
     }
+    if let Some(certificate) = listener.get("certfile") {
+        files::server(report, certificate.at, certificate.value);
+    }
     if let Some(key) = listener.get("keyfile") {
         files::mosquitto_key(report, key.at, key.value);
     }

@@ -141,6 +141,9 @@ fn tls(report: &mut Report<'_>, options: &Options, first: At, advanced: bool) {
     let get = |key: &str| options.iter().rev().find(|(name, ..)| name == key);
     let at = |key: &str| get(key).map_or(first, |(.., at)| *at);
     let is = |key: &str, value: &str| get(key).is_some_and(|(_, said, _)| said == value);
+    if let Some((_, path, at)) = get("certfile") {
+        files::server(report, *at, path);
+    }
     if let Some((_, path, at)) = get("keyfile") {
         files::open_key(report, *at, path);
     }
