@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use muster_api::agent::{Canary, CrlNeed, EPOCH_TYPE, Epoch, Rules};
+use muster_api::agent::{Canary, CrlNeed, EPOCH_FORMAT, EPOCH_TYPE, Epoch, Rules};
 use muster_pki::cert::Certificate;
 use rumqttc::mqttbytes::valid_filter;
 use serde::{Deserialize, Serialize};
@@ -69,12 +69,23 @@ pub enum Refused {
 /// Reads an epoch that the authority below `root` signed for this broker.
 pub fn open(text: &str, broker: &str, root: &Certificate) -> Result<Epoch, Error> {
     let payload = muster_pki::message::open(text, EPOCH_TYPE, root)?;
-    let epoch: Epoch = serde_json::from_slice(&payload)
-        .map_err(|why| Error::new(format!("an epoch cannot be read: {why} (is this agent too old?)")))?;
+    let epoch = read(&payload)?;
     if epoch.broker != broker {
         return Err(Error::new(format!(
             "an epoch is for the broker {:?}, and this is the agent of {broker}",
             epoch.broker
+        )));
+    }
+    Ok(epoch)
+}
+
+fn read(payload: &[u8]) -> Result<Epoch, Error> {
+    let epoch: Epoch = serde_json::from_slice(payload)
+        .map_err(|why| Error::new(format!("an epoch cannot be read: {why} (is this agent too old?)")))?;
+    if epoch.format > EPOCH_FORMAT {
+        return Err(Error::new(format!(
+            "an epoch has the format {}, and this agent understands {EPOCH_FORMAT} (install the CA's version beside the broker)",
+            epoch.format
         )));
     }
     Ok(epoch)
@@ -184,6 +195,7 @@ mod tests {
 
     fn epoch(number: u64, after: Option<u64>) -> Epoch {
         Epoch {
+            format: 1,
             broker: "b".into(),
             number,
             sequence: number * 10,
@@ -204,6 +216,33 @@ mod tests {
             publish: vec![topic.into()],
             subscribe: Vec::new(),
         }
+    }
+
+    /// An epoch as the first release sent it.
+    const FIRST_RELEASE: &str = r#"{"broker":"hub.example.org","number":1795258800123,"sequence":41,"at":"2026-11-21T09:00:00.123Z","anchors":"","crls":[{"name":"default-1","number":1795258800101}],"canaries":[{"issuer":"default-1","certificate":"c","key":"k"}],"shut_out":["site-9"],"let_in":[],"kicked":["site-2"],"access":{"default":{"publish":["fleet/%u/#"],"subscribe":["fleet/%u/#"]},"devices":[{"name":"iotagent","rules":{"publish":["cmd/#"],"subscribe":["fleet/#"]}}],"removed":[]}}"#;
+
+    #[test]
+    fn what_older_and_newer_releases_send_is_read() {
+        let first = read(FIRST_RELEASE.as_bytes()).unwrap();
+        assert_eq!((first.format, first.after), (1, None));
+        let mut whole = Whole::default();
+        assert_eq!(whole.take(first).unwrap().kicked, ["site-2"]);
+        assert!(whole.shut_out.contains("site-9") && whole.devices.contains_key("iotagent"));
+        // Additions, at every level, are passed over.
+        let newer = FIRST_RELEASE
+            .replace(r#""broker":"#, r#""format":1,"policy":{"a":[1]},"broker":"#)
+            .replace(r#""issuer":"#, r#""since":"x","issuer":"#)
+            .replace(r#""publish":"#, r#""retain":false,"publish":"#)
+            .replace(r#""removed":"#, r#""later":[],"removed":"#)
+            .replace(r#"123,"sequence""#, r#"124,"sequence""#);
+        assert_eq!(
+            whole.take(read(newer.as_bytes()).unwrap()).unwrap().shut_out,
+            names(&[])
+        );
+        // What would be misread is refused aloud.
+        let strange = FIRST_RELEASE.replace(r#""broker":"#, r#""format":2,"broker":"#);
+        let why = read(strange.as_bytes()).unwrap_err().0;
+        assert!(why.contains("format 2") && why.contains("install"), "{why}");
     }
 
     fn names(names: &[&str]) -> Vec<String> {

@@ -218,6 +218,7 @@ impl Fleet {
         let own = vec!["fleet/%u/#".to_owned()];
         let certificate: String = canary.chain.iter().map(|one| one.to_pem().unwrap()).collect();
         Epoch {
+            format: 1,
             broker: BROKER.into(),
             number: self.epoch,
             sequence: self.epoch * 10,
