@@ -81,13 +81,14 @@ pub(crate) struct Config {
 }
 
 /// Every variable that Muster reads, so that a misspelt one is noticed.
-const VARIABLES: [&str; 18] = [
+const VARIABLES: [&str; 19] = [
     "MUSTER_DATA",
     "MUSTER_NAME",
     "MUSTER_DNS",
     "MUSTER_PROVISIONER",
     "MUSTER_LISTEN",
     "MUSTER_PUBLIC_LISTEN",
+    "MUSTER_DIAGNOSIS_LISTEN",
     "MUSTER_PUBLIC_URL",
     "MUSTER_PASSPHRASE_FILE",
     "MUSTER_WEB_LISTEN",
@@ -148,6 +149,13 @@ impl Config {
             file.public_listen,
             "0.0.0.0:9080",
         );
+        let diagnosis = first(
+            "diagnosis_listen",
+            &None,
+            &["MUSTER_DIAGNOSIS_LISTEN"],
+            file.diagnosis_listen,
+            "0.0.0.0:8884",
+        );
         let public_url = first(
             "public_url",
             &flags.public_url,
@@ -167,6 +175,7 @@ impl Config {
         let dns = names(flags, file.dns, &mut picker, &mut mistakes);
         let listen = address("listen", &listen, &mut mistakes);
         let public_listen = address("public_listen", &public, &mut mistakes);
+        let diagnosis_listen = address("diagnosis_listen", &diagnosis, &mut mistakes);
         let public_url = check_public_url(&public_url, &mut mistakes);
         let profiles = Profiles::new(&file.profile)
             .map_err(|more| mistakes.extend(more))
@@ -178,6 +187,7 @@ impl Config {
             api_port: listen.map_or(0, |address| address.port()),
             public_port: public_listen.map_or(0, |address| address.port()),
             public_url: public_url.as_deref(),
+            diagnosis_listen,
         };
         let flag = flags.web_listen.clone();
         let web = web::check(file.web, flag, &known, picker, &mut mistakes);

@@ -1,8 +1,7 @@
 //! `muster device access`: where a device may publish, and what it may receive.
 
-use muster_api::agent::Rules;
 use muster_api::client::escape;
-use muster_api::types::{DeviceAccess, Done};
+use muster_api::types::{DeviceAccess, Done, SetAccess};
 
 use super::Common;
 use super::connect::Session;
@@ -38,7 +37,7 @@ pub(super) async fn run(common: &Common, voice: Voice, args: AccessArgs) -> Resu
     let done: Done = if args.reset {
         session.client.delete(&path).await?
     } else {
-        let rules = Rules {
+        let rules = SetAccess {
             publish: args.publish,
             subscribe: args.subscribe,
         };

@@ -218,9 +218,20 @@ impl JoinFile {
 }
 
 fn rows(brokers: &[Broker]) -> String {
-    let head = ["NAME", "PROGRAM", "STATE", "EPOCH", "SINCE", "TOOK", "WRONG"]
-        .map(str::to_owned)
-        .to_vec();
+    let head = [
+        "NAME",
+        "PROGRAM",
+        "STATE",
+        "EPOCH",
+        "LAST PROOF",
+        "TOOK",
+        "CERTIFICATE ENDS",
+        "CRL RUNS OUT",
+        "SESSIONS",
+        "WRONG",
+    ]
+    .map(str::to_owned)
+    .to_vec();
     let row = |broker: &Broker| {
         let enforced = broker.enforced.as_ref();
         let text = |text: Option<String>| text.unwrap_or_else(|| "-".into());
@@ -233,6 +244,9 @@ fn rows(brokers: &[Broker]) -> String {
             text(enforced.map(|enforced| enforced.number.to_string())),
             text(enforced.map(|enforced| enforced.at.clone())),
             text(enforced.map(|enforced| format!("{} ms", enforced.micros / 1000))),
+            text(broker.certificate_not_after.clone()),
+            text(broker.crl_next_update.clone()),
+            text(broker.sessions.map(|sessions| sessions.to_string())),
             text((!wrong.is_empty()).then(|| wrong.join("; "))),
         ]
     };

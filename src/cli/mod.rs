@@ -9,6 +9,7 @@ mod cert;
 mod connect;
 mod desk;
 mod device;
+mod doctor;
 mod files;
 mod gate;
 mod import;
@@ -87,6 +88,9 @@ enum Command {
     Serve(serve::ServeArgs),
     /// Say whether everything is all right, until when, and what needs you
     Status,
+    /// Why a device does not connect
+    #[command(subcommand)]
+    Doctor(doctor::DoctorCommand),
     /// Issue, look at and revoke certificates
     #[command(subcommand)]
     Cert(cert::CertCommand),
@@ -171,6 +175,7 @@ async fn dispatch(cli: Cli, voice: Voice) -> Result<Exit, Failure> {
         Command::Init(args) => init::init(common, voice, args).await,
         Command::Serve(args) => serve::serve(common, voice, &args).await,
         Command::Status => status::run(common, voice).await,
+        Command::Doctor(command) => doctor::run(common, voice, command).await,
         Command::Cert(command) => cert::run(common, voice, command).await,
         Command::Device(command) => device::run(common, voice, command).await,
         Command::Token(command) => token::run(common, voice, command).await,

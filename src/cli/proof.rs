@@ -86,7 +86,8 @@ fn in_words(done: &Revocation) -> String {
         })
         .collect();
     format!(
-        "unconfirmed: {so_far}; not proved: {}. See: muster broker list",
+        "unconfirmed since {}: {so_far}; not proved: {}. See: muster broker list",
+        done.at,
         names.join(", ")
     )
 }

@@ -24,6 +24,7 @@ pub(super) struct RawFile {
     pub(super) provisioner: Option<String>,
     pub(super) listen: Option<String>,
     pub(super) public_listen: Option<String>,
+    pub(super) diagnosis_listen: Option<String>,
     pub(super) public_url: Option<String>,
     pub(super) passphrase_file: Option<PathBuf>,
     #[serde(default)]

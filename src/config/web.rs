@@ -43,6 +43,7 @@ pub(super) struct Known<'a> {
     pub(super) api_port: u16,
     pub(super) public_port: u16,
     pub(super) public_url: Option<&'a str>,
+    pub(super) diagnosis_listen: Option<SocketAddr>,
 }
 
 /// Checks it; `picker` has the rest of what is configured.
@@ -120,6 +121,7 @@ pub(super) fn check(
     let clean = told.is_empty();
     mistakes.extend(told);
     let listen = listen.filter(|_| clean)?;
+    let diagnosis_listen = known.diagnosis_listen?;
     Some(Web {
         listen,
         settings: muster_server::Settings {
@@ -129,6 +131,7 @@ pub(super) fn check(
                 Some(public) => public.to_owned(),
                 None => url("http", known.dns, known.public_port),
             },
+            diagnosis_listen,
             base_path,
             hosts: known.dns.iter().chain(&hosts).cloned().collect(),
             trusted_proxies,

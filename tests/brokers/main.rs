@@ -30,3 +30,4 @@ mod revocation_lists;
 mod rollover;
 mod shut_out;
 mod tried;
+mod why;

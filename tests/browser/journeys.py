@@ -188,7 +188,7 @@ SCRIPT = "'\"><script>alert(1)</script><img src=x onerror=alert(2)>"
 LINED = [
     "", "devices", "devices?state=new", "devices/site-001", "certificates", "certificates?status=active", "tokens", "profiles",
     "ca", "audit", "audit?actor=alice", "users", "search?q=site-", "devices/site-001/suspend", "devices/site-001/resume",
-    "devices/site-001/access", "brokers", "brokers/-/new", "settings", "revoke/waiting", "users/bob",
+    "devices/site-001/access", "brokers", "brokers/-/new", "settings", "revoke/waiting", "users/bob", "diagnosis",
 ]
 
 

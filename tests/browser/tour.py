@@ -1,7 +1,9 @@
 """Every page of the router, by links and by forms, for everybody."""
 
+import json
 import os
 import re
+import socket
 import time
 import urllib.parse
 
@@ -117,6 +119,17 @@ def make_fleet():
     muster("user", "create", "bob", "--role", "auditor", "--person")
     muster("broker", "add", "hub.example.org", "--san", "localhost", "--ca-url", os.environ["API"], "--out", "hub.join")
     enrol(muster("token", "create", "--wave", "sites-2026", "--count", "1000"), "site-901")
+    knock("site-001", "a gateway")
+
+
+def knock(*names):
+    """Comes to the diagnosis listener without TLS, under these names."""
+    port = json.loads(muster("doctor", "listen", "--json"))["address"].rpartition(":")[2]
+    for name in names:
+        with socket.create_connection(("127.0.0.1", int(port)), timeout=10) as client:
+            tail = b"\x00\x04MQTT\x04\x02\x00\x3c" + len(name).to_bytes(2) + name.encode()
+            client.sendall(b"\x10" + bytes([len(tail)]) + tail)
+            client.recv(4)
 
 
 def enrol(line, name):

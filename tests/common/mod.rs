@@ -29,6 +29,8 @@ pub struct Muster {
     pub web: u16,
     /// What it is called.
     pub name: &'static str,
+    /// Of the diagnosis listener, when it is on.
+    pub diagnosis: u16,
     extra: Vec<String>,
 }
 
@@ -59,6 +61,7 @@ impl Muster {
             public: free_port(),
             web: free_port(),
             name: "Test",
+            diagnosis: free_port(),
             extra,
         }
     }
@@ -69,6 +72,7 @@ impl Muster {
         command.args(["--listen", &format!("127.0.0.1:{}", self.api)]);
         command.args(["--public-listen", &format!("127.0.0.1:{}", self.public)]);
         command.args(["--web-listen", &format!("127.0.0.1:{}", self.web)]);
+        command.env("MUSTER_DIAGNOSIS_LISTEN", format!("127.0.0.1:{}", self.diagnosis));
         command.args(&self.extra);
         let log = std::fs::File::create(self.log_path()).unwrap();
         let mut child = command

@@ -137,6 +137,10 @@ fn a_day(caller: &mut Caller<'_>) {
     caller.get("/devices/site-1/access");
     caller.get("/devices/site-1/proof");
     caller.delete("/devices/site-1/access");
+    caller.get("/devices/site-1/diagnosis");
+    caller.post("/diagnosis", json!({ "minutes": 1 }));
+    caller.get("/diagnosis");
+    caller.delete("/diagnosis");
     caller.post("/brokers/hub.example.org/retire", json!({ "note": "replaced" }));
     let token = caller.post("/tokens", json!({ "device": "site-2", "lifetime": "24h" }));
     let id = token["id"].as_str().unwrap().to_owned();

@@ -141,6 +141,7 @@ fn a_broker_is_told_what_to_enforce_until_it_has_proved_it() {
     // Whole at first: every anchor with its CRL, who is out, and what devices may do.
     let first = epochs.next();
     assert_eq!(first["broker"], HUB);
+    assert_eq!(first["format"], muster_api::agent::EPOCH_FORMAT);
     assert!(first.get("after").is_none());
     let anchors = Certificate::all_from_pem(first["anchors"].as_str().unwrap()).unwrap();
     assert_eq!((anchors.len(), first["crls"].as_array().unwrap().len()), (2, 2));
@@ -325,4 +326,71 @@ fn what_cannot_be_a_broker_is_refused() {
         "{}",
         text(&twice.stderr)
     );
+}
+
+/// What the agent of the first release says, word for word.
+const FIRST_RELEASE: &str = r#"{"outcome":{"number":1795258800123,"sequence":1,"proven":true,"steps":[{"name":"check","micros":900},{"name":"write","micros":1500},{"name":"prove","micros":8500}]},"enforced":1795258800123,"sequence":1,"crl_next_update":"2099-01-01T00:00:00Z","certificate_not_after":"2099-01-01T00:00:00Z","sessions":3,"alarms":[],"denials":[{"device":"site-9","topic":"t","times":2}],"version":"0.1.0"}"#;
+
+#[test]
+fn agents_of_older_and_newer_releases_are_understood() {
+    let muster = Muster::start();
+    muster.ok(&["broker", "add", HUB]);
+    let agent = Agent::join(&muster, &format!("{HUB}.join"));
+    let mut report: Value = serde_json::from_str(FIRST_RELEASE).unwrap();
+    agent.report(&report);
+    // Its only epoch is not of this CA, so that it is unconfirmed.
+    let listed = muster.run(&["broker", "list", "--json"]);
+    let shown = &serde_json::from_slice::<Value>(&listed.stdout).unwrap()[0];
+    assert_eq!(
+        (&shown["sessions"], &shown["agent_version"]),
+        (&json!(3), &json!("0.1.0"))
+    );
+    assert_eq!(shown["enforced"]["micros"], 10_900);
+    report["load"] = json!({ "later": 1 });
+    report["outcome"]["later"] = json!(true);
+    report["outcome"]["number"] = json!(1_795_258_800_124_u64);
+    report["denials"][0]["later"] = json!([]);
+    agent.report(&report);
+    agent.listen("?format=7&later=x").next();
+}
+
+/// What `broker config` and `broker run --print-config` print for a kind of broker, file by file.
+fn printed(muster: &Muster, args: &[&str]) -> Vec<String> {
+    let answer = muster.json(args);
+    let Some(parts) = answer["configuration"].as_array() else {
+        // RabbitMQ's two files come as one text.
+        let text = answer["configuration"].as_str().unwrap();
+        let advanced = text.find("\n[{").map(|at| text[at + 1..].to_owned());
+        let conf = &text[..text.len() - advanced.as_ref().map_or(0, String::len)];
+        return std::iter::once(conf.to_owned()).chain(advanced).collect();
+    };
+    let text = |part: &Value| part["text"].as_str().unwrap().to_owned();
+    parts.iter().map(text).collect()
+}
+
+#[test]
+fn nothing_is_found_in_any_configuration_that_is_printed() {
+    let muster = Muster::stopped(&[]);
+    let of_agents = ["mosquitto", "rabbitmq", "haproxy"]
+        .map(|program| vec!["broker", "run", HUB, "--print-config", "--program", program]);
+    let by_hand = ["mosquitto", "emqx", "rabbitmq", "haproxy", "haproxy-tcp"]
+        .map(|program| vec!["broker", "config", program, HUB]);
+    let bridge = vec!["broker", "config", "bridge", "site-1", "--broker", HUB];
+    for args in of_agents.iter().chain(&by_hand).chain([&bridge]) {
+        let files: Vec<_> = printed(&muster, args)
+            .into_iter()
+            .enumerate()
+            .map(|(number, text)| {
+                let name = format!("{number}.conf");
+                // What lies on this machine does not count.
+                let text = text.replace("/etc/", "/nowhere/");
+                std::fs::write(muster.path().join(&name), text).unwrap();
+                name
+            })
+            .collect();
+        let mut lint = vec!["broker", "lint"];
+        lint.extend(files.iter().map(String::as_str));
+        let found = muster.json(&lint);
+        assert_eq!(found["findings"], json!([]), "{args:?}");
+    }
 }

@@ -11,16 +11,21 @@
 //! | `GET /agent/plan` | | [`Plan`]: when a device is to renew; `POST /agent/renew` renews any device's certificate |
 //! | `GET /agent/crl/{name}` | | the newest CRL, DER |
 //! | `POST /agent/report` | [`Report`] | [`Heard`] |
+//!
+//! Agents may be two releases older than the CA. So nothing that is here changes its meaning or goes; what is added has a
+//! default, and is passed over by who does not know it. An epoch that who does not know an addition would misread has a higher
+//! [`Epoch::format`], and an older agent refuses it aloud.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The type of a signed epoch (`typ` in its JWS header).
 pub const EPOCH_TYPE: &str = "muster-epoch";
+/// The highest [`Epoch::format`] that is understood here.
+pub const EPOCH_FORMAT: u32 = 1;
 
 /// What `broker add` writes and an agent joins with.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct Join {
     /// The broker's name.
     pub broker: String,
@@ -57,6 +62,9 @@ pub struct Request {
 /// `typ` is [`EPOCH_TYPE`]; an agent takes one only for its own broker and with a higher number than the last.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Epoch {
+    /// What one has to understand to enforce it; 1 where it is not said.
+    #[serde(default = "first_format")]
+    pub format: u32,
     /// The broker that it is for.
     pub broker: String,
     /// Rises with every epoch of this broker, over restarts and restored backups.
@@ -82,6 +90,10 @@ pub struct Epoch {
     pub kicked: Vec<String>,
     /// What devices may do.
     pub access: Access,
+}
+
+fn first_format() -> u32 {
+    1
 }
 
 /// A CRL that must be in force.
@@ -125,7 +137,6 @@ pub struct Access {
 
 /// What a device may do: topic filters (MQTT 5.0, section 4.7), in which `%u` stands for its name.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct Rules {
     /// Where it may publish.
     #[serde(default)]

@@ -6,6 +6,7 @@
 mod account;
 mod authorities;
 mod brokers;
+mod diagnosis;
 mod many;
 mod operators;
 mod status;
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 pub use account::*;
 pub use authorities::*;
 pub use brokers::*;
+pub use diagnosis::*;
 pub use many::*;
 pub use operators::*;
 pub use status::*;

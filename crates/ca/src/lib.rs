@@ -16,6 +16,7 @@ pub mod certificate;
 mod clamp;
 pub mod crl;
 pub mod device;
+pub mod diagnosis;
 pub mod enrol;
 mod error;
 pub mod first_login;

@@ -18,6 +18,7 @@ use crate::broker::feed::Feed;
 use crate::broker::trial::Trials;
 use crate::certificate::Serial;
 use crate::clamp::ClampAlarms;
+use crate::diagnosis::Listener;
 use crate::error::{Error, Refusal};
 use crate::ports::{Clock, Crl, Entropy, Signer, Store};
 use crate::profile::Profiles;
@@ -62,6 +63,8 @@ pub struct Ca {
     pub(crate) asked: Asked,
     /// Certificates with which brokers are tried just now.
     pub(crate) trials: Trials,
+    /// What was seen at the diagnosis listener.
+    pub(crate) listener: Listener,
     /// When this process began.
     pub(crate) begun: Timestamp,
     /// Wakes whoever waits for what brokers have to hear.
@@ -128,6 +131,7 @@ impl Ca {
             reports: Reports::default(),
             asked: Asked::default(),
             trials: Trials::default(),
+            listener: Listener::default(),
             begun,
             news: Event::new(),
         };

@@ -297,6 +297,11 @@ impl Certificate {
         name::first_common_name(self.tbs.subject())
     }
 
+    /// The issuer's first common name.
+    pub fn issuer_common_name(&self) -> Option<String> {
+        name::first_common_name(self.tbs.issuer())
+    }
+
     /// First moment of validity.
     pub fn not_before(&self) -> Timestamp {
         time::from_x509(self.tbs.validity().not_before)

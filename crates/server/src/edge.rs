@@ -19,6 +19,7 @@ use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
 use crate::attempts::{Attempts, Who};
+use crate::diagnosis::Diagnosis;
 use crate::health::Probe;
 use crate::metrics::Metrics;
 use crate::settings::Settings;
@@ -40,6 +41,7 @@ struct Inner {
     probe: Probe,
     settings: Settings,
     attempts: Attempts,
+    diagnosis: Arc<Diagnosis>,
     hashing: Arc<Semaphore>,
     issuing: ArcSwapOption<Armoured>,
     crls: Mutex<HashMap<(String, u32), (u64, Bytes)>>,
@@ -56,6 +58,7 @@ impl Edge {
         Self(Arc::new(Inner {
             ca,
             todos,
+            diagnosis: Arc::new(Diagnosis::new(settings.diagnosis_listen)),
             settings,
             attempts: Attempts::default(),
             metrics: Metrics::default(),
@@ -113,6 +116,19 @@ impl Edge {
     /// How often whom may try; the same for every door.
     pub(crate) fn attempts(&self) -> &Attempts {
         &self.0.attempts
+    }
+
+    /// The diagnosis listener.
+    pub(crate) fn diagnosis(&self) -> &Arc<Diagnosis> {
+        &self.0.diagnosis
+    }
+
+    /// Where a device connects to the diagnosis listener, such as `ca.example.org:8884`.
+    pub(crate) fn diagnosis_address(&self) -> String {
+        let url = &self.settings().ca_url;
+        let authority = url.strip_prefix("https://").unwrap_or(url);
+        let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
+        format!("{host}:{}", self.diagnosis().address().port())
     }
 
     pub(crate) fn metrics(&self) -> &Metrics {

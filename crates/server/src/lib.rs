@@ -10,6 +10,7 @@
 mod answer;
 mod attempts;
 mod background;
+mod diagnosis;
 mod edge;
 mod export;
 mod files;

@@ -71,6 +71,7 @@ pub async fn serve(
     let (signal, stopping) = watch::channel(false);
     let rooms = [places.api, places.public, places.web, places.local].map(|size| Arc::new(Room::new(size)));
     let [api, public, web, local] = &rooms;
+    edge.diagnosis().serve(stopping.clone()).await;
 
     let mut doors = JoinSet::new();
     let https = connection::Https {

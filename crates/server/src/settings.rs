@@ -1,6 +1,6 @@
 //! What the configuration says about the GUI.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use ipnet::IpNet;
@@ -14,6 +14,8 @@ pub struct Settings {
     pub ca_url: String,
     /// Where they reach the public listener, as far as this machine can know.
     pub public_url: String,
+    /// Where the diagnosis listener listens when it is switched on.
+    pub diagnosis_listen: SocketAddr,
     /// Where the pages lie, as the browser sees it; begins and ends with a slash.
     pub base_path: String,
     /// Names under which browsers reach it, beside this machine's own: requests for others are refused.
@@ -82,6 +84,7 @@ mod tests {
             name: "Test".into(),
             ca_url: String::new(),
             public_url: String::new(),
+            diagnosis_listen: ([127, 0, 0, 1], 0).into(),
             base_path: "/".into(),
             hosts: vec!["ca.example.org".into(), "fd00::1".into()],
             trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],

@@ -8,11 +8,18 @@ use std::sync::{Arc, Mutex};
 use common::RealEntropy;
 use jiff::{SignedDuration, Timestamp};
 use muster_backends::signer::file::FileSigner;
+use muster_backends::signer::generate;
 use muster_backends::store::sqlite::SqliteStore;
+use muster_ca::broker::agent::Report;
+use muster_ca::broker::{BrokerWish, Program};
+use muster_ca::device::DeviceName;
+use muster_ca::enrol::who::{Evidence, Origin};
 use muster_ca::ports::Clock;
 use muster_ca::profile::Profiles;
 use muster_ca::setup::Founding;
-use muster_ca::{Ca, Parts, Settings};
+use muster_ca::{Ask, Ca, Parts, Proof, Settings, Wish};
+use muster_pki::csr::Csr;
+use muster_pki::key::KeyKind;
 
 struct HandSet(Mutex<Timestamp>);
 
@@ -87,4 +94,74 @@ async fn before_the_ca_was_made_nothing_is_signed() {
     *clock.0.lock().unwrap() = start + DAY;
     ca.refresh_crls().await.unwrap();
     assert!(ca.readiness().await.problems.is_empty());
+}
+
+/// The dead man's alarm: nobody else would say that a broker is about to refuse everybody.
+#[tokio::test]
+async fn a_broker_that_is_heard_no_more_is_told_of_with_the_hour_of_its_crl() {
+    let dir = tempfile::tempdir().unwrap();
+    let start: Timestamp = "2030-01-01T00:00:00Z".parse().unwrap();
+    let (ca, clock) = founded(dir.path(), start).await;
+    let local = || {
+        with(Evidence::LocalUser {
+            uid: 0,
+            trusted: true,
+        })
+    };
+    let wish = BrokerWish {
+        name: DeviceName::parse("hub.example.org").unwrap(),
+        program: Program::Mosquitto,
+        profile: "server".into(),
+        sans: Vec::new(),
+    };
+    let (_, token) = ca.add_broker(local(), wish).await.unwrap();
+    let key = generate(KeyKind::P256).unwrap();
+    let ask = Ask {
+        proof: with(Evidence::EnrolmentToken(token)),
+        csr: Csr::build("muster-agent.hub.example.org", &[], &key).unwrap(),
+        wish: Wish::default(),
+    };
+    let agent = ca.enrol(ask).await.unwrap().certificate().der.clone();
+    let report = Report {
+        crl_next_update: Some(start + DAY * 30),
+        ..Report::default()
+    };
+    ca.hear(with(Evidence::ClientCertificate(agent)), report)
+        .await
+        .unwrap();
+    let told = async || {
+        let todos = ca.standing(local()).await.unwrap().todos;
+        let about = todos
+            .into_iter()
+            .find(|todo| todo.what.contains("hub.example.org"));
+        about.map_or_else(String::new, |todo| {
+            assert!(todo.urgent);
+            todo.what
+        })
+    };
+    assert_eq!(told().await, "");
+    *clock.0.lock().unwrap() = start + SignedDuration::from_secs(11);
+    let what = told().await;
+    assert!(
+        what.contains("was not heard since 1 January 2030, 00:00 UTC"),
+        "{what}"
+    );
+    assert!(
+        what.contains("on 31 January 2030, 00:00 UTC the CRL that it holds runs out"),
+        "{what}"
+    );
+    *clock.0.lock().unwrap() = start + DAY * 31;
+    let what = told().await;
+    assert!(
+        what.contains("ran out on 31 January 2030") && what.contains("refuses every device"),
+        "{what}"
+    );
+}
+
+fn with(evidence: Evidence) -> Proof {
+    Proof {
+        evidence,
+        origin: Origin::default(),
+        dry_run: false,
+    }
 }

@@ -141,6 +141,18 @@ pub struct DeviceAccess {
     pub subscribe: Vec<String>,
 }
 
+/// `POST /devices/{name}/access`: topic rules of a device's own. What is left out it may not do at all.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SetAccess {
+    /// Where it may publish.
+    #[serde(default)]
+    pub publish: Vec<String>,
+    /// What it may receive.
+    #[serde(default)]
+    pub subscribe: Vec<String>,
+}
+
 /// Certificates with which a broker is tried. All are for the key of the request, and live for minutes.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Trials {

@@ -101,6 +101,14 @@ pub struct Standing {
     pub report: Option<Report>,
 }
 
+impl Standing {
+    /// When the first CRL that the broker holds runs out, as far as anybody knows: from then on it refuses every device.
+    pub fn crl_until(&self) -> Option<Timestamp> {
+        let reported = self.report.as_ref().and_then(|report| report.crl_next_update);
+        reported.or(self.broker.enforced.and_then(|enforced| enforced.crl_until))
+    }
+}
+
 /// Whether a broker enforces what it has to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StandingState {

@@ -20,6 +20,8 @@ use crate::ports::ToBeSigned;
 use crate::queries::LISTENER;
 use crate::state::file_stem;
 
+/// What an agent has to understand to enforce an epoch: rises when an older one would misread it.
+const FORMAT: u32 = 1;
 /// The type of a signed epoch.
 const TYPE: &str = "muster-epoch";
 /// The profile whose rules most devices follow.
@@ -63,6 +65,7 @@ struct CrlNeed {
 /// The field names are those of `/api/v1/agent`.
 #[derive(Serialize)]
 struct Epoch<'a> {
+    format: u32,
     broker: &'a str,
     number: u64,
     sequence: u64,
@@ -144,6 +147,7 @@ impl Ca {
                 .extend(self.devices_of_the_withdrawn(&broker, now).await?);
         }
         let epoch = Epoch {
+            format: FORMAT,
             broker: broker.name.as_str(),
             number,
             sequence,

@@ -16,9 +16,14 @@ const SETTLING: SignedDuration = SignedDuration::from_secs(10);
 impl Ca {
     /// What of the brokers needs somebody.
     pub(crate) async fn broker_todos(&self, now: Timestamp) -> Result<Vec<Todo>, Error> {
-        let settled = now.duration_since(self.begun) > SETTLING;
+        let settled = self.is_settled();
         let all = self.all_standings(now).await?;
-        Ok(all.iter().flat_map(|one| todos(one, settled)).collect())
+        Ok(all.iter().flat_map(|one| todos(one, settled, now)).collect())
+    }
+
+    /// Whether every agent that runs had the time to speak since this process began.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.clock.now().duration_since(self.begun) > SETTLING
     }
 
     /// A number that is another once something about brokers is another: for pages that keep themselves up to date.
@@ -37,7 +42,7 @@ impl Ca {
 }
 
 /// What one broker needs.
-fn todos(standing: &Standing, settled: bool) -> Vec<Todo> {
+fn todos(standing: &Standing, settled: bool, now: Timestamp) -> Vec<Todo> {
     let broker = &standing.broker;
     let name = &broker.name;
     let todo = |what: String, fix: &str, urgent| Todo {
@@ -55,7 +60,7 @@ fn todos(standing: &Standing, settled: bool) -> Vec<Todo> {
         )],
         StandingState::Silent if !settled => Vec::new(),
         StandingState::Silent => vec![todo(
-            silent(standing),
+            silent(standing, now),
             "see whether the agent runs and reaches port 9000",
             true,
         )],
@@ -84,19 +89,19 @@ fn todos(standing: &Standing, settled: bool) -> Vec<Todo> {
 }
 
 /// Nobody knows what it enforces; and the list that it holds runs out.
-fn silent(standing: &Standing) -> String {
+fn silent(standing: &Standing, now: Timestamp) -> String {
     let broker = &standing.broker;
     let since = match standing.heard {
         Some(at) => format!("since {}", moment(at)),
         None => "since Muster was started".into(),
     };
-    let reported = standing.report.as_ref().and_then(|report| report.crl_next_update);
-    let end = reported.or(broker.enforced.and_then(|enforced| enforced.crl_until));
-    let end = end.map_or_else(String::new, |end| {
-        format!(
-            "; at {} the CRL that it holds runs out, and it begins to refuse every device",
-            moment(end)
-        )
+    let end = standing.crl_until().map_or_else(String::new, |end| {
+        let end_of = moment(end);
+        if end <= now {
+            format!("; the CRL that it holds ran out on {end_of}, and from then on it refuses every device")
+        } else {
+            format!("; on {end_of} the CRL that it holds runs out, and it begins to refuse every device")
+        }
     });
     format!(
         "the agent of the broker {} was not heard {since}, so nothing is proved there{end}",

@@ -51,6 +51,8 @@ const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
 const ALL: &str = "data: all\n\n";
 /// An event of brokers whose state is another.
 const BROKERS: &str = "data: broker\n\n";
+/// An event of somebody at the diagnosis listener.
+const DIAGNOSIS: &str = "data: diagnosis\n\n";
 
 /// Who listens.
 #[derive(Clone)]
@@ -137,8 +139,12 @@ impl Drop for Seat {
 
 /// Looks at the log, and tells every stream what it says. One for all of them.
 async fn follow(hub: Arc<Hub>, ca: Arc<Ca>) {
-    let (mut at, mut mark) = (None, None);
+    let (mut at, mut mark, mut seen) = (None, None, ca.diagnosis_mark());
     while !hub.is_left() {
+        let mark_seen = ca.diagnosis_mark();
+        if std::mem::replace(&mut seen, mark_seen) != mark_seen {
+            let _ = hub.news.send(Bytes::from_static(DIAGNOSIS.as_bytes()));
+        }
         match look_at_brokers(&ca, &mut mark).await {
             Ok(true) => {
                 let _ = hub.news.send(Bytes::from_static(BROKERS.as_bytes()));

@@ -46,6 +46,7 @@ const PAGES: &[Page] = &[
     pages::devices::PAGE,
     pages::tokens::PAGE,
     pages::brokers::PAGE,
+    pages::diagnosis::PAGE,
     pages::issue::PAGE,
     pages::certificates::PAGE,
     pages::revoke::PAGE,

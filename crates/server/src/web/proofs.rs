@@ -67,18 +67,22 @@ impl Proofs {
 }
 
 fn row(standing: &Standing, since: Option<Timestamp>, now: Timestamp) -> Row {
+    // "hub-lab unconfirmed since 09:14"
+    let unconfirmed = match since {
+        Some(since) => format!("unconfirmed since {}", When::clock(since, now)),
+        None => "unconfirmed".into(),
+    };
     let note = match standing.state {
         StandingState::Proven => standing
             .broker
             .enforced
             .map_or_else(String::new, |enforced| format!("took {}", took(enforced.micros))),
-        StandingState::Unconfirmed => match (&standing.broker.failed, since) {
-            (Some(failed), _) => failed.why.clone(),
-            (None, Some(since)) => format!("unconfirmed since {}", When::words(since, now)),
-            (None, None) => "unconfirmed".into(),
+        StandingState::Unconfirmed => match &standing.broker.failed {
+            Some(failed) => format!("{unconfirmed}: {}", failed.why),
+            None => unconfirmed,
         },
-        StandingState::Silent => "unconfirmed: its agent does not speak".into(),
-        StandingState::Waiting => "unconfirmed: its agent has not joined".into(),
+        StandingState::Silent => format!("{unconfirmed}: its agent does not speak"),
+        StandingState::Waiting => format!("{unconfirmed}: its agent has not joined"),
         StandingState::Retired => String::new(),
     };
     Row {

@@ -131,6 +131,7 @@ impl Server {
             name: "Test <CA>".into(),
             ca_url: "https://ca.example.org:9000".into(),
             public_url: "http://ca.example.org:9080".into(),
+            diagnosis_listen: ([127, 0, 0, 1], 0).into(),
             base_path: base_path.into(),
             hosts: vec!["ca.example.org".into()],
             trusted_proxies: vec!["127.0.0.2/32".parse().unwrap()],

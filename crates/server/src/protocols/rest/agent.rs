@@ -101,7 +101,6 @@ const CSR: &str = r#"{"csr": "-----BEGIN CERTIFICATE REQUEST-----\n…"}"#;
 
 /// What the agent has already.
 #[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 struct From {
     /// The sequence of the last epoch that it has whole.
     after: Option<u64>,

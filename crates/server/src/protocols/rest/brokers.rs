@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::routing::{get, post};
-use muster_api::agent::{Denial, Rules};
+use muster_api::agent::Denial;
 use muster_api::types as api;
 use muster_ca::access;
 use muster_ca::broker::agent::{Standing, StandingState};
@@ -70,7 +70,7 @@ pub(super) const ROUTES: &[Route] = &[
         "Gives a device topic rules of its own, in place of its profile's.",
         || post(set_access),
     )
-    .takes::<Rules>(r#"{"publish": ["plant/7/#"], "subscribe": ["plant/7/commands/#"]}"#)
+    .takes::<api::SetAccess>(r#"{"publish": ["plant/7/#"], "subscribe": ["plant/7/commands/#"]}"#)
     .gives::<api::Done>(),
     Route::delete(
         "/devices/{name}/access",
@@ -196,7 +196,7 @@ async fn set_access(
     State(api): State<Api>,
     Sender(proof): Sender,
     Path(name): Path<String>,
-    Body(rules): Body<Rules>,
+    Body(rules): Body<api::SetAccess>,
 ) -> Answer<api::Done> {
     let rules = access::Rules {
         publish: rules.publish,
@@ -218,6 +218,7 @@ async fn drop_access(
 }
 
 fn broker(standing: Standing) -> api::Broker {
+    let crl_until = standing.crl_until();
     let Standing {
         broker,
         state,
@@ -243,7 +244,7 @@ fn broker(standing: Standing) -> api::Broker {
             why: failed.why,
         }),
         heard: heard.map(views::time),
-        crl_next_update: report.crl_next_update.map(views::time),
+        crl_next_update: crl_until.map(views::time),
         certificate_not_after: report.certificate_not_after.map(views::time),
         sessions: report.sessions,
         alarms: report.alarms,

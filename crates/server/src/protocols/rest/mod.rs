@@ -7,6 +7,7 @@ mod brokers;
 mod bundles;
 mod certificates;
 mod devices;
+mod diagnosis;
 mod export;
 mod openapi;
 mod operators;
@@ -56,6 +57,7 @@ fn routes() -> impl Iterator<Item = &'static Route> {
         bundles::ROUTES,
         revocations::ROUTES,
         devices::ROUTES,
+        diagnosis::ROUTES,
         tokens::ROUTES,
         brokers::ROUTES,
         trials::ROUTES,

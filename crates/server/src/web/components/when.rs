@@ -45,6 +45,17 @@ impl When {
         Self::relative(at, now).words
     }
 
+    /// `23:40 UTC` of a moment of today, else `14 Mar 2029, 23:40 UTC`, to stand in a sentence that is text alone.
+    pub(crate) fn clock(at: Timestamp, now: Timestamp) -> String {
+        let day = |at: Timestamp| at.to_zoned(TimeZone::UTC).date();
+        let form = if day(at) == day(now) {
+            "%H:%M UTC"
+        } else {
+            "%-d %b %Y, %H:%M UTC"
+        };
+        Self::as_words(at, form).words
+    }
+
     /// `14 Mar 2029, 23:40`, of UTC.
     pub(crate) fn minute(at: Timestamp) -> Self {
         Self::as_words(at, "%-d %b %Y, %H:%M")

@@ -7,6 +7,7 @@ pub(super) mod brokers;
 pub(super) mod certificates;
 pub(super) mod dashboard;
 pub(super) mod devices;
+pub(super) mod diagnosis;
 pub(super) mod issue;
 pub(super) mod login;
 pub(super) mod profiles;

@@ -99,19 +99,13 @@ fn row(standing: &Standing, now: Timestamp) -> Row {
         certificate: report
             .and_then(|report| report.certificate_not_after)
             .map(|at| When::relative(at, now)),
-        crl: crl_until(standing).map(|at| When::relative(at, now)),
+        crl: standing.crl_until().map(|at| When::relative(at, now)),
         sessions: report.and_then(|report| report.sessions).map(thousands),
         wrong: wrong.into_iter().next().map(|first| match more {
             0 => first,
             more => format!("{first}; and {more} more"),
         }),
     }
-}
-
-/// When the first CRL that it holds runs out, as far as anybody knows.
-fn crl_until(standing: &Standing) -> Option<Timestamp> {
-    let reported = standing.report.as_ref().and_then(|report| report.crl_next_update);
-    reported.or(standing.broker.enforced.and_then(|enforced| enforced.crl_until))
 }
 
 /// What is wrong there, as its agent says: without its name, which stands above.

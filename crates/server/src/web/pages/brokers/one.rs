@@ -7,7 +7,7 @@ use muster_ca::device::DeviceName;
 use muster_ca::list::{AuditList, Paging};
 use muster_ca::operator::Permission;
 
-use super::{crl_until, wrong};
+use super::wrong;
 use crate::web::components::{Badge, Icon, Lines, Mood, When, thousands};
 use crate::web::event::{Event, sentence};
 use crate::web::fault::Fault;
@@ -77,7 +77,7 @@ pub(super) async fn show(visit: Visit, Path(name): Path<String>) -> Answer {
         }),
         heard: standing.heard.map(|at| When::relative(at, now)),
         certificate: report.certificate_not_after.map(|at| When::relative(at, now)),
-        crl: crl_until(&standing).map(|at| When::relative(at, now)),
+        crl: standing.crl_until().map(|at| When::relative(at, now)),
         sessions: report.sessions.map(thousands),
         version: (!report.version.is_empty()).then_some(report.version),
         created: When::date(broker.created),

@@ -9,6 +9,7 @@ use muster_ca::device::{Device, DeviceName, State};
 use muster_ca::list::{AuditList, CertificateList, Paging};
 use muster_ca::operator::Permission;
 
+use super::super::diagnosis::Why;
 use super::act::Act;
 use crate::web::components::{Badge, Icon, Lines, When};
 use crate::web::event::Event;
@@ -51,6 +52,7 @@ struct Show {
     papers: Vec<Paper>,
     more: bool,
     proofs: Proofs,
+    why: Why,
     access: (Rules, bool),
     /// Newest first; `None` for those who may not read the audit log.
     history: Option<Vec<Event>>,
@@ -78,6 +80,7 @@ async fn show(visit: Visit, Path(name): Path<String>) -> Answer {
     let shut_out = !matches!(device.state, State::New | State::Active);
     let since = newest.items.iter().filter_map(revoked_since).max();
     let standings = ca.proof_of(visit.proof(), &name).await?;
+    let diagnosis = ca.diagnose(visit.proof(), &name).await?;
     let plain = format!("muster device show {name}");
     let own = DeviceName::parse(name.as_str()).is_err();
     html(&Show {
@@ -85,6 +88,7 @@ async fn show(visit: Visit, Path(name): Path<String>) -> Answer {
         may_operate: visit.may(Permission::Operate) && !own,
         date: health.date(now),
         proofs: Proofs::of(&visit.url(""), &standings, since.filter(|_| shut_out), now),
+        why: Why::of(&visit, &name, diagnosis),
         access: ca.access_of(visit.proof(), &name).await?,
         since: since.filter(|_| shut_out).map(When::long),
         acts: Act::of(device.state).collect(),
