@@ -206,7 +206,9 @@ impl Broker for Emqx {
 
     async fn shut_out(&self, devices: &[String]) -> Result<Ended, Error> {
         let (stay, out): (Vec<_>, Vec<_>) = devices.iter().cloned().partition(|device| self.lets_in(device));
-        let until = ((self.known.clock)() + BAN).to_string();
+        let until = ((self.known.clock)() + BAN)
+            .strftime("%Y-%m-%dT%H:%M:%SZ")
+            .to_string();
         let bans = out.iter().map(|device| {
             let ban =
                 json!({ "as": "clientid", "who": device, "by": USER, "reason": "shut out", "until": until });
