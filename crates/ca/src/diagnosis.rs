@@ -177,6 +177,7 @@ impl Ca {
             brokers: &brokers,
             attempts: &attempts,
             names: &self.settings.dns,
+            retired: &self.retired_issuers(),
             settled: self.is_settled(),
         };
         Ok(Diagnosis {
@@ -196,6 +197,17 @@ impl Ca {
             (attempt, verdict)
         });
         Ok(judged.collect())
+    }
+
+    fn retired_issuers(&self) -> Vec<(String, u32)> {
+        let state = self.state.load();
+        let each = state.authorities.iter().flat_map(|authority| {
+            let all = authority.record.generations.iter();
+            all.map(|one| (authority.record.name.clone(), one))
+        });
+        each.filter(|(_, one)| one.stage == Stage::Retired)
+            .map(|(authority, one)| (authority, one.number))
+            .collect()
     }
 
     /// Where a device came from when it last enrolled or renewed.

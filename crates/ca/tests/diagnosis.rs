@@ -29,6 +29,7 @@ struct World {
     certificates: Vec<Certificate>,
     brokers: Vec<Standing>,
     attempts: Vec<Attempt>,
+    retired: Vec<(String, u32)>,
     settled: bool,
 }
 
@@ -48,6 +49,7 @@ impl World {
             certificates: vec![certificate("a1", -24, 24 * 29)],
             brokers: vec![broker()],
             attempts: Vec::new(),
+            retired: Vec::new(),
             settled: true,
         }
     }
@@ -60,6 +62,7 @@ impl World {
             brokers: &self.brokers,
             attempts: &self.attempts,
             names: &["ca.example.org".to_owned()],
+            retired: &self.retired,
             settled: self.settled,
         })
     }
@@ -214,7 +217,10 @@ const TABLE: &[(Cause, Change)] = &[
         world.attempts = vec![proved(|paper| paper.serial = Serial::from_hex("ff").unwrap())];
     }),
     (Cause::RetiredCa, |world| {
-        world.attempts = vec![proved(|paper| paper.retired = true)];
+        world.retired = vec![("default".into(), 1)];
+    }),
+    (Cause::RetiredCa, |world| {
+        world.attempts = vec![claimed(|paper| paper.retired = true)];
     }),
     (Cause::WrongUse, |world| world.device.kind = Kind::Server),
     (Cause::WrongUse, |world| {

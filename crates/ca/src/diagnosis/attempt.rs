@@ -127,7 +127,11 @@ impl Attempt {
             .map(|text| clean(&text))
             .filter(|id| !id.is_empty());
         let (said, proved) = match &shown {
-            Shown::Paper(paper) if !paper.name.is_empty() => (clean(&paper.name), paper.ours && paper.proved),
+            Shown::Paper(paper) if !paper.name.is_empty() => (
+                clean(&paper.name),
+                // Of a CA that was withdrawn, somebody else may have the key.
+                paper.ours && paper.proved && !paper.retired,
+            ),
             Shown::Paper(_) | Shown::Nothing | Shown::Unreadable => {
                 (client_id.clone().unwrap_or_default(), false)
             }

@@ -158,6 +158,9 @@ fn of_stranger(attempt: &Attempt, who: &str) -> Option<Verdict> {
                 None => verdict,
             })
         }
+        Shown::Paper(paper) if paper.retired => {
+            Some(retired(&format!("{who} shows a certificate"), &attempt.said))
+        }
         Shown::Paper(paper) if !paper.proved => Some(Verdict::new(
             Cause::WrongKey,
             format!("{who} shows a certificate of this CA with a key that does not belong to it"),
@@ -226,21 +229,19 @@ fn by_its_dates(paper: &Paper, name: &str, now: Timestamp) -> Option<Verdict> {
     if paper.not_before > now {
         return Some(not_yet(name, paper.not_before, now));
     }
-    if !paper.for_clients {
-        return Some(wrong_use(name));
-    }
-    paper.retired.then(|| {
-        Verdict::new(
-            Cause::RetiredCa,
-            format!(
-                "{name} shows a certificate of an issuing CA that is retired, which brokers trust no more"
-            ),
-            "renew it on the device, or let the device enrol again",
-        )
-        .by(format!(
-            "muster device rearm {name} && muster token create {name}"
-        ))
-    })
+    (!paper.for_clients).then(|| wrong_use(name))
+}
+
+/// Of a CA that is retired; `whose` is the beginning of the sentence.
+pub(super) fn retired(whose: &str, name: &str) -> Verdict {
+    Verdict::new(
+        Cause::RetiredCa,
+        format!("{whose} of an issuing CA that is retired, which brokers trust no more"),
+        "let the device enrol again",
+    )
+    .by(format!(
+        "muster device rearm {name} && muster token create {name}"
+    ))
 }
 
 /// What may be the matter although everything is in order.

@@ -24,6 +24,8 @@ pub struct Facts<'a> {
     pub attempts: &'a [Attempt],
     /// The names in the listener's own certificate.
     pub names: &'a [String],
+    /// Issuing CAs that are retired: authority and generation.
+    pub retired: &'a [(String, u32)],
     /// Whether every agent that runs had the time to speak.
     pub settled: bool,
 }
@@ -197,20 +199,27 @@ fn shut_out(facts: &Facts<'_>) -> Option<Verdict> {
 
 /// By the certificates on record.
 fn papers(facts: &Facts<'_>) -> Option<Verdict> {
-    let name = &facts.device.name;
-    let living = facts
-        .certificates
-        .iter()
-        .filter(|certificate| certificate.is_living(facts.now));
-    if let Some(first) = living.clone().min_by_key(|certificate| certificate.not_before) {
-        if first.not_before > facts.now {
-            return Some(not_yet(name.as_str(), first.not_before, facts.now));
-        }
-        if facts.device.kind == Kind::Server {
-            return Some(wrong_use(name.as_str()));
-        }
-        return None;
+    let name = facts.device.name.as_str();
+    let all = facts.certificates.iter();
+    let living = all.filter(|certificate| certificate.is_living(facts.now));
+    let Some(first) = living.clone().min_by_key(|certificate| certificate.not_before) else {
+        return Some(none_lives(facts));
+    };
+    let retired = |certificate: &Certificate| {
+        let issuer = (certificate.authority.clone(), certificate.generation);
+        facts.retired.contains(&issuer)
+    };
+    if living.clone().all(retired) {
+        return Some(judge::retired(&format!("the certificate of {name} is"), name));
     }
+    if first.not_before > facts.now {
+        return Some(not_yet(name, first.not_before, facts.now));
+    }
+    (facts.device.kind == Kind::Server).then(|| wrong_use(name))
+}
+
+fn none_lives(facts: &Facts<'_>) -> Verdict {
+    let name = &facts.device.name;
     let token = format!("muster token create {name}");
     let Some(newest) = facts
         .certificates
@@ -223,9 +232,9 @@ fn papers(facts: &Facts<'_>) -> Option<Verdict> {
             format!("{name} has no certificate: it may enrol again, and has not done so")
         };
         let fix = "make an enrolment token, and run its line on the device";
-        return Some(Verdict::new(Cause::NoCertificate, what, fix).by(token));
+        return Verdict::new(Cause::NoCertificate, what, fix).by(token);
     };
-    Some(match newest.status {
+    match newest.status {
         Status::Revoked { at, .. } => Verdict::new(
             Cause::CertificateRevoked,
             format!("the last certificate of {name} was revoked on {}", moment(at)),
@@ -233,7 +242,7 @@ fn papers(facts: &Facts<'_>) -> Option<Verdict> {
         )
         .by(format!("muster device rearm {name} && {token}")),
         Status::Active => expired(name.as_str(), newest.not_after),
-    })
+    }
 }
 
 pub(super) fn expired(name: &str, at: Timestamp) -> Verdict {
