@@ -371,7 +371,7 @@ fn printed(muster: &Muster, args: &[&str]) -> Vec<String> {
 #[test]
 fn nothing_is_found_in_any_configuration_that_is_printed() {
     let muster = Muster::stopped(&[]);
-    let of_agents = ["mosquitto", "rabbitmq", "haproxy"]
+    let of_agents = ["mosquitto", "rabbitmq", "emqx", "haproxy"]
         .map(|program| vec!["broker", "run", HUB, "--print-config", "--program", program]);
     let by_hand = ["mosquitto", "emqx", "rabbitmq", "haproxy", "haproxy-tcp"]
         .map(|program| vec!["broker", "config", program, HUB]);
