@@ -2,13 +2,13 @@
 
 use clap::Subcommand;
 use muster_api::client::escape;
-use muster_api::types::{ActRequest, CreateDevice, Device, Revocation};
+use muster_api::types::{ActRequest, CreateDevice, Device, NewToken, Revocation};
 
 use super::cert::{confirm, rows as certificate_rows};
 use super::connect::Session;
 use super::list::Paging;
 use super::report::{Exit, Failure, Voice, table};
-use super::{Common, access, import, list as pages, proof};
+use super::{Common, access, import, list as pages, proof, token};
 
 #[derive(Subcommand)]
 pub(super) enum DeviceCommand {
@@ -48,7 +48,15 @@ pub(super) enum DeviceCommand {
 
 Exit code 5: recorded and on the CRL, but not yet proved by every broker.")]
     Revoke(RevokeArgs),
-    /// Let a device enrol again with another key
+    /// Make a recovery code: with it a device enrols again with another key, once, within 24 hours
+    Recover {
+        /// Its name
+        name: String,
+        /// Only say what would be done
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Let a device enrol again with another key, with whatever right it comes
     Rearm(ActArgs),
     /// Take a device out of service for good; its name stays taken
     Retire(ActArgs),
@@ -134,6 +142,7 @@ pub(super) async fn run(common: &Common, voice: Voice, command: DeviceCommand) -
         DeviceCommand::Revoke(args) => {
             act(common, voice, args.act, Some(args.reason), ("revoke", "revoked")).await
         }
+        DeviceCommand::Recover { name, dry_run } => recover(common, voice, &name, dry_run).await,
         DeviceCommand::Rearm(args) => act(common, voice, args, None, ("rearm", "may enrol again")).await,
         DeviceCommand::Retire(args) => act(common, voice, args, None, ("retire", "retired")).await,
     }
@@ -159,6 +168,14 @@ async fn act(
         .post(&format!("/devices/{}/{verb}", escape(&args.name)), &request)
         .await?;
     proof::tell(session, voice, done, word, args.dry_run).await
+}
+
+async fn recover(common: &Common, voice: Voice, name: &str, dry_run: bool) -> Result<Exit, Failure> {
+    let session = Session::start(common).await?.dry_run(dry_run);
+    let path = format!("/devices/{}/recover", escape(name));
+    let made: NewToken = session.client.post(&path, &serde_json::json!({})).await?;
+    session.finish().await?;
+    token::tell(voice, &made, false, dry_run)
 }
 
 async fn list(common: &Common, voice: Voice, args: ListArgs) -> Result<Exit, Failure> {

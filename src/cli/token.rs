@@ -117,22 +117,8 @@ pub(super) async fn run(common: &Common, voice: Voice, command: TokenCommand) ->
                 );
             }
             let made: NewToken = client.post("/tokens", &request).await?;
-            if dry_run {
-                let text = format!(
-                    "Would make a token for {}, good until {}. Nothing was changed.",
-                    whom(&made.token),
-                    made.token.expires
-                );
-                voice.data(&text, &made)?;
-                return Ok(Exit::Ok);
-            }
-            let text = if args.csv { csv(&made) } else { line(&made) };
-            voice.data(&text, &made)?;
-            voice.say(&format!(
-                "Run this on the device. Good for {} until {}, and not shown again.",
-                whom(&made.token),
-                made.token.expires
-            ));
+            session.finish().await?;
+            return tell(voice, &made, args.csv, dry_run);
         }
         TokenCommand::Revoke { id, .. } => {
             let answer: serde_json::Value = client.delete(&format!("/tokens/{}", escape(&id))).await?;
@@ -145,6 +131,22 @@ pub(super) async fn run(common: &Common, voice: Voice, command: TokenCommand) ->
         }
     }
     session.finish().await?;
+    Ok(Exit::Ok)
+}
+
+/// Says what the device is to run.
+pub(super) fn tell(voice: Voice, made: &NewToken, as_csv: bool, dry_run: bool) -> Result<Exit, Failure> {
+    let (whom, expires) = (whom(&made.token), &made.token.expires);
+    if dry_run {
+        let text = format!("Would make a token for {whom}, good until {expires}. Nothing was changed.");
+        voice.data(&text, made)?;
+        return Ok(Exit::Ok);
+    }
+    let text = if as_csv { csv(made) } else { line(made) };
+    voice.data(&text, made)?;
+    voice.say(&format!(
+        "Run this on the device. Good for {whom} until {expires}, and not shown again."
+    ));
     Ok(Exit::Ok)
 }
 

@@ -88,6 +88,8 @@ fn a_day(caller: &mut Caller<'_>) {
         let der = Csr::build(name, &[], &key).unwrap();
         pem::encode(pem::CSR, &der).unwrap()
     };
+    caller.get("/time?nonce=0123456789abcdef");
+    caller.get("/time?nonce=0");
     caller.post(
         "/devices",
         json!({ "name": "mqtt.example.org", "profile": "server", "note": "the broker" }),
@@ -110,6 +112,8 @@ fn a_day(caller: &mut Caller<'_>) {
             json!({ "note": "for a while" }),
         );
     }
+    caller.post("/devices/site-1/recover", json!({}));
+    caller.post("/devices/nobody/recover", json!({}));
     caller.post(
         &format!("/certificates/{serial}/revoke"),
         json!({ "reason": "superseded", "note": "" }),

@@ -8,6 +8,7 @@ mod at_once;
 mod begin;
 mod bounds;
 mod brokers;
+mod clones;
 mod compromise;
 mod configuration;
 mod doors;

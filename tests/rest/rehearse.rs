@@ -116,7 +116,7 @@ fn assert_same_files(before: &BTreeMap<String, Vec<u8>>, after: &BTreeMap<String
 
 /// A story in which every command that changes something is possible when its turn comes, with its exit code.
 /// `SERIAL` and `TOKEN` stand for the newest.
-const STORY: [(&str, i32); 37] = [
+const STORY: [(&str, i32); 38] = [
     ("init --yes --name Test --dns localhost,127.0.0.1", 0),
     ("ca rollover start", 0),
     ("ca rollover activate", 0),
@@ -140,6 +140,7 @@ const STORY: [(&str, i32); 37] = [
     ("device suspend site-001", 5),
     ("device resume site-001", 5),
     ("cert revoke SERIAL --yes", 5),
+    ("device recover site-001", 0),
     ("device rearm site-001", 0),
     ("device revoke site-001 --yes", 5),
     ("device retire site-001 --yes", 5),

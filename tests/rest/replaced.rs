@@ -14,7 +14,7 @@ fn a_rearmed_device_keeps_its_old_certificates_until_it_has_the_new_one() {
     fleet.sign("site-001", &old).expect(201, "");
     fleet
         .sign("site-001", &new)
-        .expect(403, "muster device rearm site-001");
+        .expect(403, "muster device recover site-001");
     fleet.muster.ok(&["device", "rearm", "site-001"]);
     // Nothing is cut off while the operator waits for the new one; a renewal does not end the waiting.
     assert_eq!(fleet.certificates("site-001"), ["active", "active"]);

@@ -24,7 +24,7 @@ fn the_same_key_gets_its_certificate_until_the_device_confirms_it() {
     assert_eq!(told["serial"], first.json()["serial"]);
     let refused = fleet.enrol(&token, "site-001", &key).expect(403, "confirmed");
     assert!(
-        refused.text().contains("muster device rearm site-001"),
+        refused.text().contains("muster device recover site-001"),
         "{}",
         refused.text()
     );
@@ -102,7 +102,7 @@ fn a_key_that_comes_back_too_late_hears_the_truth() {
         .enrol(&token, "gone", &keys[0])
         .expect(403, "was revoked on");
     assert!(
-        told.text().contains("muster device rearm gone"),
+        told.text().contains("muster device recover gone"),
         "{}",
         told.text()
     );

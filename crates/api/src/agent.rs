@@ -4,11 +4,12 @@
 //! | request | body | answer |
 //! |---|---|---|
 //! | `POST /enrol` | [`EnrolRequest`](crate::types::EnrolRequest) | [`Issued`](crate::types::Issued): the agent's own certificate |
-//! | `POST /agent/renew` | [`Request`] | `Issued`: the same, young again |
+//! | `POST /agent/renew` | [`Request`] | `Issued`: the same, young again; an expired one by a bearer token that its key signed |
 //! | `POST /agent/certificate` | [`Request`] | `Issued`: the broker's certificate |
 //! | `POST /agent/canary` | [`Request`] | `Issued`: a good canary's, for minutes |
 //! | `GET /agent/stream?after=SEQUENCE&number=NUMBER` | | events `epoch`, each with a signed [`Epoch`]; a comment every second |
 //! | `GET /agent/plan` | | [`Plan`]: when a device is to renew; `POST /agent/renew` renews any device's certificate |
+//! | `GET /time?nonce=NONCE` | | [`Time`], signed over the nonce; anybody may ask |
 //! | `GET /agent/crl/{name}` | | the newest CRL, DER |
 //! | `POST /agent/report` | [`Report`] | [`Heard`] |
 //!
@@ -48,6 +49,13 @@ pub struct Plan {
     pub poll_seconds: u64,
     /// What the time is.
     pub now: String,
+}
+
+/// What the time is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Time {
+    /// A compact JWS over the nonce and the time, by a key that does nothing else; its chain is in `x5c`.
+    pub beacon: String,
 }
 
 /// A certificate request of an agent; its names do not matter.

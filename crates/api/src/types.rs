@@ -265,6 +265,8 @@ pub struct Token {
     pub status: String,
     /// Who made it.
     pub by: String,
+    /// Whether it is a recovery code: what its device had is superseded when it is used.
+    pub recovers: bool,
 }
 
 /// `POST /tokens/{id}/unbind`: what a name got through the token is taken back.

@@ -278,6 +278,7 @@ impl Fleet {
             },
             withdrawn: n.is_multiple_of(11).then_some(created),
             by: "alice".into(),
+            recovers: false,
             id: id.clone(),
         };
         Change {

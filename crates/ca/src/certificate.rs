@@ -180,8 +180,7 @@ pub struct Certificate {
     pub status: Status,
     /// SHA-256 over its SubjectPublicKeyInfo.
     pub key: [u8; 32],
-    /// How it was asked for: `operator`, `renewal`, `renewal:` and the serial number of the certificate whose key its own took
-    /// the place of, `listener`, `token:` and the enrolment token's id, or `step:` and the provisioner's name.
+    /// How it was asked for: `operator`, `renewal:` and the serial number of the certificate that was renewed, `listener`, `token:` and the enrolment token's id, or `step:` and the provisioner's name.
     pub how: String,
     /// The certificate, DER.
     pub der: Vec<u8>,
@@ -193,8 +192,8 @@ impl Certificate {
         self.how.strip_prefix("token:")
     }
 
-    /// The certificate whose holder re-keyed and got this one.
-    pub(crate) fn rekeyed_from(&self) -> Option<Serial> {
+    /// The certificate whose holder renewed and got this one.
+    pub(crate) fn renewed_from(&self) -> Option<Serial> {
         self.how.strip_prefix("renewal:").and_then(Serial::from_hex)
     }
 

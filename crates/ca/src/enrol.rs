@@ -241,7 +241,7 @@ impl Ca {
     async fn bound_before(&self, binding: &Binding, now: Timestamp) -> Result<Issued, Error> {
         let device = &binding.device;
         let rearm = format!(
-            "make a new key; an operator lets the device in again with: muster device rearm {device}, and makes a new token"
+            "make a new key; an operator lets the device in again with: muster device recover {device}"
         );
         if let Some(at) = binding.confirmed {
             let why = format!("{device} confirmed on {at} that it has the certificate of this token and key");

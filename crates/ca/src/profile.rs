@@ -39,6 +39,8 @@ pub struct RawProfile {
     pub grace: Option<String>,
     /// Whether certificates may be renewed at all.
     pub renewable: Option<bool>,
+    /// Whether a device is suspended when two of it come.
+    pub suspend_clones: Option<bool>,
     /// The authority that issues, by name.
     pub authority: Option<String>,
     /// The keys that are taken, such as `p256` or `rsa3072` (RSA of at least so many bits).
@@ -65,6 +67,7 @@ pub struct Profile {
     max: SignedDuration,
     grace: SignedDuration,
     renewable: bool,
+    suspend_clones: bool,
     keys: Vec<KeyKind>,
     sans: Vec<SanRule>,
     pointers: Vec<Pointer>,
@@ -134,6 +137,7 @@ impl Profile {
             max,
             grace: days(7),
             renewable: true,
+            suspend_clones: false,
             keys: built_in_keys(kind),
             sans: SanType::ALL.map(|(kind, _)| SanRule::Any(kind)).into(),
             pointers: Pointer::ALL.map(|(pointer, _)| pointer).into(),
@@ -190,6 +194,7 @@ impl Profile {
             profile.authority.clone_from(authority);
         }
         profile.renewable = raw.renewable.unwrap_or(profile.renewable);
+        profile.suspend_clones = raw.suspend_clones.unwrap_or(profile.suspend_clones);
         let mut note = |key: &str, why: String| mistakes.push(format!("profile.{name}.{key}: {why}"));
         let read_key = |text: &str| {
             let key = KeyKind::parse(text).map_err(|why| why.to_string())?;
@@ -292,6 +297,11 @@ impl Profile {
     /// How long after its end a certificate may still be renewed with the same key.
     pub fn grace(&self) -> SignedDuration {
         self.grace
+    }
+
+    /// Whether a device is suspended when two of it come.
+    pub fn suspends_clones(&self) -> bool {
+        self.suspend_clones
     }
 
     /// Whether certificates may be renewed.

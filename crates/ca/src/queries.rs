@@ -322,6 +322,11 @@ impl Ca {
         let name = DeviceName::own(LISTENER);
         let device = self.store.device(&name).await?;
         let grant = may::listener(&self.settings, name, device.as_ref(), key.public(), now)?;
+        Ok((self.issue_own(grant, now).await?, key))
+    }
+
+    /// What Muster granted itself becomes a certificate, recorded as every other.
+    pub(crate) async fn issue_own(&self, grant: may::Grant, now: Timestamp) -> Result<Issued, Error> {
         let (issuer, root) = {
             let state = self.state.load();
             let authority = state.authority(grant.authority())?;
@@ -333,6 +338,6 @@ impl Ca {
         act.detail = draft.detail();
         let (issued, writes) = draft.signed(&signature, &issuer, &root)?;
         self.store.commit(Change { writes, act }).await?;
-        Ok((issued, key))
+        Ok(issued)
     }
 }

@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 
 use crate::Ca;
 use crate::device::{Device, DeviceName, State};
+use crate::enrol::may::accept_state;
 use crate::enrol::who::{Caller, Proof};
 use crate::error::Error;
 use crate::operator::Permission;
@@ -21,6 +22,9 @@ use crate::token::{EnrolmentToken, MAX_USES};
 
 /// The longest that an enrolment token may live.
 const LONGEST_TOKEN: SignedDuration = SignedDuration::from_hours(366 * 24);
+
+/// How long a recovery code is good for.
+const RECOVERY_LIFE: SignedDuration = SignedDuration::from_hours(24);
 
 /// The most names for which tokens are made at once.
 pub const MAX_LIST: usize = 1000;
@@ -143,6 +147,40 @@ impl Ca {
         Ok(made)
     }
 
+    /// Makes a recovery code: an enrolment token that lets this one device in again with another key, once, within 24 hours. What
+    /// the device has works until then, and is revoked as superseded with the code's use.
+    ///
+    /// A device that is suspended, revoked or retired is not let in by a code alone.
+    pub async fn recover(
+        &self,
+        proof: Proof,
+        name: &DeviceName,
+    ) -> Result<(EnrolmentToken, Zeroizing<String>), Error> {
+        let caller = self.operator(proof, Permission::Operate).await?;
+        let device = self.known_device(name).await?;
+        accept_state(Some(&device), name)?;
+        let wish = TokenWish {
+            device: Some(name.clone()),
+            wave: String::new(),
+            uses: 1,
+            profile: device.profile,
+            lifetime: RECOVERY_LIFE,
+        };
+        let now = self.clock.now();
+        let (token, secret) = self.draw_token(&caller, wish, now)?;
+        let token = EnrolmentToken {
+            recovers: true,
+            ..token
+        };
+        let detail =
+            serde_json::json!({ "token": token.id, "expires": token.expires.to_string() }).to_string();
+        let act = caller.act(now, "device.recovery_code_made", name.to_string(), detail);
+        let mut writes = self.clone_seen_to(name).await?;
+        writes.push(Write::Token(token.clone()));
+        self.store.commit(Change { writes, act }).await?;
+        Ok((token, secret))
+    }
+
     fn draw_token(
         &self,
         caller: &Caller,
@@ -208,6 +246,7 @@ impl Ca {
             expires: now + wish.lifetime,
             withdrawn: None,
             by: caller.name(),
+            recovers: false,
         };
         Ok((token, secret))
     }

@@ -6,9 +6,10 @@ use muster_pki::csr::Csr;
 
 use crate::Ca;
 use crate::certificate::{Certificate, Serial, Status};
+use crate::clone;
 use crate::enrol::who::{Caller, Holder, Proof, Purpose, Who};
 use crate::enrol::{ATTEMPTS, Issued, always_changing, audit_subject, may};
-use crate::error::Error;
+use crate::error::{Error, Refusal};
 use crate::ports::{Change, Write};
 
 impl Ca {
@@ -74,7 +75,7 @@ impl Ca {
         certificate: &Certificate,
         now: Timestamp,
     ) -> Result<Vec<(Serial, Status)>, Error> {
-        let Some(old) = certificate.rekeyed_from() else {
+        let Some(old) = certificate.renewed_from() else {
             return Ok(Vec::new());
         };
         let old = self.store.certificate(&old).await?;
@@ -88,20 +89,37 @@ impl Ca {
         Ok(of_old.map(|one| (one.serial, one.status)).collect())
     }
 
-    /// What this key got from this certificate before: a lost answer costs nothing.
-    async fn successor(
+    /// Refuses to renew what ran out and was renewed before by somebody who used that; and tells of a device that is two.
+    async fn watch_line(
         &self,
+        caller: &Caller,
         holder: &Holder,
-        key: &[u8; 32],
+        line: &[Certificate],
         now: Timestamp,
-    ) -> Result<Option<Certificate>, Error> {
-        let usable = self.usable(&holder.device.name, now).await?;
-        let mut same = usable.into_iter().filter(|one| {
-            one.key == *key
-                && one.is_living(now)
-                && one.rekeyed_from().as_ref() == Some(&holder.certificate.serial)
-        });
-        Ok(same.next())
+    ) -> Result<(), Error> {
+        let certificate = &holder.certificate;
+        let expired = now > certificate.not_after;
+        let after = clone::used_successor(certificate, line).filter(|_| expired);
+        let Some(other) = after.or_else(|| clone::other_side(certificate, line)) else {
+            return Ok(());
+        };
+        self.tell_of_clone(caller, holder, other).await?;
+        let suspends = self
+            .settings
+            .profiles
+            .known(&certificate.profile)?
+            .suspends_clones();
+        if after.is_some() || (suspends && !caller.dry_run()) {
+            let name = &holder.device.name;
+            return Err(Refusal::new(format!(
+                "another device has renewed the same certificate of {name}, which is in use there"
+            ))
+            .fix(format!(
+                "an operator finds out which is the true one and lets that in again with: muster device recover {name}"
+            ))
+            .into());
+        }
+        Ok(())
     }
 
     async fn renew_with(&self, proof: Proof, csr: Option<&[u8]>) -> Result<Issued, Error> {
@@ -134,13 +152,22 @@ impl Ca {
                 .key()
                 .clone(),
         };
+        let line = self.line_of(&holder.certificate).await?;
+        // What this key got from this certificate before: a lost answer costs nothing.
+        let same = |one: &&Certificate| {
+            one.key == key.fingerprint()
+                && one.is_living(now)
+                && one.renewed_from().as_ref() == Some(&holder.certificate.serial)
+        };
         if csr.is_some()
-            && let Some(before) = self.successor(holder, &key.fingerprint(), now).await?
+            && let Some(before) = line.iter().find(same)
         {
-            return self.hand_out(before, false);
+            return self.hand_out(before.clone(), false);
         }
+        self.watch_line(caller, holder, &line, now).await?;
         let profile = self.settings.profiles.known(&holder.certificate.profile)?;
-        let superseded = self.outlived(&holder.certificate, now).await?;
+        let mut superseded = self.outlived(&holder.certificate, now).await?;
+        superseded.extend(clone::unconfirmed(&holder.certificate, &key.fingerprint(), &line));
         let grant = may::renewal(caller, &profile, &key, superseded, now)?;
         // Its names were free when it got them; one may have become a server's since.
         self.refuse_foreign_server_names(&grant).await?;

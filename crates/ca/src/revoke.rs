@@ -108,6 +108,28 @@ impl Ca {
         self.move_device(&caller, device, step).await
     }
 
+    /// Suspends a device of which there are two, with what tells of it.
+    pub(crate) async fn suspend_clone(
+        &self,
+        caller: &Caller,
+        device: Device,
+        note: &str,
+        told: Write,
+    ) -> Result<(), Error> {
+        let step = Move {
+            state: |device| match device.state {
+                State::New | State::Active => Some(State::Suspended),
+                State::Suspended | State::Revoked | State::Retired => None,
+            },
+            reason: Some(Reason::CertificateHold),
+            action: "device.cloned",
+            note,
+            token: None,
+            writes: vec![told],
+        };
+        self.move_device(caller, device, step).await.map(drop)
+    }
+
     /// Takes a device's certificates off hold.
     pub async fn resume(&self, proof: Proof, name: &DeviceName, note: &str) -> Result<Revocation, Error> {
         let (caller, device) = self.operated(proof, name, note).await?;
@@ -121,7 +143,7 @@ impl Ca {
             action: "device.resumed",
             note,
             token: None,
-            writes: Vec::new(),
+            writes: self.clone_seen_to(name).await?,
         };
         self.move_device(&caller, device, step).await
     }
@@ -195,10 +217,11 @@ impl Ca {
             version: device.version + 1,
             ..device.clone()
         };
-        let writes = vec![Write::Device {
+        let mut writes = self.clone_seen_to(name).await?;
+        writes.push(Write::Device {
             device: next.clone(),
             expected: Some(device.version),
-        }];
+        });
         let act = caller.act(
             now,
             "device.rearmed",

@@ -210,6 +210,7 @@ impl Ca {
             );
             todos.push(todo.about(About::Setting("public_url")));
         }
+        todos.extend(self.clone_todos(now).await?);
         todos.extend(self.broker_todos(now).await?);
         todos.sort_by_key(|todo| !todo.urgent);
         Ok(Standing {

@@ -12,6 +12,7 @@ use muster_pki::jose::Jwk;
 use muster_pki::key::PublicKey;
 
 use crate::authority::{Authority, Generation, ROOT};
+use crate::beacon::Teller;
 use crate::broker::agent::Reports;
 use crate::broker::canary::{Asked, Canaries};
 use crate::broker::feed::Feed;
@@ -65,6 +66,8 @@ pub struct Ca {
     pub(crate) trials: Trials,
     /// What was seen at the diagnosis listener.
     pub(crate) listener: Listener,
+    /// What tells the time.
+    pub(crate) teller: Teller,
     /// When this process began.
     pub(crate) begun: Timestamp,
     /// Wakes whoever waits for what brokers have to hear.
@@ -132,6 +135,7 @@ impl Ca {
             asked: Asked::default(),
             trials: Trials::default(),
             listener: Listener::default(),
+            teller: Teller::default(),
             begun,
             news: Event::new(),
         };

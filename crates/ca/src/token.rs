@@ -1,4 +1,5 @@
-//! Enrolment tokens: a secret for one name, or for so many names of a wave.
+//! Enrolment tokens: a secret for one name, or for so many names of a wave; and recovery codes, which are such a token for one
+//! device that is known.
 
 use jiff::Timestamp;
 
@@ -33,6 +34,8 @@ pub struct EnrolmentToken {
     pub withdrawn: Option<Timestamp>,
     /// The operator who made it.
     pub by: String,
+    /// Whether it is a recovery code: its one device gets a certificate for another key, which takes the place of all that it has.
+    pub recovers: bool,
 }
 
 impl EnrolmentToken {

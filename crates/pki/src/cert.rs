@@ -4,7 +4,7 @@ use const_oid::ObjectIdentifier;
 use const_oid::db::rfc5280::{
     ID_AD_CA_ISSUERS, ID_CE_AUTHORITY_KEY_IDENTIFIER, ID_CE_BASIC_CONSTRAINTS, ID_CE_CRL_DISTRIBUTION_POINTS,
     ID_CE_EXT_KEY_USAGE, ID_CE_KEY_USAGE, ID_CE_SUBJECT_ALT_NAME, ID_CE_SUBJECT_KEY_IDENTIFIER,
-    ID_KP_CLIENT_AUTH, ID_KP_SERVER_AUTH, ID_PE_AUTHORITY_INFO_ACCESS,
+    ID_KP_CLIENT_AUTH, ID_KP_SERVER_AUTH, ID_KP_TIME_STAMPING, ID_PE_AUTHORITY_INFO_ACCESS,
 };
 use der::asn1::{BitString, Ia5String, OctetString};
 use der::flagset::FlagSet;
@@ -53,6 +53,8 @@ pub enum Role {
     },
     /// A device or broker.
     Leaf(Usages),
+    /// Who tells the time (RFC 3161, section 2.3), and does nothing else.
+    Time,
 }
 
 /// Who signs.
@@ -132,6 +134,12 @@ impl Template<'_> {
                     &KeyUsage(leaf_key_usage(self.key.kind(), usages)),
                 )?);
                 list.push(extension(ID_CE_EXT_KEY_USAGE, false, &extended(usages))?);
+            }
+            Role::Time => {
+                let usage = KeyUsages::DigitalSignature;
+                list.push(extension(ID_CE_KEY_USAGE, true, &KeyUsage(usage.into()))?);
+                let stamping = ExtendedKeyUsage(vec![ID_KP_TIME_STAMPING]);
+                list.push(extension(ID_CE_EXT_KEY_USAGE, true, &stamping)?);
             }
         }
         list.push(extension(
@@ -342,6 +350,12 @@ impl Certificate {
                 server: true,
             },
         }
+    }
+
+    /// Whether its holder tells the time, and does nothing else.
+    pub(crate) fn is_for_time(&self) -> bool {
+        self.read::<ExtendedKeyUsage>(ID_CE_EXT_KEY_USAGE)
+            .is_some_and(|usage| usage.0 == [ID_KP_TIME_STAMPING])
     }
 
     /// The subject key identifier as it is encoded.

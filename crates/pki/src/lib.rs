@@ -7,6 +7,7 @@
 //! Absent on purpose: files, sockets, `async`, the clock and randomness. Time comes in as
 //! [`jiff::Timestamp`], random bytes as arguments; a signature is made by whoever holds the key.
 
+pub mod beacon;
 pub mod broker_lint;
 pub mod bundle;
 pub mod cert;

@@ -8,7 +8,7 @@ use der::{Decode, Sequence};
 use crate::Error;
 use crate::cert::Certificate;
 use crate::jose::Jws;
-use crate::key::SignatureAlgorithm;
+use crate::key::{PrivateKey, SignatureAlgorithm};
 
 /// The longest message that is read, in bytes: the access list of a large fleet has to fit.
 pub const MAX_MESSAGE: usize = 256 << 20;
@@ -23,10 +23,15 @@ pub struct Message {
 impl Message {
     /// A message of this type (`typ`), from this CA.
     pub fn new(kind: &str, issuer: &Certificate, payload: &[u8]) -> Self {
-        let algorithm = issuer.key().kind().signature_algorithm();
-        let header = serde_json::json!({
-            "alg": word(algorithm), "typ": kind, "x5c": [BASE64.encode(issuer.der())],
-        });
+        Self::by(kind, issuer, &[], payload)
+    }
+
+    /// The same from a signer whose chain goes on with these.
+    pub(crate) fn by(kind: &str, signer: &Certificate, above: &[&Certificate], payload: &[u8]) -> Self {
+        let algorithm = signer.key().kind().signature_algorithm();
+        let chain = std::iter::once(&signer).chain(above);
+        let chain: Vec<_> = chain.map(|one| BASE64.encode(one.der())).collect();
+        let header = serde_json::json!({ "alg": word(algorithm), "typ": kind, "x5c": chain });
         let header = BASE64URL.encode(header.to_string());
         Self {
             text: format!("{header}.{}", BASE64URL.encode(payload)),
@@ -47,6 +52,22 @@ impl Message {
         };
         Ok(format!("{}.{}", self.text, BASE64URL.encode(signature)))
     }
+}
+
+/// What the holder of a certificate says with its key, in `step`'s form for certificates that may have expired (`x5cInsecure`): a
+/// handshake with such a certificate fails, and this does not.
+pub fn by_holder(certificate: &Certificate, key: &PrivateKey, payload: &[u8]) -> Result<String, Error> {
+    let algorithm = key.public().kind().signature_algorithm();
+    let header = serde_json::json!({
+        "alg": word(algorithm), "typ": "JWT", "x5cInsecure": [BASE64.encode(certificate.der())],
+    });
+    let header = BASE64URL.encode(header.to_string());
+    let message = Message {
+        text: format!("{header}.{}", BASE64URL.encode(payload)),
+        algorithm,
+    };
+    let signature = key.sign(message.to_be_signed())?;
+    message.signed(&signature)
 }
 
 /// Checks a message of this type against the root that its CA must have been issued by, and returns the payload.

@@ -58,15 +58,15 @@ fn shown(parts: &Parts) -> Result<Evidence, Failure> {
             trusted: true,
         }),
         Some(Peer::Remote { .. }) | None => {
-            let header = parts
-                .headers
-                .get(AUTHORIZATION)
-                .and_then(|value| value.to_str().ok());
-            let key = header.and_then(|text| text.strip_prefix("Bearer "));
-            let key = key.ok_or_else(|| Failure::unproven(KEY_MISSING))?;
-            Ok(Evidence::ApiKey(Zeroizing::new(key.trim().to_owned())))
+            let key = bearer(parts).ok_or_else(|| Failure::unproven(KEY_MISSING))?;
+            Ok(Evidence::ApiKey(Zeroizing::new(key.to_owned())))
         }
     }
+}
+
+fn bearer(parts: &Parts) -> Option<&str> {
+    let header = parts.headers.get(AUTHORIZATION)?.to_str().ok()?;
+    header.strip_prefix("Bearer ").map(str::trim)
 }
 
 /// The holder of a certificate, shown in the TLS handshake.
@@ -88,6 +88,25 @@ impl<S: Sync> FromRequestParts<S> for Holder {
             origin: origin(parts),
             dry_run: dry_run(parts)?,
         }))
+    }
+}
+
+/// The holder of a certificate that is to be renewed. One that has expired cannot be shown in a handshake: its key signs a token.
+pub(crate) struct Renewing(pub(crate) Proof);
+
+impl<S: Sync> FromRequestParts<S> for Renewing {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        match (Holder::from_request_parts(parts, state).await, bearer(parts)) {
+            (Ok(Holder(proof)), _) => Ok(Self(proof)),
+            (Err(_), Some(token)) => Ok(Self(Proof {
+                evidence: Evidence::SignedByCertificate(token.to_owned()),
+                origin: origin(parts),
+                dry_run: dry_run(parts)?,
+            })),
+            (Err(why), None) => Err(why),
+        }
     }
 }
 

@@ -276,6 +276,7 @@ async fn script_in_records_is_text_too() {
         expires: created + SignedDuration::from_hours(24),
         withdrawn: None,
         by: SCRIPT.into(),
+        recovers: false,
     };
     let operator = Operator {
         name: SCRIPT.into(),

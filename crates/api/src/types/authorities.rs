@@ -78,6 +78,8 @@ pub struct Profile {
     pub grace: String,
     /// Whether certificates may be renewed.
     pub renewable: bool,
+    /// Whether a device is suspended when two of it come.
+    pub suspend_clones: bool,
     /// The keys that are taken: `p256`, …; `rsa2048` is RSA of at least so many bits.
     pub keys: Vec<String>,
     /// The alternative names that are let in beside the device's own: `dns`, `dns:*.example.org`, `ip:10.0.0.0/8`, … .

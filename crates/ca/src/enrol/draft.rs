@@ -1,7 +1,7 @@
 //! Grant and serial number to draft, draft and signature to certificate.
 
 use jiff::{SignedDuration, Timestamp};
-use muster_pki::cert::{Role, Template, assemble};
+use muster_pki::cert::{Template, assemble};
 
 use crate::certificate::{Certificate, Serial, Status};
 use crate::enrol::may::Grant;
@@ -50,7 +50,7 @@ impl Draft {
             not_before,
             not_after,
             key: grant.key(),
-            role: Role::Leaf(grant.profile().usages()),
+            role: grant.role(),
             pointers: &pointers,
         };
         let bytes = template.to_be_signed(Some(&issuer.issuer))?;

@@ -6,6 +6,7 @@ mod own;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
+use muster_pki::cert::Role;
 use muster_pki::crl::Reason;
 use muster_pki::csr::Csr;
 use muster_pki::key::PublicKey;
@@ -23,7 +24,7 @@ use crate::token::EnrolmentToken;
 
 pub(crate) use names::{accept_other_name, accept_token_names, accept_wildcards, complete};
 use names::{alternative_names, same_set};
-pub(crate) use own::{broker, canary, listener};
+pub(crate) use own::{broker, canary, listener, teller};
 
 /// How far in the future a certificate may begin.
 const LATEST_START: SignedDuration = SignedDuration::from_hours(24 * 30);
@@ -35,6 +36,9 @@ const SERVER_AUTH: &str = "1.3.6.1.5.5.7.3.1";
 const OPERATOR: &str = "operator";
 /// How a device's certificates were asked for, once it has one.
 const RENEWAL: &str = "renewal";
+
+/// How the certificate of the key that tells the time was asked for.
+const TIME: &str = "time";
 
 /// So many certificates of one device may live. Who renews in time has two; a device that has gone mad, or whoever stole its
 /// key, does not fill the disk.
@@ -98,6 +102,14 @@ impl Grant {
 
     pub(crate) fn how(&self) -> &str {
         &self.how
+    }
+
+    /// What kind of certificate it is.
+    pub(crate) fn role(&self) -> Role {
+        if self.how == TIME {
+            return Role::Time;
+        }
+        Role::Leaf(self.profile.usages())
     }
 
     /// When it begins, if not now; and when it ends.
@@ -283,11 +295,7 @@ pub(crate) fn renewal(
         key: key.clone(),
         not_before: None,
         not_after: now + life.min(longest),
-        how: if key.fingerprint() == before.key {
-            RENEWAL.into()
-        } else {
-            format!("{RENEWAL}:{}", before.serial)
-        },
+        how: format!("{RENEWAL}:{}", before.serial),
         right: match holder.spend {
             Some((token, expires)) => Right::Spend { token, expires },
             None => Right::Lasting,
@@ -380,7 +388,8 @@ fn accept_csr(csr: &Csr, name: &DeviceName, profile: &Profile) -> Result<(), Err
     Ok(())
 }
 
-fn accept_state(device: Option<&Device>, name: &DeviceName) -> Result<(), Refusal> {
+/// Refuses a device that is shut out, with what lets it in.
+pub(crate) fn accept_state(device: Option<&Device>, name: &DeviceName) -> Result<(), Refusal> {
     match device.map(|device| device.state) {
         None | Some(State::New | State::Active) => Ok(()),
         Some(State::Suspended) => Err(
@@ -400,7 +409,8 @@ fn may_replace(caller: &Caller) -> bool {
     match caller.who() {
         Who::Operator { .. } => true,
         Who::Token(token) => token.provisioner.record.may_replace,
-        Who::Enrolment(_) | Who::Device(_) => false,
+        Who::Enrolment(token) => token.recovers,
+        Who::Device(_) => false,
     }
 }
 
@@ -417,7 +427,7 @@ fn refuse_second_key(facts: &Facts<'_>, name: &DeviceName, key: &PublicKey) -> R
     }
     Err(
         Refusal::new(format!("{name} has a living certificate with another key")).fix(format!(
-            "if the device lost its key, an operator lets it in again with: muster device rearm {name}"
+            "if the device lost its key, an operator lets it in again with: muster device recover {name}"
         )),
     )
 }
@@ -436,10 +446,11 @@ pub(crate) fn accept_another(name: &DeviceName, living: usize) -> Result<(), Ref
 }
 
 /// What a new certificate takes the place of. A device that was re-armed lost its key, or shall have another: what it had
-/// works until the new one is there, and not beside it. A provisioner that may replace keys replaces them.
+/// works until the new one is there, and not beside it. A provisioner that may replace keys replaces them, and so does a
+/// recovery code.
 fn superseded(caller: &Caller, facts: &Facts<'_>, key: &PublicKey) -> Vec<(Serial, Status)> {
     let armed = facts.device.is_some_and(|device| device.state == State::New);
-    let replaces = matches!(caller.who(), Who::Token(_)) && may_replace(caller);
+    let replaces = matches!(caller.who(), Who::Token(_) | Who::Enrolment(_)) && may_replace(caller);
     let fingerprint = key.fingerprint();
     let old = facts
         .usable

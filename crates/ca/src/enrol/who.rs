@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 
 use crate::Ca;
 use crate::certificate::{Certificate, Serial, Status};
+use crate::clone;
 use crate::device::{Device, State};
 use crate::error::{Error, Refusal};
 use crate::operator::{Permission, Role};
@@ -183,10 +184,13 @@ impl Ca {
     }
 
     pub(crate) async fn identify(&self, proof: Proof, purpose: Purpose) -> Result<Caller, Error> {
+        let (origin, dry_run) = (proof.origin, proof.dry_run);
         let who = match proof.evidence {
             Evidence::OneTimeToken(token) => Who::Token(self.one_time_token(&token, purpose)?),
-            Evidence::ClientCertificate(der) => self.client_certificate(&der).await?,
-            Evidence::SignedByCertificate(token) => self.signed_by_certificate(&token).await?,
+            Evidence::ClientCertificate(der) => self.client_certificate(&der, (&origin, dry_run)).await?,
+            Evidence::SignedByCertificate(token) => {
+                self.signed_by_certificate(&token, (&origin, dry_run)).await?
+            }
             Evidence::EnrolmentToken(secret) => self.enrolment_token(&secret).await?,
             Evidence::ApiKey(key) => self.api_key(&key).await?,
             Evidence::Session(secret) => self.session(&secret, true).await?,
@@ -201,11 +205,7 @@ impl Ca {
                 )));
             }
         };
-        Ok(Caller {
-            who,
-            origin: proof.origin,
-            dry_run: proof.dry_run,
-        })
+        Ok(Caller { who, origin, dry_run })
     }
 
     /// Verifies first and spends later: a forged copy of a token cannot burn the true one.
@@ -251,8 +251,8 @@ impl Ca {
         })
     }
 
-    async fn client_certificate(&self, der: &[u8]) -> Result<Who, Error> {
-        let holder = self.holder(der).await?;
+    async fn client_certificate(&self, der: &[u8], from: (&Origin, bool)) -> Result<Who, Error> {
+        let holder = self.holder(der, from).await?;
         if self.clock.now() > holder.certificate.not_after {
             return Err(unproven(format!(
                 "the certificate expired on {}",
@@ -262,7 +262,7 @@ impl Ca {
         Ok(Who::Device(Box::new(holder)))
     }
 
-    async fn signed_by_certificate(&self, token: &str) -> Result<Who, Error> {
+    async fn signed_by_certificate(&self, token: &str, from: (&Origin, bool)) -> Result<Who, Error> {
         let jws = Jws::parse(token).map_err(|why| unproven(why.to_string()))?;
         let leaf = jws.header.leaf().map_err(|why| unproven(why.to_string()))?;
         let parsed = cert::Certificate::from_der(&leaf).map_err(|why| unproven(why.to_string()))?;
@@ -271,15 +271,15 @@ impl Ca {
         let claims: Claims = serde_json::from_slice(&jws.payload)
             .map_err(|_| unproven("the token's claims are not what step writes"))?;
         let expires = claims.check(self.clock.now(), Purpose::Renew, &self.settings.dns)?;
-        let mut holder = self.holder(&leaf).await?;
+        let mut holder = self.holder(&leaf, from).await?;
         if claims.sub != holder.device.name.as_str() {
             return Err(unproven("the token's subject is not the certificate's name"));
         }
         let profile = self.settings.profiles.known(&holder.certificate.profile)?;
         if self.clock.now() > holder.certificate.not_after + profile.grace() {
             return Err(unproven(format!(
-                "the certificate expired on {} and its time of grace is over; enrol the device again",
-                holder.certificate.not_after
+                "the certificate expired on {} and its time of grace is over; an operator lets the device in again with: muster device recover {}",
+                holder.certificate.not_after, holder.device.name
             )));
         }
         // Not the whole token: of an ECDSA signature there are two that verify.
@@ -296,7 +296,7 @@ impl Ca {
 
     /// The stored certificate that this is, byte for byte, and its device. That we issued it is what makes it ours;
     /// no chain needs to be built.
-    async fn holder(&self, der: &[u8]) -> Result<Holder, Error> {
+    async fn holder(&self, der: &[u8], (origin, dry_run): (&Origin, bool)) -> Result<Holder, Error> {
         let unknown = || unproven("the certificate was not issued here");
         let parsed = cert::Certificate::from_der(der).map_err(|why| unproven(why.to_string()))?;
         let serial = Serial::from_bytes(parsed.serial()).ok_or_else(unknown)?;
@@ -306,11 +306,6 @@ impl Ca {
             .await?
             .filter(|stored| stored.der == der)
             .ok_or_else(unknown)?;
-        if let Status::Revoked { at, reason } = certificate.status {
-            return Err(unproven(format!(
-                "the certificate was revoked on {at} ({reason})"
-            )));
-        }
         if self.clock.now() < certificate.not_before {
             return Err(unproven(format!(
                 "the certificate is not valid before {}",
@@ -322,17 +317,41 @@ impl Ca {
             .device(&certificate.device)
             .await?
             .ok_or_else(unknown)?;
+        let holder = Holder {
+            certificate,
+            device,
+            spend: None,
+        };
+        let certificate = &holder.certificate;
+        if let Status::Revoked { at, reason } = certificate.status {
+            let why = format!(
+                "the certificate was revoked on {at} ({reason}){}",
+                way_back(&holder.device)
+            );
+            if clone::is_superseded(certificate) {
+                self.superseded_came(holder, origin, dry_run).await?;
+            }
+            return Err(unproven(why));
+        }
+        let device = &holder.device;
         match device.state {
-            State::New | State::Active => Ok(Holder {
-                certificate,
-                device,
-                spend: None,
-            }),
-            State::Suspended | State::Revoked | State::Retired => Err(unproven(format!(
-                "the device {} is {}",
-                device.name,
-                device.state.as_str()
-            ))),
+            State::New | State::Active => Ok(holder),
+            State::Suspended | State::Revoked | State::Retired => {
+                Err(unproven(format!("the device may not renew{}", way_back(device))))
+            }
+        }
+    }
+
+    /// Its key was proved, so it is the device, or a copy of it.
+    async fn superseded_came(&self, holder: Holder, origin: &Origin, dry_run: bool) -> Result<(), Error> {
+        let caller = Caller {
+            who: Who::Device(Box::new(holder)),
+            origin: origin.clone(),
+            dry_run,
+        };
+        match &caller.who {
+            Who::Device(holder) => self.watch_superseded(&caller, holder).await,
+            Who::Token(_) | Who::Enrolment(_) | Who::Operator { .. } => Ok(()),
         }
     }
 
@@ -356,6 +375,23 @@ impl Ca {
             name: operator.name,
             role: operator.role,
         })
+    }
+}
+
+/// How a device is, and what lets it in again.
+fn way_back(device: &Device) -> String {
+    let name = &device.name;
+    match device.state {
+        State::New | State::Active => {
+            format!("; an operator lets the device in again with: muster device recover {name}")
+        }
+        State::Suspended => {
+            format!(": {name} is suspended; an operator resumes it with: muster device resume {name}")
+        }
+        State::Revoked => {
+            format!(": {name} is revoked; an operator lets it in again with: muster device rearm {name}")
+        }
+        State::Retired => format!(": {name} is retired; its name stays taken, so choose another"),
     }
 }
 

@@ -102,6 +102,7 @@ pub(crate) fn token(record: &EnrolmentToken, now: Timestamp) -> api::Token {
         expires: time(record.expires),
         status: status.into(),
         by: record.by.clone(),
+        recovers: record.recovers,
     }
 }
 

@@ -69,6 +69,7 @@ pub(in crate::store) fn enrolment(id: &str, uses: u32) -> EnrolmentToken {
         expires: noon() + SignedDuration::from_hours(24),
         withdrawn: None,
         by: "alice".into(),
+        recovers: uses == 1,
     }
 }
 

@@ -102,8 +102,8 @@ pub(super) fn status(conn: &Connection, serial: &Serial, to: &Status) -> Result<
 pub(super) fn token(conn: &Connection, token: &EnrolmentToken) -> Result<(), Fault> {
     run(
         conn,
-        "INSERT INTO tokens (id, hash, device, wave, uses, used, profile, created, expires, withdrawn, maker)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+        "INSERT INTO tokens (id, hash, device, wave, uses, used, profile, created, expires, withdrawn, maker, recovers)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
         params![
             token.id,
             token.hash,
@@ -115,7 +115,8 @@ pub(super) fn token(conn: &Connection, token: &EnrolmentToken) -> Result<(), Fau
             millis(token.created),
             millis(token.expires),
             token.withdrawn.map(millis),
-            token.by
+            token.by,
+            token.recovers
         ],
     )?;
     Ok(())

@@ -21,7 +21,7 @@ pub(super) const CERTIFICATE: &str = "serial, authority, generation, device, pro
 pub(super) const DEVICE: &str = "name, kind, state, profile, note, created, version, armed";
 /// The columns that [`token`] reads.
 pub(super) const TOKEN: &str =
-    "id, hash, device, wave, uses, used, profile, created, expires, withdrawn, maker";
+    "id, hash, device, wave, uses, used, profile, created, expires, withdrawn, maker, recovers";
 /// The columns that [`entry`] reads.
 pub(super) const ENTRY: &str =
     "writers.name, sequence, at, actor, via, source, action, subject, detail, before, hash";
@@ -148,6 +148,7 @@ pub(super) fn token(row: &Row<'_>) -> Read<EnrolmentToken> {
         expires: moment(row, 8)?,
         withdrawn: maybe_moment(row, 9)?,
         by: row.get(10)?,
+        recovers: row.get(11)?,
     })
 }
 

@@ -125,7 +125,8 @@ CREATE TABLE tokens (
     created   INTEGER NOT NULL,
     expires   INTEGER NOT NULL,
     withdrawn INTEGER,
-    maker     TEXT NOT NULL
+    maker     TEXT NOT NULL,
+    recovers  INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE bindings (

@@ -138,7 +138,7 @@ pub(crate) fn accept_other_name(grant: &Grant, other: &Device) -> Result<(), Ref
     }
     let own = &grant.device.name;
     Err(refusal.fix(format!(
-        "an operator issues one without it: muster cert issue {own}, or muster device rearm {own} and a new token"
+        "an operator issues one without it: muster cert issue {own}, or muster device recover {own}"
     )))
 }
 

@@ -13,6 +13,8 @@ use crate::profile::Profile;
 
 /// How long the authority's own HTTPS certificate lives.
 const LISTENER_LIFE: SignedDuration = SignedDuration::from_hours(7 * 24);
+/// How long the key that tells the time does so.
+const TELLER_LIFE: SignedDuration = SignedDuration::from_hours(24);
 
 /// The grant that the authority gives itself for its HTTPS listener.
 pub(crate) fn listener(
@@ -38,6 +40,30 @@ pub(crate) fn listener(
         not_before: None,
         not_after: now + LISTENER_LIFE,
         how: "listener".into(),
+        right: Right::Lasting,
+        superseded: Vec::new(),
+    })
+}
+
+/// The grant of the key that tells the time.
+pub(crate) fn teller(
+    settings: &crate::Settings,
+    name: DeviceName,
+    device: Option<&Device>,
+    key: &PublicKey,
+    now: Timestamp,
+) -> Result<Grant, Error> {
+    let profile = Arc::new(settings.profiles.listener()?);
+    let (device, expected) = device_after(device, name, &profile, now);
+    Ok(Grant {
+        profile,
+        device,
+        expected,
+        sans: Vec::new(),
+        key: key.clone(),
+        not_before: None,
+        not_after: now + TELLER_LIFE,
+        how: super::TIME.into(),
         right: Right::Lasting,
         superseded: Vec::new(),
     })

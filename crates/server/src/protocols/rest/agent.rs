@@ -27,7 +27,7 @@ use tokio::time::sleep;
 
 use super::route::{Needs, Route};
 use super::{Answer, Api, Body, Failure, Query, views};
-use crate::gate::Holder;
+use crate::gate::{Holder, Renewing};
 use crate::published::{self, Form};
 
 /// How often the log is looked at even if nobody said that it has grown, and how often a silent stream says that it lives.
@@ -39,7 +39,7 @@ pub(super) const ROUTES: &[Route] = &[
     Route::post(
         "/agent/renew",
         Permission::Read,
-        "Renews the certificate that is shown, with another key.",
+        "Renews the certificate that is shown, with another key; one that has expired, by a token that its key signed.",
         || post(renew),
     )
     .needs(Needs::Certificate)
@@ -80,6 +80,15 @@ pub(super) const ROUTES: &[Route] = &[
     .needs(Needs::Certificate)
     .asks::<From>(),
     Route::get(
+        "/time",
+        Permission::Read,
+        "What the time is, signed over a nonce of 16 to 64 letters and digits, for machines whose clock is wrong.",
+        || get(time),
+    )
+    .needs(Needs::Nothing)
+    .asks::<Asked>()
+    .gives::<api::Time>(),
+    Route::get(
         "/agent/crl/{file}",
         Permission::Read,
         "The newest CRL of one of the CAs that the broker trusts, DER.",
@@ -109,9 +118,22 @@ struct From {
     number: u64,
 }
 
+/// A question for the time.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Asked {
+    /// Drawn for this question.
+    nonce: String,
+}
+
+async fn time(State(api): State<Api>, Query(asked): Query<Asked>) -> Answer<api::Time> {
+    let beacon = api.ca.beacon(&asked.nonce).await?;
+    Ok(Json(api::Time { beacon }))
+}
+
 async fn renew(
     State(api): State<Api>,
-    Holder(proof): Holder,
+    Renewing(proof): Renewing,
     Body(request): Body<api::Request>,
 ) -> Answer<Issued> {
     let csr = Csr::der_from_pem(&request.csr)?;

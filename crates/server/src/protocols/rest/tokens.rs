@@ -43,6 +43,13 @@ pub(super) const ROUTES: &[Route] = &[
         r#"{"devices": ["site-001", "site-002"], "wave": "spring", "lifetime": "7d"}"#,
     )
     .gives::<Vec<api::NewToken>>(),
+    Route::post(
+        "/devices/{name}/recover",
+        Permission::Operate,
+        "Makes a recovery code: an enrolment token with which a device gets a certificate for another key, once, within 24 hours.",
+        || post(recover),
+    )
+    .gives::<api::NewToken>(),
     Route::get("/tokens/{id}", Permission::Read, "An enrolment token.", || {
         get(show)
     })
@@ -127,6 +134,16 @@ async fn create_many(
         .iter()
         .map(|(token, secret)| new_token(&api, token, secret, dry_run, now));
     Ok(Json(made.collect::<Result<_, _>>()?))
+}
+
+async fn recover(
+    State(api): State<Api>,
+    Sender(proof): Sender,
+    Path(name): Path<String>,
+) -> Answer<api::NewToken> {
+    let (dry_run, now) = (proof.dry_run, api.ca.now());
+    let (token, secret) = api.ca.recover(proof, &DeviceName::parse(&name)?).await?;
+    Ok(Json(new_token(&api, &token, &secret, dry_run, now)?))
 }
 
 async fn show(State(api): State<Api>, Sender(proof): Sender, Path(id): Path<String>) -> Answer<api::Token> {

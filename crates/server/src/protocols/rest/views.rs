@@ -99,6 +99,7 @@ pub(super) fn profile(record: &Profile) -> api::Profile {
         max: format_duration(max),
         grace: format_duration(record.grace()),
         renewable: record.renewable(),
+        suspend_clones: record.suspends_clones(),
         keys: record.keys(),
         sans: record.sans(),
         pointers: record.pointers().into_iter().map(str::to_owned).collect(),

@@ -186,9 +186,8 @@ fn how(word: &str) -> String {
     match word.split_once(':') {
         Some(("step", provisioner)) => format!("with step, by the provisioner {provisioner}"),
         Some(("token", token)) => format!("with the enrolment token {token}"),
-        Some(("renewal", _)) => "renewed by the device itself, with another key".to_owned(),
+        Some(("renewal", _)) => "renewed by the device itself".to_owned(),
         _ if word == "operator" => "by an operator".to_owned(),
-        _ if word == "renewal" => "renewed by the device itself".to_owned(),
         _ if word == "listener" => "by Muster, for its own HTTPS".to_owned(),
         _ => word.to_owned(),
     }

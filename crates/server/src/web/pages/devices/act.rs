@@ -12,6 +12,7 @@ use muster_pki::crl::Reason;
 use serde::Deserialize;
 
 use super::super::revoke::reasons;
+use super::super::tokens::made;
 use crate::web::components::{Field, Icon, Lines, quoted};
 use crate::web::fault::Fault;
 use crate::web::form::Form;
@@ -37,7 +38,7 @@ pub(in crate::web::pages) struct Act {
 
 use State::{Active, New, Revoked, Suspended};
 
-const ACTS: [Act; 5] = [
+const ACTS: [Act; 6] = [
     Act {
         verb: "suspend",
         label: "Suspend",
@@ -53,6 +54,14 @@ const ACTS: [Act; 5] = [
         danger: false,
         done: "is back: its certificates are off hold",
         from: &[Suspended],
+    },
+    Act {
+        verb: "recover",
+        label: "Recovery code",
+        icon: "ticket",
+        danger: false,
+        done: "has a recovery code",
+        from: &[Active],
     },
     Act {
         verb: "rearm",
@@ -91,6 +100,16 @@ impl Act {
         found.ok_or_else(|| Fault::missing("there is nothing of this name to do to a device"))
     }
 
+    /// What can be done to many devices at once. Codes are shown one by one.
+    pub(super) fn of_many(verb: &str) -> Result<&'static Self, Fault> {
+        match Self::parse(verb)? {
+            Self { verb: "recover", .. } => {
+                Err(Fault::missing("a recovery code is made for one device at a time"))
+            }
+            act => Ok(act),
+        }
+    }
+
     /// Does it, or with a [rehearsal](Visit::rehearsal) only says what it would do: the number of certificates.
     pub(super) async fn run(
         &self,
@@ -104,7 +123,14 @@ impl Act {
             "suspend" => ca.suspend(proof, name, note).await?,
             "resume" => ca.resume(proof, name, note).await?,
             "retire" => ca.retire(proof, name, note).await?,
-            "rearm" => return rearm(visit, proof, name, note).await,
+            "rearm" => {
+                ca.rearm(proof, name, note).await?;
+                return living(visit, name).await;
+            }
+            "recover" => {
+                ca.recover(proof, name).await?;
+                return living(visit, name).await;
+            }
             _ => {
                 let reason = Reason::parse(reason)?;
                 ca.revoke(proof, Target::Device(name.clone()), reason, note)
@@ -159,6 +185,13 @@ impl Act {
 ),
                 "What is revoked stays revoked.".into(),
             ],
+            "recover" => vec![
+                format!("{it} may enrol with any key, once, within 24 hours: with the code that is shown next, and with nothing else."),
+                papers(
+"works until then, and is revoked with it as superseded.",
+"work until then, and are revoked with it as superseded.",
+),
+            ],
             "retire" => vec![
                 papers(
 "is revoked for good.",
@@ -188,7 +221,7 @@ struct ActPage {
     consequences: Vec<String>,
     refusal: Option<String>,
     reason: Option<Field>,
-    note: Field,
+    note: Option<Field>,
     confirm: Option<Field>,
     lines: Lines,
 }
@@ -216,6 +249,10 @@ async fn send(visit: Visit, Path((name, verb)): Path<(String, String)>, Form(sen
         return page(&visit, act, &name, again, &sent, Some(why)).await;
     }
     let device = DeviceName::parse(&name).map_err(Error::from)?;
+    if act.verb == "recover" {
+        let (token, secret) = visit.ca().recover(visit.proof(), &device).await?;
+        return made::page(&visit, &token, &secret);
+    }
     match act
         .run(&visit, visit.proof(), &device, (&sent.reason, sent.note.trim()))
         .await
@@ -284,7 +321,7 @@ async fn page(
             consequences: act.consequences(1, touched),
             refusal: all,
             reason: (act.verb == "revoke").then(|| reason(&sent.reason)),
-            note: note(&sent.note),
+            note: (act.verb != "recover").then(|| note(&sent.note)),
             confirm: act.danger.then(|| {
                 Field::text("confirm", "Type the device's name to confirm")
                     .value(&sent.confirm)
@@ -302,9 +339,8 @@ async fn page(
 }
 
 /// How many certificates live on until the new one is issued.
-async fn rearm(visit: &Visit, proof: Proof, name: &DeviceName, note: &str) -> Result<usize, Error> {
+async fn living(visit: &Visit, name: &DeviceName) -> Result<usize, Error> {
     let now = visit.now();
-    visit.ca().rearm(proof, name, note).await?;
     let all = visit.ca().certificates_of(visit.proof(), name, now).await?;
     Ok(all.iter().filter(|one| one.is_living(now)).count())
 }
@@ -332,5 +368,9 @@ fn lines(act: &Act, name: &str) -> Lines {
         _ => ("", serde_json::json!({ "note": "" })),
     };
     let cli = format!("muster device {} {}{more}", act.verb, quoted(name));
-    Lines::new("act", &cli, &format!("POST /devices/{name}/{}", act.verb)).with_body(&body)
+    let lines = Lines::new("act", &cli, &format!("POST /devices/{name}/{}", act.verb));
+    match act.verb {
+        "recover" => lines,
+        _ => lines.with_body(&body),
+    }
 }

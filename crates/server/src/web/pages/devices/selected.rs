@@ -66,7 +66,7 @@ impl Sent {
 
 async fn send(visit: Visit, Form(sent): Form<Vec<(String, String)>>) -> Answer {
     let sent = Sent(sent);
-    let act = Act::parse(sent.get("act").unwrap_or_default())?;
+    let act = Act::of_many(sent.get("act").unwrap_or_default())?;
     let (names, more) = match sent.get("all") {
         None | Some("") => (sent.names()?, false),
         Some(query) => matching(&visit, act, query).await?,

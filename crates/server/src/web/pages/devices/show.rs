@@ -141,9 +141,8 @@ fn how(word: &str) -> String {
     match word.split_once(':') {
         Some(("token", _)) => "enrolment token".into(),
         Some(("step", provisioner)) => format!("step, with the provisioner {provisioner}"),
-        Some(("renewal", _)) => "renewed by the device, with another key".into(),
+        Some(("renewal", _)) => "renewed by the device".into(),
         _ => match word {
-            "renewal" => "renewed by the device".into(),
             "operator" => "by an operator".into(),
             "listener" => "by Muster itself".into(),
             other => other.to_owned(),

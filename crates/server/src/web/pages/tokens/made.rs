@@ -24,7 +24,7 @@ struct Made<'a> {
     is_wave: bool,
 }
 
-pub(super) fn page(visit: &Visit, token: &EnrolmentToken, secret: &str) -> Answer {
+pub(in crate::web::pages) fn page(visit: &Visit, token: &EnrolmentToken, secret: &str) -> Answer {
     let code = visit.web().edge().code(token, secret)?.to_string();
     html(&Made {
         frame: visit.frame("The token is made"),

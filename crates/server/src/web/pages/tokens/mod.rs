@@ -2,7 +2,7 @@
 
 mod create;
 mod end;
-mod made;
+pub(in crate::web::pages) mod made;
 mod show;
 
 use askama::Template;
@@ -95,6 +95,7 @@ fn state(token: &EnrolmentToken, now: Timestamp) -> (Badge, bool) {
 
 fn whom(token: &EnrolmentToken) -> String {
     match (&token.device, token.wave.as_str()) {
+        (Some(device), _) if token.recovers => format!("recovery of {device}"),
         (Some(device), "") => device.to_string(),
         (Some(device), wave) => format!("{device} ({wave})"),
         (None, wave) => format!("wave {wave}"),
