@@ -7,6 +7,7 @@ pub(crate) mod web;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+pub(crate) use muster_agent::cli::variable;
 use muster_ca::Settings;
 use muster_ca::profile::Profiles;
 use muster_pki::name::San;
@@ -246,19 +247,6 @@ impl Config {
             format!("# Written at the first run. Every key is explained in docs/configuration.md.\n{text}"),
         )
     }
-}
-
-/// A variable, or what stands in the file that `NAME_FILE` points at.
-pub(crate) fn variable(name: &str) -> Option<String> {
-    if let Ok(value) = std::env::var(name)
-        && !value.is_empty()
-    {
-        return Some(value);
-    }
-    let path = std::env::var(format!("{name}_FILE")).ok()?;
-    std::fs::read_to_string(path)
-        .ok()
-        .map(|text| text.trim().to_owned())
 }
 
 /// Files that variables point at and that cannot be read: what they hold must not be replaced by a default unheard.

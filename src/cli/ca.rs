@@ -322,7 +322,7 @@ async fn rollover_step(
     } else {
         format!("{} is {}", done.subject, done.stage)
     };
-    voice.data(&text, &done)
+    Ok(voice.data(&text, &done)?)
 }
 
 /// The lists of an authority, or of all, as one: a broker needs those of every CA that it trusts.
@@ -384,9 +384,9 @@ fn write(
     match out {
         Some(path) => {
             files::write_public(&path, text.as_bytes())?;
-            voice.data(&path.display().to_string(), json)
+            Ok(voice.data(&path.display().to_string(), json)?)
         }
-        None => voice.data(text, json),
+        None => Ok(voice.data(text, json)?),
     }
 }
 

@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use muster_agent::cli::stopped;
 use muster_agent::gate::{Settings, run};
 
 use super::report::{Exit, Failure, Voice};
-use super::serve::stopped;
 use crate::real;
 
 #[derive(clap::Args)]

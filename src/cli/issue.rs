@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use muster_agent::cli::broker_address;
 use muster_api::Client;
 use muster_api::client::escape;
 use muster_api::types::{Device, IssueRequest, Issued, Profile};
@@ -316,22 +317,6 @@ pub(super) fn bundle(
 pub(super) fn kind(issued: &Issued) -> Use {
     let all = muster_pki::cert::Certificate::all_from_pem(&issued.pem).unwrap_or_default();
     all.first().map_or(Use::Client, Use::of)
-}
-
-/// `HOST[:PORT]`
-pub(super) fn broker_address(text: &str) -> Result<(String, u16), Failure> {
-    if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
-        return Err(Failure::usage(format!("{text:?} is no HOST[:PORT]")));
-    }
-    match text.rsplit_once(':') {
-        Some((host, port)) => {
-            let port = port
-                .parse()
-                .map_err(|_| Failure::usage(format!("{text:?} is no HOST:PORT")))?;
-            Ok((host.to_owned(), port))
-        }
-        None => Ok((text.to_owned(), muster_pki::snippet::MQTTS_PORT)),
-    }
 }
 
 /// The files that were asked for beside the usual ones.

@@ -1,7 +1,6 @@
 //! The command tree: noun, then verb. One file per noun.
 
 mod access;
-mod agent;
 mod audit;
 mod broker;
 mod ca;
@@ -17,7 +16,6 @@ mod init;
 mod inspect;
 mod issue;
 mod list;
-mod mqtt;
 mod proof;
 mod provisioner;
 pub(crate) mod report;
@@ -31,10 +29,15 @@ use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
+use muster_agent::cli::device::AgentCommand;
+use muster_agent::cli::mqtt::MqttCommand;
 use report::{Exit, Failure, Voice};
+
+use crate::real;
 
 /// Private PKI for MQTT fleets: certification authority, command line and agents in one program
 #[derive(Parser)]
@@ -108,10 +111,10 @@ enum Command {
     Broker(broker::BrokerCommand),
     /// On a device: enrol it, and renew its certificate for ever
     #[command(subcommand)]
-    Agent(agent::AgentCommand),
+    Agent(AgentCommand),
     /// MQTT with a device's certificate: publish, listen, stay connected
     #[command(subcommand)]
-    Mqtt(mqtt::MqttCommand),
+    Mqtt(MqttCommand),
     /// End TLS in front of a broker that cannot judge certificates, until stopped
     Gate(gate::GateArgs),
     /// Who did what
@@ -161,15 +164,13 @@ pub(crate) fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         .and_then(|runtime| runtime.block_on(dispatch(cli, voice)));
     match done {
         Ok(exit) => exit.into(),
-        Err(failure) => {
-            voice.fail(&failure);
-            failure.exit.into()
-        }
+        Err(failure) => failure.tell(voice).into(),
     }
 }
 
 async fn dispatch(cli: Cli, voice: Voice) -> Result<Exit, Failure> {
     let common = &cli.common;
+    let clock: muster_agent::Clock = Arc::new(real::now);
     match cli.command {
         Command::Up(args) => init::up(common, voice, args).await,
         Command::Init(args) => init::init(common, voice, args).await,
@@ -181,8 +182,8 @@ async fn dispatch(cli: Cli, voice: Voice) -> Result<Exit, Failure> {
         Command::Token(command) => token::run(common, voice, command).await,
         Command::Ca(command) => ca::run(common, voice, command).await,
         Command::Broker(command) => broker::run(common, voice, command).await,
-        Command::Agent(command) => agent::run(voice, command).await,
-        Command::Mqtt(command) => mqtt::run(voice, command).await,
+        Command::Agent(command) => Ok(muster_agent::cli::device::run(voice, clock, command).await?),
+        Command::Mqtt(command) => Ok(muster_agent::cli::mqtt::run(voice, clock, command).await?),
         Command::Gate(args) => gate::start(voice, args).await,
         Command::Audit(command) => audit::run(common, voice, command).await,
         Command::Search(args) => search::run(common, voice, args).await,

@@ -1,44 +1,16 @@
-//! What a command says: data on stdout, talk on stderr, an exit code.
+//! What a command says, as the agent's commands do, and what errors of the authority and of a server become.
 
-use std::io::Write;
-use std::process::ExitCode;
-
+use muster_agent::cli;
+pub(crate) use muster_agent::cli::{Exit, Voice};
 use muster_ca::ports::SignerError;
-use serde::Serialize;
-
-/// Exit codes, as the manual lists them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Exit {
-    Ok = 0,
-    Failed = 1,
-    Usage = 2,
-    Missing = 3,
-    NotAllowed = 4,
-    Attention = 5,
-    Partly = 6,
-}
-
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> Self {
-        Self::from(exit as u8)
-    }
-}
 
 /// Why a command did not do it, and what would help.
 #[derive(Debug)]
-pub(crate) struct Failure {
-    pub(crate) exit: Exit,
-    what: String,
-    fix: Option<String>,
-}
+pub(crate) struct Failure(cli::Failure);
 
 impl Failure {
     pub(crate) fn new(exit: Exit, what: impl Into<String>) -> Self {
-        Self {
-            exit,
-            what: what.into(),
-            fix: None,
-        }
+        Self(cli::Failure::new(exit, what))
     }
 
     pub(crate) fn failed(what: impl Into<String>) -> Self {
@@ -49,18 +21,26 @@ impl Failure {
         Self::new(Exit::Usage, what)
     }
 
-    pub(crate) fn fix(mut self, fix: impl Into<String>) -> Self {
-        self.fix = Some(fix.into());
-        self
+    pub(crate) fn fix(self, fix: impl Into<String>) -> Self {
+        Self(self.0.fix(fix))
+    }
+
+    /// Says it, and what the program ends with.
+    pub(crate) fn tell(&self, voice: Voice) -> Exit {
+        voice.fail(&self.0);
+        self.0.exit
     }
 }
 
 impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match &self.fix {
-            Some(fix) => write!(f, "{} ({fix})", self.what),
-            None => f.write_str(&self.what),
-        }
+        self.0.fmt(f)
+    }
+}
+
+impl From<cli::Failure> for Failure {
+    fn from(failure: cli::Failure) -> Self {
+        Self(failure)
     }
 }
 
@@ -115,61 +95,6 @@ impl From<std::io::Error> for Failure {
 impl From<muster_pki::Error> for Failure {
     fn from(error: muster_pki::Error) -> Self {
         Self::usage(error.to_string())
-    }
-}
-
-/// How a command speaks.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Voice {
-    pub(crate) json: bool,
-    pub(crate) quiet: bool,
-}
-
-impl Voice {
-    /// Data: the text, or the same as JSON.
-    pub(crate) fn data(self, text: &str, json: &impl Serialize) -> Result<(), Failure> {
-        let out = if self.json {
-            serde_json::to_string_pretty(json).map_err(|why| Failure::failed(why.to_string()))?
-        } else {
-            text.trim_end().to_owned()
-        };
-        if out.is_empty() {
-            return Ok(());
-        }
-        match writeln!(std::io::stdout(), "{out}") {
-            // `muster … | head` is no failure.
-            Err(why) if why.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-            other => Ok(other?),
-        }
-    }
-
-    /// The word for what was done, or that a dry run has done nothing.
-    pub(crate) fn done(self, word: &'static str, dry_run: bool) -> &'static str {
-        if dry_run {
-            "This would be done. Nothing was changed."
-        } else {
-            word
-        }
-    }
-
-    /// Talk. What cannot be said is not worth failing for.
-    pub(crate) fn say(self, text: &str) {
-        if !self.quiet {
-            let _ = writeln!(std::io::stderr(), "{text}");
-        }
-    }
-
-    /// Why it did not work.
-    pub(crate) fn fail(self, failure: &Failure) {
-        if self.json {
-            let problem = serde_json::json!({ "error": { "code": failure.exit as u8, "message": failure.what, "fix": failure.fix } });
-            let _ = writeln!(std::io::stderr(), "{problem}");
-            return;
-        }
-        let _ = writeln!(std::io::stderr(), "error: {}", failure.what);
-        if let Some(fix) = &failure.fix {
-            let _ = writeln!(std::io::stderr(), "  fix: {fix}");
-        }
     }
 }
 

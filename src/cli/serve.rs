@@ -4,10 +4,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use muster_agent::cli::stopped;
 use muster_ca::Ca;
 use muster_server::{Edge, Listeners};
 use tokio::net::{TcpListener, TcpSocket, UnixListener};
-use tokio::signal::unix::{SignalKind, signal};
 
 use super::Common;
 use super::report::{Exit, Failure, Voice};
@@ -138,16 +138,4 @@ fn bind_local(socket: &LocalSocket) -> Result<UnixListener, Failure> {
     let listener = UnixListener::bind(path).map_err(cannot)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(cannot)?;
     Ok(listener)
-}
-
-/// Ends with SIGTERM or SIGINT. They are heard from this call on, not from the first time that the future is polled.
-pub(super) fn stopped() -> std::io::Result<impl Future<Output = ()> + Send + 'static> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    })
 }

@@ -14,6 +14,7 @@ pub struct Proxy {
 
 struct Rules {
     shut: AtomicBool,
+    slow: AtomicBool,
     left: AtomicU64,
     passed: AtomicU64,
 }
@@ -24,6 +25,7 @@ impl Proxy {
         let port = listener.local_addr().unwrap().port();
         let rules = Arc::new(Rules {
             shut: AtomicBool::new(false),
+            slow: AtomicBool::new(false),
             left: AtomicU64::new(u64::MAX),
             passed: AtomicU64::new(0),
         });
@@ -41,6 +43,11 @@ impl Proxy {
     pub fn cut_after(&self, bytes: u64) -> u64 {
         self.rules.left.store(bytes, Ordering::SeqCst);
         self.rules.passed.swap(0, Ordering::SeqCst)
+    }
+
+    /// Lets little through at a time, and pauses after each; or everything again.
+    pub fn slow(&self, slow: bool) {
+        self.rules.slow.store(slow, Ordering::SeqCst);
     }
 
     /// Lets nothing through any more, or again; what is open is cut at its next byte.
@@ -66,8 +73,16 @@ impl Rules {
     }
 
     fn copy(&self, mut from: &TcpStream, mut to: &TcpStream, counted: bool) {
-        let mut part = [0; 16 * 1024];
-        while let Ok(read @ 1..) = from.read(&mut part) {
+        let mut room = [0; 16 * 1024];
+        loop {
+            let slow = self.slow.load(Ordering::SeqCst);
+            let part = if slow { &mut room[..64] } else { &mut room[..] };
+            let Ok(read @ 1..) = from.read(part) else {
+                return;
+            };
+            if slow {
+                crate::common::pause();
+            }
             if self.shut.load(Ordering::SeqCst) {
                 return;
             }

@@ -127,7 +127,7 @@ fn a_re_armed_device_gets_another_key_in_the_same_place() {
     let (certificate, key) = (device.read("site-001.crt"), device.read("site-001.key"));
     let second = code(&muster, &["site-001"]);
     let said = device.exits(4, &["agent", "enrol", &second]);
-    assert!(said.contains("muster device rearm site-001"), "{said}");
+    assert!(said.contains("muster device recover site-001"), "{said}");
     assert_eq!(
         (device.read("site-001.crt"), device.read("site-001.key")),
         (certificate.clone(), key.clone())

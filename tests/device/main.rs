@@ -1,6 +1,7 @@
 //! What runs on a device, as it is built: enrolling, renewing, MQTT. Networks are cut, programs killed.
 //!
-//! `MUSTER_TEST_CUTS` says how many enrolments are interrupted; 200 if it is not set.
+//! `MUSTER_TEST_CUTS` says how many enrolments are interrupted, 200 if it is not set; `MUSTER_TEST_RENEWALS` how many renewals meet a
+//! fault, 100 if it is not set; `MUSTER_TEST_AGENT` where `scripts/agent` has put the agent alone.
 #![allow(
     unreachable_pub,
     clippy::unwrap_used,
@@ -14,14 +15,19 @@
 mod common;
 
 mod cut;
+mod demo;
 mod enrol;
+mod faults;
 #[path = "../brokers/fleet.rs"]
 #[allow(dead_code, reason = "not all of it is needed here")]
 mod fleet;
 mod interrupted;
 mod mqtt;
+mod rabbitmq;
 mod renew;
+mod returns;
 mod site;
+mod small;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};

@@ -31,7 +31,7 @@ fn world() -> Option<(Fleet, Mosquitto)> {
     Some((fleet, Mosquitto::run(&etc, port)))
 }
 
-fn mqtt(fleet: &Fleet, name: &str, port: u16, args: &[&str]) -> Command {
+pub fn mqtt(fleet: &Fleet, name: &str, port: u16, args: &[&str]) -> Command {
     let mut command = Command::new(MUSTER);
     command.arg("mqtt").args(args).arg("--dir").arg(fleet.path(name));
     command
@@ -41,7 +41,7 @@ fn mqtt(fleet: &Fleet, name: &str, port: u16, args: &[&str]) -> Command {
 }
 
 /// A client that goes on, and what it has printed.
-struct Client {
+pub struct Client {
     running: Running,
     input: Option<ChildStdin>,
     log: PathBuf,
@@ -49,7 +49,7 @@ struct Client {
 }
 
 impl Client {
-    fn start(mut command: Command, log: &Path) -> Self {
+    pub fn start(mut command: Command, log: &Path) -> Self {
         let file = std::fs::File::create(log).unwrap();
         let mut child = command
             .stdin(Stdio::piped())
@@ -104,15 +104,15 @@ impl Client {
         self.printed.lock().unwrap().clone()
     }
 
-    fn sees(&self, line: &str) {
+    pub fn sees(&self, line: &str) {
         wait_for(line, || self.printed().iter().any(|one| one == line));
     }
 
-    fn says(&mut self, line: &str) {
+    pub fn says(&mut self, line: &str) {
         writeln!(self.input.as_mut().unwrap(), "{line}").unwrap();
     }
 
-    fn signal(&self, signal: Signal) {
+    pub fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.running.0), signal).unwrap();
     }
 

@@ -119,7 +119,8 @@ fn what_the_broker_refuses_is_not_used() {
 
 #[test]
 fn a_bridge_goes_through_its_renewals_and_loses_nothing() {
-    const RENEWALS: usize = 3;
+    let renewals: usize = std::env::var("MUSTER_TEST_SITE_RENEWALS")
+        .map_or(3, |text| text.parse().expect("a number of renewals"));
     if !crate::fleet::tools() {
         return;
     }
@@ -187,7 +188,7 @@ fn a_bridge_goes_through_its_renewals_and_loses_nothing() {
     wait_for("renewals", || {
         sent += 1;
         publish(sent);
-        renewed() >= RENEWALS
+        renewed() >= renewals
     });
     sent += 1;
     publish(sent);
@@ -201,9 +202,16 @@ fn a_bridge_goes_through_its_renewals_and_loses_nothing() {
     }
     kill_process(Pid::from_child(&agent.0), Signal::TERM).unwrap();
     assert!(wait_for_child(&mut agent.0, std::time::Duration::from_secs(10)).success());
+    // Each renewal takes the session over once, and the bridge comes back once.
+    let sessions = central.log().matches(" as site-001 ").count();
+    assert!(
+        sessions <= 2 * renewed() + 2,
+        "{sessions} sessions for {} renewals",
+        renewed()
+    );
     let status: serde_json::Value = serde_json::from_str(&device.read("status.json")).unwrap();
     assert!(
-        status["renewals"].as_u64().unwrap() >= RENEWALS as u64,
+        status["renewals"].as_u64().unwrap() >= renewals as u64,
         "{status}"
     );
 }
@@ -242,4 +250,48 @@ fn a_device_that_cannot_reach_the_ca_says_so_and_goes_on() {
         device.run(&["agent", "status"]).status.code() == Some(5)
     });
     assert!(text(&device.run(&["agent", "status"]).stdout).contains("cannot reach"));
+}
+
+/// Certificates that are over at once, and may be renewed for an hour, or not at all.
+fn over(fleet: &Fleet, name: &str, profile: &str) -> Device {
+    let device = enrolled(fleet, name, profile, &[]);
+    wait_for("the certificate to end", || {
+        device.run(&["agent", "status"]).status.code() == Some(5)
+    });
+    device
+}
+
+#[test]
+fn a_certificate_that_ran_out_is_renewed_by_its_own_key_or_recovered_by_an_operator() {
+    let profile = |name: &str, grace: &str| {
+        format!("[profile.{name}]\nbase = \"client\"\nmin = \"1s\"\ndefault = \"2s\"\ngrace = \"{grace}\"\n")
+    };
+    let fleet = Fleet {
+        muster: Muster::start_with(&[], &(profile("late", "1h") + &profile("over", "0s"))),
+    };
+    let late = over(&fleet, "site-001", "late");
+    let before = pair(&late, "site-001");
+    late.ok(&["agent", "renew", "--dry-run"]);
+    late.ok(&["agent", "renew"]);
+    let after = pair(&late, "site-001");
+    assert!(before.0 != after.0 && before.1 != after.1);
+
+    // The agent that stays does it by itself.
+    let mut command = Command::new(MUSTER);
+    command.args(["agent", "run", "--dir"]).arg(&late.dir);
+    let agent = spawn(&mut command, &fleet.path("agent.log"));
+    wait_for("another certificate", || pair(&late, "site-001").1 != after.1);
+    drop(agent);
+
+    let over = over(&fleet, "site-002", "over");
+    let said = over.exits(4, &["agent", "renew"]);
+    assert!(
+        said.contains("its time of grace is over") && said.contains("muster device recover site-002"),
+        "{said}"
+    );
+    let code = fleet.muster.json(&["device", "recover", "site-002"]);
+    over.ok(&["agent", "enrol", code["code"].as_str().unwrap()]);
+    fleet.muster.exits(5, &["device", "suspend", "site-001"]);
+    let said = late.exits(4, &["agent", "renew"]);
+    assert!(said.contains("muster device resume site-001"), "{said}");
 }

@@ -1,30 +1,73 @@
 //! The way to the CA: TLS, and the one answer that is believed by its fingerprint.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use jiff::Timestamp;
 use muster_api::Client;
 use muster_api::client::Connector;
 use muster_pki::cert::Certificate;
+use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::time_provider::{DefaultTimeProvider, TimeProvider};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
-use crate::Error;
 use crate::files::hex;
 use crate::listener::{client_chain, provider};
 use crate::local::Pair;
+use crate::{Clock, Error};
 
 /// A connector that trusts these roots, and shows a certificate if there is one.
 pub(crate) fn connector(url: &str, roots: &[Certificate], shown: Option<&Pair>) -> Result<Connector, Error> {
-    let cannot = |why: rustls::Error| Error::new(format!("TLS to {url} cannot be set up: {why}"));
-    let mut store = RootCertStore::empty();
-    for root in roots {
-        store.add(root.der().to_vec().into()).map_err(cannot)?;
+    verified(url, roots, shown, Arc::new(DefaultTimeProvider))
+}
+
+/// The same by another clock than the system's.
+pub(crate) fn connector_by(
+    url: &str,
+    roots: &[Certificate],
+    shown: Option<&Pair>,
+    clock: &Clock,
+) -> Result<Connector, Error> {
+    verified(url, roots, shown, by(clock))
+}
+
+/// A clock as TLS asks it.
+pub(crate) fn by(clock: &Clock) -> Arc<dyn TimeProvider> {
+    Arc::new(By(clock.clone()))
+}
+
+struct By(Clock);
+
+impl std::fmt::Debug for By {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("By")
     }
-    let config = ClientConfig::builder_with_provider(provider())
+}
+
+impl TimeProvider for By {
+    fn current_time(&self) -> Option<UnixTime> {
+        Some(unix((self.0)()))
+    }
+}
+
+fn unix(at: Timestamp) -> UnixTime {
+    let seconds = u64::try_from(at.as_second()).unwrap_or_default();
+    UnixTime::since_unix_epoch(Duration::from_secs(seconds))
+}
+
+fn verified(
+    url: &str,
+    roots: &[Certificate],
+    shown: Option<&Pair>,
+    time: Arc<dyn TimeProvider>,
+) -> Result<Connector, Error> {
+    let cannot = |why: rustls::Error| Error::new(format!("TLS to {url} cannot be set up: {why}"));
+    let config = ClientConfig::builder_with_details(provider(), time)
         .with_safe_default_protocol_versions()
         .map_err(cannot)?
-        .with_root_certificates(store);
+        .with_root_certificates(store(roots).map_err(cannot)?);
     let config = match shown {
         Some(pair) => {
             let (chain, key) = client_chain(pair)?;
@@ -33,6 +76,71 @@ pub(crate) fn connector(url: &str, roots: &[Certificate], shown: Option<&Pair>) 
         None => config.with_no_client_auth(),
     };
     https(url, config)
+}
+
+fn store(roots: &[Certificate]) -> Result<RootCertStore, rustls::Error> {
+    let mut store = RootCertStore::empty();
+    for root in roots {
+        store.add(root.der().to_vec().into())?;
+    }
+    Ok(store)
+}
+
+/// A connector that trusts these roots whatever the time is: for asking what it is, and for nothing else.
+pub(crate) fn connector_at_any_time(url: &str, roots: &[Certificate]) -> Result<Connector, Error> {
+    let cannot = |why: &dyn std::fmt::Display| Error::new(format!("TLS to {url} cannot be set up: {why}"));
+    let roots = Arc::new(store(roots).map_err(|why| cannot(&why))?);
+    let inner = WebPkiServerVerifier::builder_with_provider(roots, provider()).build();
+    let verifier = AtAnyTime(inner.map_err(|why| cannot(&why))?);
+    let config = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(|why| cannot(&why))?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_no_client_auth();
+    https(url, config)
+}
+
+/// Verifies as always, as if a server's certificate had just begun.
+#[derive(Debug)]
+struct AtAnyTime(Arc<WebPkiServerVerifier>);
+
+impl ServerCertVerifier for AtAnyTime {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let read = Certificate::from_der(end_entity).map_err(|_| CertificateError::BadEncoding)?;
+        let begun = unix(read.not_before());
+        self.0
+            .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, begun)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_verify_schemes()
+    }
 }
 
 /// The root with this SHA-256 fingerprint (hexadecimal). The connection is not verified; what comes over it is.

@@ -19,6 +19,7 @@ mod access;
 pub mod broker;
 mod ca;
 pub mod check;
+pub mod cli;
 mod denials;
 pub mod device;
 mod disk;

@@ -145,6 +145,18 @@ async fn a_device_lives_through_its_states() {
     browser.post("/devices/site-001/resume", "").await;
     assert_eq!(state(&server, "site-001").await, State::Active);
 
+    let form = browser.get("/devices/site-001/recover").await.text();
+    assert!(form.contains("1 certificate works until then"), "{form}");
+    let made = browser.post("/devices/site-001/recover", "").await.text();
+    assert!(
+        made.contains("For recovery of site-001") && made.contains("muster agent enrol site-001:mt_"),
+        "{made}"
+    );
+    let many = browser
+        .post("/devices/-/selected", "act=recover&name=site-001")
+        .await;
+    assert_eq!(many.status, 404, "codes are shown one by one");
+
     let wrong = browser
         .post(
             "/devices/site-001/revoke",

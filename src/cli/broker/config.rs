@@ -3,9 +3,9 @@
 use std::net::IpAddr;
 
 use clap::ValueEnum;
+use muster_agent::cli::broker_address;
 use muster_pki::snippet::{BadName, Facts, MQTTS_PORT, Program, Snippet, Use, for_program};
 
-use crate::cli::issue::broker_address;
 use crate::cli::report::{Exit, Failure, Voice};
 
 #[derive(clap::Args)]

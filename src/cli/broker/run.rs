@@ -4,10 +4,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use muster_agent::broker::{Place, adapter};
+use muster_agent::cli::stopped;
 use muster_agent::run::{Settings, run};
 
 use crate::cli::report::{Exit, Failure, Voice};
-use crate::cli::serve::stopped;
 use crate::real;
 
 #[derive(clap::Args)]

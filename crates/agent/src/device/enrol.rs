@@ -14,9 +14,10 @@ use muster_pki::pem;
 use muster_pki::snippet::{Facts, Use};
 
 use super::files::{Home, Settings};
+use super::{anchors, time};
 use crate::files::hex;
 use crate::local::{Pair, new_key};
-use crate::{Error, ca};
+use crate::{Clock, Error, ca};
 
 /// What a device enrols with.
 #[derive(Debug, Clone)]
@@ -49,7 +50,7 @@ pub struct Enrolled {
 }
 
 /// Enrols, or goes on with what was interrupted.
-pub async fn enrol(ask: Ask) -> Result<Enrolled, Error> {
+pub async fn enrol(ask: Ask, system: &Clock) -> Result<Enrolled, Error> {
     let name = name(&ask)?;
     let home = Home::open(&ask.dir)?;
     let enrolled_with = hex(&sha256(ask.code.secret.as_bytes()));
@@ -88,23 +89,22 @@ pub async fn enrol(ask: Ask) -> Result<Enrolled, Error> {
     home.save(&settings)?;
     let before = settings.enrolled;
     if !before {
-        if home.has_next_key(&name)? {
-            fetch(&home, &settings, &ask.code).await?;
-        }
         let roots = ca::roots(&settings.root)?;
+        let clock = time::right(home.dir(), &settings.url, &roots, system).await?;
+        if home.has_next_key(&name)? {
+            fetch(&home, &settings, &ask.code, &clock).await?;
+            // A new root may have come.
+            settings.root = home.settings()?.map_or(settings.root, |saved| saved.root);
+        }
         let pair = home.pair(&name)?;
-        let client = Client::new(ca::connector(&settings.url, &roots, pair.as_ref())?, None);
+        let connector = ca::connector_by(&settings.url, &roots, pair.as_ref(), &clock)?;
+        let client = Client::new(connector, None);
         let _: View = client.post("/enrol/confirm", &serde_json::json!({})).await?;
         settings.enrolled = true;
         // What comes last says that all of the rest is there.
         home.save(&settings)?;
     }
-    let lost = || {
-        Error::new(format!(
-            "{name} has enrolled, and its certificate or its key is gone (make another token for it)"
-        ))
-    };
-    let pair = home.pair(&name)?.ok_or_else(lost)?;
+    let pair = home.pair_in_use(&name)?;
     Ok(Enrolled {
         home,
         settings,
@@ -130,18 +130,18 @@ pub async fn rehearse(ask: &Ask) -> Result<String, Error> {
 }
 
 /// A certificate for a key that is on the disk, and both in place.
-async fn fetch(home: &Home, settings: &Settings, code: &Code) -> Result<(), Error> {
+async fn fetch(home: &Home, settings: &Settings, code: &Code, clock: &Clock) -> Result<(), Error> {
     let name = &settings.name;
     let key = home.next_key(name, settings.group.as_deref())?;
     let roots = ca::roots(&settings.root)?;
-    let client = Client::new(ca::connector(&settings.url, &roots, None)?, None);
+    let client = Client::new(ca::connector_by(&settings.url, &roots, None, clock)?, None);
     let request = EnrolRequest {
         token: code.secret.to_string(),
         csr: request(&key, name)?,
     };
     let issued: Issued = client.post("/enrol", &request).await?;
+    anchors::believe(home, settings, &issued)?;
     home.keep_next(name, &issued)?;
-    home.save_anchors(&format!("{}{}", issued.root, issued.issuing))?;
     home.install(name)?;
     home.commit(name)
 }

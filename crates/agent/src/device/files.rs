@@ -137,6 +137,16 @@ impl Home {
         read_pair(&self.certificate(name), &self.key(name))
     }
 
+    /// The same, of a device that must have one.
+    pub(crate) fn pair_in_use(&self, name: &str) -> Result<Pair, Error> {
+        let lost = || {
+            Error::new(format!(
+                "the certificate of {name} or its key is gone (an operator lets the device in again: muster device recover {name})"
+            ))
+        };
+        self.pair(name)?.ok_or_else(lost)
+    }
+
     /// The pair that comes next, once there is a certificate for it.
     pub(crate) fn next(&self, name: &str) -> Result<Option<Pair>, Error> {
         let [certificate, key] = self.beside(name, NEXT);
@@ -231,7 +241,7 @@ impl Home {
     }
 
     /// Ends what a power cut broke off: after this, certificate and key belong together, if there are any.
-    pub(crate) fn recover(&self, name: &str) -> Result<(), Error> {
+    pub fn recover(&self, name: &str) -> Result<(), Error> {
         let (certificate, key) = (self.certificate(name), self.key(name));
         let belong = |certificate: &Path, key: &Path| Ok::<_, Error>(read_pair(certificate, key)?.is_some());
         let [next_certificate, next_key] = self.beside(name, NEXT);

@@ -3,9 +3,11 @@
 //! Everything is in one directory, the device's [home](files::Home), and every step may be the last: what is there is whole, and
 //! what was begun is gone on with.
 
+mod anchors;
 pub mod enrol;
 pub mod files;
 pub mod renew;
 pub mod run;
 pub mod status;
+mod time;
 mod trial;

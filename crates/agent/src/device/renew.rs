@@ -14,30 +14,47 @@ use std::time::Duration;
 use muster_api::Client;
 use muster_api::agent::Request;
 use muster_api::types::{Certificate as View, Issued};
+use muster_pki::message;
 use tokio::process::Command;
+use zeroize::Zeroizing;
 
 use super::enrol::request;
 use super::files::{Home, Settings};
-use super::trial;
+use super::{anchors, time, trial};
+use crate::files::hex;
 use crate::local::new_key;
 use crate::mqtt::Place;
 use crate::{Clock, Error, ca};
 
+/// How long the proof of an expired certificate's key holds, in seconds.
+const PROOF_LIFE: i64 = 300;
 /// How long a hook may take.
 const HOOK: Duration = Duration::from_secs(60);
 
-/// Renews, or goes on with a renewal that was interrupted. On an error the pair that was in use is in use again.
-pub async fn renew(home: &Home, settings: &Settings, clock: &Clock) -> Result<(), Error> {
+/// Renews, or goes on with a renewal that was interrupted. On an error the pair that was in use is in use again. Whatever the
+/// system's clock says, the CA says what the time is.
+pub async fn renew(home: &Home, settings: &Settings, system: &Clock) -> Result<(), Error> {
+    let clock = right(home, settings, system).await?;
+    renew_by(home, settings, &clock).await
+}
+
+async fn right(home: &Home, settings: &Settings, system: &Clock) -> Result<Clock, Error> {
+    let roots = ca::roots(&settings.root)?;
+    time::right(home.dir(), &settings.url, &roots, system).await
+}
+
+/// The same by a clock that is right.
+pub(super) async fn renew_by(home: &Home, settings: &Settings, clock: &Clock) -> Result<(), Error> {
     let name = &settings.name;
     home.recover(name)?;
     if !home.is_on_trial(name)? {
         fetch(home, settings, clock).await?;
         if let Some(place) = place(home, settings, true)? {
-            trial::handshake(&place).await?;
+            trial::handshake(&place, clock).await?;
         }
         home.install(name)?;
     }
-    if let Err(why) = reconnect(home, settings).await {
+    if let Err(why) = reconnect(home, settings, clock).await {
         home.roll_back(name)?;
         // The application goes back, too; what it says about that does not change the outcome.
         let again = hook(home, settings).await;
@@ -48,15 +65,16 @@ pub async fn renew(home: &Home, settings: &Settings, clock: &Clock) -> Result<()
     }
     home.commit(name)?;
     // The next renewal confirms, too, so a lost confirmation is no failure.
-    if let Err(why) = confirm(home, settings).await {
+    if let Err(why) = confirm(home, settings, clock).await {
         tracing::info!("the CA was not told that the certificate is in use: {why}");
     }
     Ok(())
 }
 
 /// Whether the CA would renew: it is asked for that with a key that is made for it alone, and gives nothing.
-pub async fn rehearse(home: &Home, settings: &Settings) -> Result<(), Error> {
-    let mut client = client(home, settings)?;
+pub async fn rehearse(home: &Home, settings: &Settings, system: &Clock) -> Result<(), Error> {
+    let clock = right(home, settings, system).await?;
+    let mut client = renewing(home, settings, &clock)?;
     client.set_dry_run(true);
     let ask = Request {
         csr: request(&new_key()?, &settings.name)?,
@@ -66,16 +84,32 @@ pub async fn rehearse(home: &Home, settings: &Settings) -> Result<(), Error> {
 }
 
 /// A client of the CA that shows the certificate in use.
-pub(super) fn client(home: &Home, settings: &Settings) -> Result<Client, Error> {
-    let pair = home.pair(&settings.name)?;
-    let pair = pair.ok_or_else(|| {
-        Error::new("the device's certificate or its key is gone (make another token for it)")
-    })?;
+pub(super) fn client(home: &Home, settings: &Settings, clock: &Clock) -> Result<Client, Error> {
+    let pair = home.pair_in_use(&settings.name)?;
     let roots = ca::roots(&settings.root)?;
     Ok(Client::new(
-        ca::connector(&settings.url, &roots, Some(&pair))?,
+        ca::connector_by(&settings.url, &roots, Some(&pair), clock)?,
         None,
     ))
+}
+
+/// A client that may renew: no handshake comes about with a certificate that has expired, so its key signs for it.
+fn renewing(home: &Home, settings: &Settings, clock: &Clock) -> Result<Client, Error> {
+    let now = clock();
+    let pair = home.pair_in_use(&settings.name)?;
+    if now <= pair.leaf().not_after() {
+        return client(home, settings, clock);
+    }
+    let mut id = [0; 16];
+    aws_lc_rs::rand::fill(&mut id).map_err(|_| Error::new("no random number could be drawn"))?;
+    let claims = serde_json::json!({
+        "iss": "muster-agent", "aud": format!("{}/renew", settings.url), "sub": settings.name, "jti": hex(&id),
+        "iat": now.as_second(), "exp": now.as_second() + PROOF_LIFE,
+    });
+    let token = message::by_holder(pair.leaf(), &pair.key, claims.to_string().as_bytes())?;
+    let roots = ca::roots(&settings.root)?;
+    let connector = ca::connector_by(&settings.url, &roots, None, clock)?;
+    Ok(Client::new(connector, Some(Zeroizing::new(token))))
 }
 
 /// Sees to it that there is a next pair. The same key gets the same certificate, however often it is asked for.
@@ -88,33 +122,29 @@ async fn fetch(home: &Home, settings: &Settings, clock: &Clock) -> Result<(), Er
         }
         home.forget_next(name)?;
     }
-    if let Some(pair) = home.pair(name)?.filter(|pair| pair.leaf().not_after() <= now) {
-        return Err(Error::new(format!(
-            "the certificate ended on {} (an operator lets the device in again with another token: muster token create {name})",
-            pair.leaf().not_after()
-        )));
-    }
     let key = home.next_key(name, settings.group.as_deref())?;
     let ask = Request {
         csr: request(&key, name)?,
     };
-    let issued: Issued = client(home, settings)?.post("/agent/renew", &ask).await?;
-    home.keep_next(name, &issued)?;
+    let issued: Issued = renewing(home, settings, clock)?
+        .post("/agent/renew", &ask)
+        .await?;
     // A new issuing CA comes with its first certificate.
-    home.save_anchors(&format!("{}{}", issued.root, issued.issuing))
+    anchors::believe(home, settings, &issued)?;
+    home.keep_next(name, &issued)
 }
 
 /// The application takes up what is in place now, and the broker lets it in.
-async fn reconnect(home: &Home, settings: &Settings) -> Result<(), Error> {
+async fn reconnect(home: &Home, settings: &Settings, clock: &Clock) -> Result<(), Error> {
     hook(home, settings).await?;
     match place(home, settings, false)? {
-        Some(place) => trial::take_over(&place).await,
+        Some(place) => trial::take_over(&place, clock).await,
         None => Ok(()),
     }
 }
 
-async fn confirm(home: &Home, settings: &Settings) -> Result<(), Error> {
-    let client = client(home, settings)?;
+async fn confirm(home: &Home, settings: &Settings, clock: &Clock) -> Result<(), Error> {
+    let client = client(home, settings, clock)?;
     let _: View = client.post("/enrol/confirm", &serde_json::json!({})).await?;
     Ok(())
 }

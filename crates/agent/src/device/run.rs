@@ -11,10 +11,11 @@ use muster_api::agent::Plan;
 use tokio::time::Instant;
 
 use super::files::{Home, Settings};
-use super::renew::{client, renew};
+use super::renew::{client, renew_by};
 use super::status::{Status, tell_systemd};
+use super::time::Watch;
 use crate::mqtt::Backoff;
-use crate::{Clock, Error};
+use crate::{Clock, Error, ca};
 
 /// The pauses after a failure.
 const FIRST: Duration = Duration::from_secs(1);
@@ -32,9 +33,9 @@ pub async fn run(dir: &Path, clock: Clock, stop: impl Future<Output = ()>) -> Re
             name: settings.name.clone(),
             ..Status::default()
         },
+        watch: Watch::open(dir, clock)?,
         home,
         settings,
-        clock,
         backoff: Backoff::new(FIRST, LONGEST, None),
         due: None,
     };
@@ -50,7 +51,7 @@ pub async fn run(dir: &Path, clock: Clock, stop: impl Future<Output = ()>) -> Re
 struct Agent {
     home: Home,
     settings: Settings,
-    clock: Clock,
+    watch: Watch,
     backoff: Backoff,
     /// When to renew, as the CA has said.
     due: Option<Instant>,
@@ -87,19 +88,29 @@ impl Agent {
     /// Renews if it is time, and says when to look again.
     async fn step(&mut self) -> Result<Duration, Error> {
         let on_trial = self.home.is_on_trial(&self.settings.name)?;
-        if on_trial || self.due.is_some_and(|due| due <= Instant::now()) {
-            renew(&self.home, &self.settings, &self.clock).await?;
+        if self.watch.ahead().is_none() || self.status.problem.is_some() {
+            let roots = ca::roots(&self.settings.root)?;
+            self.watch.ask(&self.settings.url, &roots).await;
+        }
+        let clock = self.watch.clock();
+        let ended = self.home.pair_in_use(&self.settings.name)?.leaf().not_after() < clock();
+        if on_trial || ended || self.due.is_some_and(|due| due <= Instant::now()) {
+            renew_by(&self.home, &self.settings, &clock).await?;
+            // A new root may have come.
+            self.settings = self.home.enrolled()?;
             self.status.renewals += 1;
             let until = self.not_after()?;
             tracing::info!("renewed; the certificate holds until {until}");
         }
-        let plan: Plan = client(&self.home, &self.settings)?.get("/agent/plan").await?;
+        let plan: Plan = client(&self.home, &self.settings, &clock)?
+            .get("/agent/plan")
+            .await?;
         let time = |text: &str| {
             let read = text.parse::<Timestamp>();
             read.map_err(|_| Error::new("the CA has sent a plan that cannot be read"))
         };
         let (at, now) = (time(&plan.renew_at)?, time(&plan.now)?);
-        self.status.clock_ahead = Some((self.clock)().duration_since(now).as_secs());
+        self.watch.told(now);
         self.status.renew_at = Some(plan.renew_at);
         let left = Duration::try_from(at.duration_since(now)).unwrap_or_default();
         self.due = Some(Instant::now() + left);
@@ -109,7 +120,8 @@ impl Agent {
     fn say(&mut self, problem: Option<String>) -> Result<(), Error> {
         self.status.problem = problem;
         self.status.not_after = self.not_after()?;
-        self.status.at = (self.clock)().to_string();
+        self.status.clock_ahead = self.watch.ahead().map(|ahead| ahead.as_secs());
+        self.status.at = self.watch.clock()().to_string();
         // A full disk is no reason to stop.
         if let Err(why) = self.status.write(self.home.dir()) {
             tracing::warn!("{why}");

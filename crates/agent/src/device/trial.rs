@@ -6,8 +6,8 @@ use bytes::BytesMut;
 use rumqttc::mqttbytes::v4::{Connect, ConnectReturnCode, Disconnect, Packet};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::Error;
 use crate::mqtt::{self, Place};
+use crate::{Clock, Error, ca};
 
 /// How long after a handshake a refusal may come: in TLS 1.3 the client is done before its certificate was looked at.
 const REFUSAL: Duration = Duration::from_secs(1);
@@ -17,8 +17,10 @@ const ANSWER: Duration = Duration::from_secs(10);
 const MAX_PACKET: usize = 4096;
 
 /// A handshake with the certificate, and nothing more: sessions that are there go on.
-pub(super) async fn handshake(place: &Place) -> Result<(), Error> {
-    let mut stream = mqtt::connect(place).await.map_err(|why| said(place, &why))?;
+pub(super) async fn handshake(place: &Place, clock: &Clock) -> Result<(), Error> {
+    let mut stream = mqtt::connect_by(place, ca::by(clock))
+        .await
+        .map_err(|why| said(place, &why))?;
     let read = tokio::time::timeout(REFUSAL, stream.read(&mut [0])).await;
     match read {
         // Silence: it waits for us to begin.
@@ -32,14 +34,18 @@ pub(super) async fn handshake(place: &Place) -> Result<(), Error> {
 
 /// Takes the device's session over and leaves it at once. Whoever had it, such as a bridge, comes back with the files that are in
 /// place now. What waits in the session is not touched: nothing is acknowledged.
-pub(super) async fn take_over(place: &Place) -> Result<(), Error> {
+pub(super) async fn take_over(place: &Place, clock: &Clock) -> Result<(), Error> {
     let slow = |_| refused(place, "it does not answer within 10 s");
-    tokio::time::timeout(ANSWER, session(place)).await.map_err(slow)?
+    tokio::time::timeout(ANSWER, session(place, clock))
+        .await
+        .map_err(slow)?
 }
 
-async fn session(place: &Place) -> Result<(), Error> {
+async fn session(place: &Place, clock: &Clock) -> Result<(), Error> {
     let broken = |why: &dyn std::fmt::Display| refused(place, &why.to_string());
-    let mut stream = mqtt::connect(place).await.map_err(|why| said(place, &why))?;
+    let mut stream = mqtt::connect_by(place, ca::by(clock))
+        .await
+        .map_err(|why| said(place, &why))?;
     let mut connect = Connect::new(&place.name);
     connect.clean_session = false;
     let mut bytes = BytesMut::new();

@@ -17,7 +17,7 @@ use bytes::Bytes;
 
 pub use backoff::Backoff;
 pub use session::{Health, Settings, run};
-pub(crate) use tls::connect;
+pub(crate) use tls::connect_by;
 
 /// Which MQTT is spoken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,6 +6,7 @@ use std::time::Duration;
 use muster_pki::cert::Certificate;
 use muster_pki::key::PrivateKey;
 use rustls::pki_types::ServerName;
+use rustls::time_provider::{DefaultTimeProvider, TimeProvider};
 use rustls::{AlertDescription, CertificateError, ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -22,7 +23,15 @@ const CONNECT: Duration = Duration::from_secs(10);
 
 /// A connection whose other end has proved that it is the broker.
 pub(crate) async fn connect(place: &Place) -> std::io::Result<TlsStream<TcpStream>> {
-    let config = config(place).map_err(std::io::Error::other)?;
+    connect_by(place, Arc::new(DefaultTimeProvider)).await
+}
+
+/// The same by another clock than the system's.
+pub(crate) async fn connect_by(
+    place: &Place,
+    time: Arc<dyn TimeProvider>,
+) -> std::io::Result<TlsStream<TcpStream>> {
+    let config = config(place, time).map_err(std::io::Error::other)?;
     let name = ServerName::try_from(place.host.clone()).map_err(std::io::Error::other)?;
     let connected = async {
         let tcp = TcpStream::connect((place.host.as_str(), place.port)).await?;
@@ -33,7 +42,7 @@ pub(crate) async fn connect(place: &Place) -> std::io::Result<TlsStream<TcpStrea
     tokio::time::timeout(CONNECT, connected).await.map_err(slow)?
 }
 
-fn config(place: &Place) -> Result<ClientConfig, Error> {
+fn config(place: &Place, time: Arc<dyn TimeProvider>) -> Result<ClientConfig, Error> {
     let read = |path: &std::path::Path| {
         let missing = || Error::new(format!("there is no {}", path.display()));
         disk::read_text(path)?.map(Zeroizing::new).ok_or_else(missing)
@@ -48,7 +57,7 @@ fn config(place: &Place) -> Result<ClientConfig, Error> {
         key: PrivateKey::from_pem(&read(&place.key)?)?,
     };
     let (chain, key) = client_chain(&pair)?;
-    ClientConfig::builder_with_provider(provider())
+    ClientConfig::builder_with_details(provider(), time)
         .with_safe_default_protocol_versions()
         .map_err(cannot)?
         .with_root_certificates(roots)

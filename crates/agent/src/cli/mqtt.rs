@@ -1,22 +1,19 @@
-//! `muster mqtt`: a client with the device's certificate
+//! A client with the device's certificate: what `muster mqtt` and `muster-agent mqtt` do.
 
 use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Subcommand, ValueEnum};
-use muster_agent::device::files::read_settings;
-use muster_agent::mqtt::{self, Backoff, Health, Message, Place, Qos, Settings, Version};
 use muster_pki::time::parse_duration;
 use serde_json::json;
 use tokio::sync::mpsc;
 
-use super::agent::DIR;
-use super::issue::broker_address;
-use super::report::{Exit, Failure, Voice};
-use super::serve::stopped;
-use crate::real;
+use super::device::DIR;
+use super::{Exit, Failure, Voice, broker_address, stopped};
+use crate::Clock;
+use crate::device::files::read_settings;
+use crate::mqtt::{self, Backoff, Health, Message, Place, Qos, Settings, Version};
 
 /// Messages that are read ahead.
 const AHEAD: usize = 16;
@@ -24,8 +21,9 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 const KEEP_ALIVE: u16 = 60;
 
+/// What the client does.
 #[derive(Subcommand)]
-pub(super) enum MqttCommand {
+pub enum MqttCommand {
     /// Publish a message, or each line of standard input, and wait until the broker has taken it
     #[command(after_help = "Example:
   muster mqtt pub fleet/site-001/up/test hello --broker mqtt.example.org")]
@@ -40,6 +38,7 @@ pub(super) enum MqttCommand {
         /// How many attempts to connect may fail in a row
         #[arg(long, default_value_t = 1)]
         attempts: u32,
+        /// Who connects, where and how
         #[command(flatten)]
         common: ClientArgs,
     },
@@ -56,6 +55,7 @@ pub(super) enum MqttCommand {
         /// How many attempts to connect may fail in a row; as many as want to, unless said
         #[arg(long)]
         attempts: Option<u32>,
+        /// Who connects, where and how
         #[command(flatten)]
         common: ClientArgs,
     },
@@ -65,8 +65,9 @@ pub(super) enum MqttCommand {
     Run(RunArgs),
 }
 
+/// How to stay connected.
 #[derive(clap::Args)]
-pub(super) struct RunArgs {
+pub struct RunArgs {
     /// Where online and offline are said, retained; the last will says offline
     #[arg(long, value_name = "TOPIC", default_value = "status/%u")]
     status: String,
@@ -89,8 +90,9 @@ pub(super) struct RunArgs {
     common: ClientArgs,
 }
 
+/// Who connects, where and how.
 #[derive(clap::Args)]
-pub(super) struct ClientArgs {
+pub struct ClientArgs {
     /// Where ca.crt, NAME.crt and NAME.key are
     #[arg(long, value_name = "DIR", default_value = DIR)]
     dir: PathBuf,
@@ -117,12 +119,13 @@ enum Protocol {
 
 impl MqttCommand {
     /// Whether it stays, as a server does.
-    pub(super) fn stays(&self) -> bool {
+    pub fn stays(&self) -> bool {
         matches!(self, Self::Run(_))
     }
 }
 
-pub(super) async fn run(voice: Voice, command: MqttCommand) -> Result<Exit, Failure> {
+/// Does it.
+pub async fn run(voice: Voice, clock: Clock, command: MqttCommand) -> Result<Exit, Failure> {
     match command {
         MqttCommand::Pub {
             topic,
@@ -137,7 +140,7 @@ pub(super) async fn run(voice: Voice, command: MqttCommand) -> Result<Exit, Fail
                 Some(message) => Lines::One(message),
                 None => Lines::Input,
             };
-            converse(voice, settings, Some((topic, retain, lines)), None).await
+            converse((voice, clock), settings, Some((topic, retain, lines)), None).await
         }
         MqttCommand::Sub {
             filters,
@@ -147,7 +150,7 @@ pub(super) async fn run(voice: Voice, command: MqttCommand) -> Result<Exit, Fail
         } => {
             let mut settings = common.settings(attempts)?;
             settings.filters = filled(&filters, &settings.place.name);
-            converse(voice, settings, None, count).await
+            converse((voice, clock), settings, None, count).await
         }
         MqttCommand::Run(args) => {
             let mut settings = args.common.settings(args.attempts)?;
@@ -172,14 +175,14 @@ pub(super) async fn run(voice: Voice, command: MqttCommand) -> Result<Exit, Fail
             let publish = args
                 .publish
                 .map(|topic| (fill(&topic, &name), false, Lines::Input));
-            converse(voice, settings, publish, None).await
+            converse((voice, clock), settings, publish, None).await
         }
     }
 }
 
 impl ClientArgs {
     fn settings(&self, attempts: Option<u32>) -> Result<Settings, Failure> {
-        let failed = |why: muster_agent::Error| Failure::failed(why.0);
+        let failed = |why: crate::Error| Failure::failed(why.0);
         let told = read_settings(&self.dir).map_err(failed)?;
         let name = match &told {
             Some(told) => told.name.clone(),
@@ -253,7 +256,7 @@ enum Lines {
 }
 
 async fn converse(
-    voice: Voice,
+    (voice, clock): (Voice, Clock),
     settings: Settings,
     publish: Option<(String, bool, Lines)>,
     count: Option<u64>,
@@ -266,7 +269,7 @@ async fn converse(
     }
     let stop = stopped()?;
     let printing = tokio::spawn(print(voice, messages, count));
-    let done = mqtt::run(settings, Arc::new(real::now), outgoing, received, stop).await;
+    let done = mqtt::run(settings, clock, outgoing, received, stop).await;
     let printed = printing.await.map_err(|why| Failure::failed(why.to_string()))?;
     done.map_err(|why| Failure::failed(why.0))?;
     printed?;

@@ -1,23 +1,21 @@
-//! `muster agent`: the agent on a device
+//! Enrol, renew, say how it is: what `muster agent` and `muster-agent` do.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use clap::{Subcommand, ValueEnum};
-use muster_agent::device::enrol::{Ask, Enrolled, enrol, rehearse};
-use muster_agent::device::files::{Home, read_settings};
-use muster_agent::device::status::Status;
-use muster_agent::device::{self, renew};
+use jiff::SignedDuration;
 use muster_api::Code;
 use muster_pki::cert::Certificate;
 use muster_pki::snippet::{self, Facts, Use};
+use muster_pki::time::format_duration;
 use serde_json::json;
 
-use super::issue::broker_address;
-use super::report::{Exit, Failure, Voice};
-use super::serve::stopped;
-use crate::config::variable;
-use crate::real;
+use super::{Exit, Failure, Voice, broker_address, stopped, variable};
+use crate::Clock;
+use crate::device::enrol::{Ask, Enrolled, enrol, rehearse};
+use crate::device::files::{Home, read_settings};
+use crate::device::status::Status;
+use crate::device::{self, renew};
 
 /// Where a device's files are unless it is said.
 pub(super) const DIR: &str = "/etc/muster";
@@ -25,8 +23,9 @@ pub(super) const DIR: &str = "/etc/muster";
 /// By how many seconds a clock may be wrong before somebody should know.
 const CLOCK_OFF: i64 = 60;
 
+/// What the agent does.
 #[derive(Subcommand)]
-pub(super) enum AgentCommand {
+pub enum AgentCommand {
     /// Get this device's certificate; the same line may be run again after any interruption
     #[command(after_help = "Examples:
   muster agent enrol site-001:mt_…@ca.example.org:9000/3f1c…
@@ -40,6 +39,7 @@ pub(super) enum AgentCommand {
     Status(DirArgs),
     /// Renew now
     Renew {
+        /// Which device
         #[command(flatten)]
         at: DirArgs,
         /// Only say what would be done
@@ -48,8 +48,9 @@ pub(super) enum AgentCommand {
     },
 }
 
+/// Which device.
 #[derive(clap::Args)]
-pub(super) struct DirArgs {
+pub struct DirArgs {
     /// Where the device enrolled
     #[arg(long, value_name = "DIR", default_value = DIR)]
     dir: PathBuf,
@@ -57,13 +58,14 @@ pub(super) struct DirArgs {
 
 impl AgentCommand {
     /// Whether it stays, as a server does.
-    pub(super) fn stays(&self) -> bool {
+    pub fn stays(&self) -> bool {
         matches!(self, Self::Run(_))
     }
 }
 
+/// What a device enrols with.
 #[derive(clap::Args)]
-pub(super) struct EnrolArgs {
+pub struct EnrolArgs {
     /// What muster token create printed; else MUSTER_CODE or the file MUSTER_CODE_FILE
     code: Option<String>,
     /// This device's name, if the code is for a wave
@@ -101,23 +103,22 @@ enum Format {
     Paho,
 }
 
-pub(super) async fn run(voice: Voice, command: AgentCommand) -> Result<Exit, Failure> {
+/// Does it.
+pub async fn run(voice: Voice, clock: Clock, command: AgentCommand) -> Result<Exit, Failure> {
     match command {
-        AgentCommand::Enrol(args) => enrolled(voice, args).await,
+        AgentCommand::Enrol(args) => enrolled(voice, clock, args).await,
         AgentCommand::Run(args) => {
             let stop = stopped()?;
-            device::run::run(&args.dir, Arc::new(real::now), stop)
-                .await
-                .map_err(failed)?;
+            device::run::run(&args.dir, clock, stop).await.map_err(failed)?;
             voice.say("Stopped. The device goes on with the certificate that it has.");
             Ok(Exit::Ok)
         }
-        AgentCommand::Status(args) => status(voice, &args.dir),
-        AgentCommand::Renew { at, dry_run } => renewed(voice, &at.dir, dry_run).await,
+        AgentCommand::Status(args) => status(voice, &clock, &args.dir),
+        AgentCommand::Renew { at, dry_run } => renewed(voice, &clock, &at.dir, dry_run).await,
     }
 }
 
-async fn enrolled(voice: Voice, args: EnrolArgs) -> Result<Exit, Failure> {
+async fn enrolled(voice: Voice, clock: Clock, args: EnrolArgs) -> Result<Exit, Failure> {
     let code = args.code.or_else(|| variable("MUSTER_CODE")).ok_or_else(|| {
         Failure::usage("there is no enrolment code")
             .fix("at the CA: muster token create NAME; it prints the line to run here")
@@ -142,7 +143,7 @@ async fn enrolled(voice: Voice, args: EnrolArgs) -> Result<Exit, Failure> {
         )?;
         return Ok(Exit::Ok);
     }
-    let done = enrol(ask).await.map_err(failed)?;
+    let done = enrol(ask, &clock).await.map_err(failed)?;
     let text = match args.format {
         Format::Pem => paths(&done),
         Format::MosquittoBridge => snippet::mosquitto_bridge(&facts(&done)?),
@@ -169,14 +170,13 @@ async fn enrolled(voice: Voice, args: EnrolArgs) -> Result<Exit, Failure> {
     Ok(Exit::Ok)
 }
 
-async fn renewed(voice: Voice, dir: &Path, dry_run: bool) -> Result<Exit, Failure> {
+async fn renewed(voice: Voice, clock: &Clock, dir: &Path, dry_run: bool) -> Result<Exit, Failure> {
     let home = Home::open(dir).map_err(failed)?;
     let settings = home.enrolled().map_err(failed)?;
     if dry_run {
-        renew::rehearse(&home, &settings).await.map_err(failed)?;
+        renew::rehearse(&home, &settings, clock).await.map_err(failed)?;
     } else {
-        let clock: muster_agent::Clock = Arc::new(real::now);
-        renew::renew(&home, &settings, &clock).await.map_err(failed)?;
+        renew::renew(&home, &settings, clock).await.map_err(failed)?;
     }
     let pair = home.pair(&settings.name).map_err(failed)?;
     let until = pair.map(|pair| pair.leaf().not_after().to_string());
@@ -186,7 +186,7 @@ async fn renewed(voice: Voice, dir: &Path, dry_run: bool) -> Result<Exit, Failur
 }
 
 /// What the agent wrote last, and what is on the disk now.
-fn status(voice: Voice, dir: &Path) -> Result<Exit, Failure> {
+fn status(voice: Voice, clock: &Clock, dir: &Path) -> Result<Exit, Failure> {
     let settings = read_settings(dir).map_err(failed)?.ok_or_else(|| {
         Failure::new(
             Exit::Missing,
@@ -199,7 +199,7 @@ fn status(voice: Voice, dir: &Path) -> Result<Exit, Failure> {
     let until = Certificate::all_from_pem(&text)?
         .first()
         .map(Certificate::not_after);
-    let ended = until.is_none_or(|until| until <= real::now());
+    let ended = until.is_none_or(|until| until <= clock());
     let problem = told
         .problem
         .or_else(|| ended.then(|| "the certificate has ended, or is gone".to_owned()));
@@ -207,10 +207,8 @@ fn status(voice: Voice, dir: &Path) -> Result<Exit, Failure> {
     let renew_at = told
         .renew_at
         .unwrap_or_else(|| "not planned: muster agent run asks the CA".to_owned());
-    let clock = told.clock_ahead.filter(|ahead| ahead.abs() > CLOCK_OFF);
-    let clock_words = clock.map_or_else(String::new, |ahead| {
-        format!("\nclock     {ahead} s ahead of the CA's")
-    });
+    let off = told.clock_ahead.filter(|ahead| ahead.abs() > CLOCK_OFF);
+    let clock_words = off.map_or_else(String::new, clock_words);
     let words = problem.as_deref().unwrap_or("none");
     let lines = format!(
         "device    {}\nuntil     {until}\nrenewal   {renew_at}\nproblem   {words}{clock_words}",
@@ -221,11 +219,20 @@ fn status(voice: Voice, dir: &Path) -> Result<Exit, Failure> {
         "at": told.at,
     });
     voice.data(&lines, &json)?;
-    let well = problem.is_none() && clock.is_none();
+    let well = problem.is_none() && off.is_none();
     Ok(if well { Exit::Ok } else { Exit::Attention })
 }
 
-fn failed(why: muster_agent::Error) -> Failure {
+/// How far off the clock is, and what that means.
+fn clock_words(ahead: i64) -> String {
+    let by = format_duration(SignedDuration::from_secs(ahead).abs());
+    let way = if ahead > 0 { "ahead of" } else { "behind" };
+    format!(
+        "\nclock     {by} {way} the CA's: this agent allows for it, and other programs here believe no certificate until it is set"
+    )
+}
+
+fn failed(why: crate::Error) -> Failure {
     let exit = match why.status() {
         Some(401 | 403) => Exit::NotAllowed,
         Some(_) | None => Exit::Failed,

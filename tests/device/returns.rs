@@ -1,0 +1,409 @@
+//! Every way in which a device may come back, each with its outcome and its sentence. The clocks of the CA and of the device are set
+//! by hand. The table in `docs/device.md` has a line for each.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use jiff::{SignedDuration, Timestamp};
+use muster_agent::device::enrol::{Ask, enrol};
+use muster_agent::device::files::Home;
+use muster_agent::device::renew::renew;
+use muster_backends::signer::file::FileSigner;
+use muster_backends::signer::generate;
+use muster_backends::store::sqlite::SqliteStore;
+use muster_ca::certificate::{Certificate, Status};
+use muster_ca::device::DeviceName;
+use muster_ca::enrol::who::{Evidence, Origin};
+use muster_ca::ports::{Clock, Entropy, SignerError};
+use muster_ca::profile::Profiles;
+use muster_ca::registry::TokenWish;
+use muster_ca::setup::Founding;
+use muster_ca::{Ca, Parts, Proof, Settings, Target};
+use muster_pki::crl::Reason;
+use muster_pki::key::{KeyKind, PrivateKey, sha256};
+use muster_server::{Edge, Listeners};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::common::free_port;
+
+const DAY: SignedDuration = SignedDuration::from_hours(24);
+/// How long a device's certificate lives, and how long after that it may still be renewed.
+const LIFE: SignedDuration = SignedDuration::from_hours(30 * 24);
+
+struct HandSet(Mutex<Timestamp>);
+
+impl Clock for HandSet {
+    fn now(&self) -> Timestamp {
+        *self.0.lock().unwrap()
+    }
+}
+
+struct Chance;
+
+impl Entropy for Chance {
+    fn fill(&self, bytes: &mut [u8]) {
+        aws_lc_rs::rand::fill(bytes).unwrap();
+    }
+
+    fn private_key(&self, kind: KeyKind) -> Result<PrivateKey, SignerError> {
+        generate(kind)
+    }
+}
+
+type Served = JoinHandle<Result<(), muster_server::ServeError>>;
+
+/// A CA whose clock is set by hand, served on loopback.
+struct World {
+    dir: tempfile::TempDir,
+    ca: Arc<Ca>,
+    clock: Arc<HandSet>,
+    port: u16,
+    serving: Option<(oneshot::Sender<()>, Served)>,
+}
+
+fn operator() -> Proof {
+    Proof {
+        evidence: Evidence::LocalUser {
+            uid: 0,
+            trusted: true,
+        },
+        origin: Origin::default(),
+        dry_run: false,
+    }
+}
+
+impl World {
+    async fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let clock = Arc::new(HandSet(Mutex::new("2031-02-03T04:05:06Z".parse().unwrap())));
+        let secret = || b"a passphrase of a test".to_vec().into();
+        let parts = Parts {
+            store: Arc::new(SqliteStore::create(&dir.path().join("muster.db"), [7; 16]).unwrap()),
+            signer: Arc::new(FileSigner::open(&dir.path().join("keys"), secret()).unwrap()),
+            clock: clock.clone(),
+            entropy: Arc::new(Chance),
+            settings: Settings {
+                dns: vec!["localhost".into()],
+                public_url: None,
+                profiles: Profiles::new(&Default::default()).unwrap(),
+            },
+        };
+        let founding = Founding {
+            name: "Test",
+            provisioner: "iot-devices",
+            password: "0123456789abcdefghijklmnop",
+            root_signer: &FileSigner::open(&dir.path().join("root"), secret()).unwrap(),
+            import: None,
+        };
+        let ca = Arc::new(Ca::found(parts, founding).await.unwrap());
+        let mut world = Self {
+            dir,
+            ca,
+            clock,
+            port: free_port(),
+            serving: None,
+        };
+        world.serve().await;
+        world
+    }
+
+    /// Serves, from the beginning: its certificate is a new one, as it would be at this time.
+    async fn serve(&mut self) {
+        if let Some((stop, served)) = self.serving.take() {
+            stop.send(()).unwrap();
+            served.await.unwrap().unwrap();
+        }
+        let loopback = || TcpListener::bind("127.0.0.1:0");
+        let socket = self.dir.path().join("muster.sock");
+        let _ = std::fs::remove_file(&socket);
+        let listeners = Listeners {
+            api: TcpListener::bind(("127.0.0.1", self.port)).await.unwrap(),
+            public: loopback().await.unwrap(),
+            web: loopback().await.unwrap(),
+            local: UnixListener::bind(&socket).unwrap(),
+        };
+        let settings = muster_server::Settings {
+            name: "Test".into(),
+            ca_url: format!("https://localhost:{}", self.port),
+            public_url: "http://localhost:9080".into(),
+            base_path: "/".into(),
+            hosts: vec!["localhost".into()],
+            trusted_proxies: Vec::new(),
+            revoke_limit: 100,
+            second_operator: false,
+            setup_link: self.dir.path().join("setup-link"),
+            data: self.dir.path().to_owned(),
+            configured: Vec::new(),
+            diagnosis_listen: ([127, 0, 0, 1], free_port()).into(),
+        };
+        let edge = Edge::new(self.ca.clone(), Arc::new(Vec::new), settings);
+        let (stop, stopped) = oneshot::channel::<()>();
+        let served = tokio::spawn(muster_server::serve(edge, listeners, async {
+            let _ = stopped.await;
+        }));
+        self.serving = Some((stop, served));
+    }
+
+    /// Lets time pass.
+    async fn pass(&mut self, time: SignedDuration) {
+        {
+            let mut now = self.clock.0.lock().unwrap();
+            *now += time;
+        }
+        self.serve().await;
+    }
+
+    fn code(&self, name: &str, secret: &str) -> muster_api::Code {
+        let authorities = self.ca.authorities();
+        let default = authorities.iter().find(|one| one.name == "default").unwrap();
+        let root = sha256(&default.root().unwrap().certificate);
+        let root: String = root.iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("{name}:{secret}@localhost:{}/{root}", self.port)
+            .parse()
+            .unwrap()
+    }
+
+    /// A device that has enrolled; its clock is the CA's.
+    async fn device(&self, name: &str) -> Device {
+        let name = DeviceName::parse(name).unwrap();
+        let wish = TokenWish {
+            device: Some(name.clone()),
+            wave: String::new(),
+            uses: 1,
+            profile: "client".into(),
+            lifetime: DAY,
+        };
+        let (_, secret) = self.ca.create_token(operator(), wish).await.unwrap();
+        let device = Device {
+            dir: self.dir.path().join(name.as_str()),
+            name,
+            off: SignedDuration::ZERO,
+        };
+        device.enrol(self, &secret).await.unwrap();
+        device
+    }
+
+    async fn living(&self, device: &Device) -> Vec<Certificate> {
+        let now = self.ca.now();
+        let all = self
+            .ca
+            .certificates_of(operator(), &device.name, now)
+            .await
+            .unwrap();
+        all.into_iter().filter(|one| one.is_living(now)).collect()
+    }
+
+    async fn is_told_of(&self, device: &Device) -> bool {
+        let todos = self.ca.standing(operator()).await.unwrap().todos;
+        let what = format!("{} was copied", device.name);
+        todos.iter().any(|todo| todo.what.contains(&what))
+    }
+}
+
+struct Device {
+    dir: PathBuf,
+    name: DeviceName,
+    /// By how much its clock is ahead.
+    off: SignedDuration,
+}
+
+impl Device {
+    fn clock(&self, world: &World) -> muster_agent::Clock {
+        let (clock, off) = (world.clock.clone(), self.off);
+        Arc::new(move || clock.now() + off)
+    }
+
+    async fn enrol(&self, world: &World, secret: &str) -> Result<(), muster_agent::Error> {
+        let ask = Ask {
+            code: world.code(self.name.as_str(), secret),
+            name: None,
+            dir: self.dir.clone(),
+            group: None,
+            broker: None,
+            hook: None,
+        };
+        enrol(ask, &self.clock(world)).await.map(drop)
+    }
+
+    async fn renew(&self, world: &World) -> Result<(), String> {
+        let home = Home::open(&self.dir).unwrap();
+        let settings = home.enrolled().unwrap();
+        let done = renew(&home, &settings, &self.clock(world)).await;
+        done.map_err(|why| why.to_string())
+    }
+
+    fn serial(&self) -> Vec<u8> {
+        let home = Home::open(&self.dir).unwrap();
+        let pair = home.pair(self.name.as_str()).unwrap().unwrap();
+        pair.leaf().serial().to_vec()
+    }
+
+    /// Renews, and has another certificate, which is the only one that lives.
+    async fn comes_back(&self, world: &World) {
+        let before = self.serial();
+        self.renew(world).await.unwrap();
+        assert_ne!(self.serial(), before);
+        let living = world.living(self).await;
+        assert_eq!(living.len(), 1, "{living:?}");
+        assert_eq!(
+            living[0].serial.as_bytes(),
+            muster_ca::certificate::Serial::from_bytes(&self.serial())
+                .unwrap()
+                .as_bytes()
+        );
+    }
+
+    /// Is refused with these words, keeps what it has, and comes back with a recovery code unless it is shut out.
+    async fn is_refused(&self, world: &World, words: &[&str]) {
+        let before = self.serial();
+        let why = self.renew(world).await.unwrap_err();
+        for word in words {
+            assert!(why.contains(word), "{word:?} is not in {why:?}");
+        }
+        assert_eq!(self.serial(), before);
+        if let Ok((_, secret)) = world.ca.recover(operator(), &self.name).await {
+            self.enrol(world, &secret).await.unwrap();
+            self.comes_back(world).await;
+        }
+    }
+
+    fn copy(&self, to: &str) -> Device {
+        let dir = self.dir.with_file_name(to);
+        std::fs::create_dir(&dir).unwrap();
+        for entry in std::fs::read_dir(&self.dir).unwrap() {
+            let path = entry.unwrap().path();
+            std::fs::copy(&path, dir.join(path.file_name().unwrap())).unwrap();
+        }
+        Device {
+            dir,
+            name: self.name.clone(),
+            off: self.off,
+        }
+    }
+}
+
+/// The line of the table.
+#[track_caller]
+fn case(words: &str) {
+    let page = include_str!("../../docs/device.md");
+    assert!(
+        page.contains(&format!("| {words} |")),
+        "docs/device.md has no line {words:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_device_that_was_away_comes_back_if_it_may() {
+    let mut world = World::start().await;
+    let [minutes, days, beyond] = [
+        world.device("minutes").await,
+        world.device("days").await,
+        world.device("beyond").await,
+    ];
+    case("still has a valid certificate");
+    world.device("present").await.comes_back(&world).await;
+    case("has a certificate that ran out minutes ago");
+    world.pass(LIFE + SignedDuration::from_mins(5)).await;
+    minutes.comes_back(&world).await;
+    case("has a certificate that ran out days ago");
+    world.pass(DAY * 6).await;
+    days.comes_back(&world).await;
+    case("has a certificate that ran out before its time of grace");
+    world.pass(DAY * 2).await;
+    let words = [
+        "expired on",
+        "time of grace is over",
+        "muster device recover beyond",
+    ];
+    beyond.is_refused(&world, &words).await;
+}
+
+#[tokio::test]
+async fn a_device_that_is_shut_out_is_told_what_lets_it_in() {
+    let world = World::start().await;
+    let note = "";
+    case("is suspended");
+    let device = world.device("suspended").await;
+    world.ca.suspend(operator(), &device.name, note).await.unwrap();
+    device
+        .is_refused(&world, &["is suspended", "muster device resume suspended"])
+        .await;
+    world.ca.resume(operator(), &device.name, note).await.unwrap();
+    device.comes_back(&world).await;
+    case("is revoked");
+    let device = world.device("revoked").await;
+    let target = Target::Device(device.name.clone());
+    world
+        .ca
+        .revoke(operator(), target, Reason::Unspecified, note)
+        .await
+        .unwrap();
+    device
+        .is_refused(&world, &["was revoked on", "muster device rearm revoked"])
+        .await;
+    case("is retired");
+    let device = world.device("retired").await;
+    world.ca.retire(operator(), &device.name, note).await.unwrap();
+    device.is_refused(&world, &["is retired"]).await;
+}
+
+#[tokio::test]
+async fn of_two_with_one_identity_one_is_refused_and_somebody_is_told() {
+    let world = World::start().await;
+    case("was interrupted while it renewed");
+    let device = world.device("lost").await;
+    let lost = device.copy("lost-answer");
+    lost.renew(&world).await.unwrap();
+    // What the copy got counts as confirmed: the agent has said so.
+    case("was copied, or restored from a backup, and the other has renewed");
+    let words = ["was revoked on", "superseded", "muster device recover lost"];
+    assert!(!world.is_told_of(&device).await);
+    let why = device.renew(&world).await.unwrap_err();
+    assert!(words.iter().all(|word| why.contains(word)), "{why}");
+    assert!(world.is_told_of(&device).await);
+    // Neither the copy nor the alarm outlives the code.
+    device.is_refused(&world, &words).await;
+    assert!(!world.is_told_of(&device).await);
+    lost.is_refused(&world, &["superseded"]).await;
+    case("lost its key, or has another");
+    let device = world.device("keyless").await;
+    let key = device.dir.join("keyless.key");
+    let other = generate(KeyKind::P256).unwrap();
+    std::fs::write(&key, other.to_pem().unwrap().as_bytes()).unwrap();
+    let why = device.renew(&world).await.unwrap_err();
+    assert!(
+        why.contains("its key is gone") && why.contains("muster device recover keyless"),
+        "{why}"
+    );
+    let (_, secret) = world.ca.recover(operator(), &device.name).await.unwrap();
+    device.enrol(&world, &secret).await.unwrap();
+    device.comes_back(&world).await;
+}
+
+#[tokio::test]
+async fn a_clock_that_is_wrong_is_no_reason_to_stay_away() {
+    let mut world = World::start().await;
+    let since_1970 = world.ca.now().duration_since(Timestamp::UNIX_EPOCH);
+    for (words, name, off) in [
+        ("has a clock that says 1970", "behind", -since_1970),
+        ("has a clock that is ten years ahead", "ahead", DAY * 3653),
+    ] {
+        case(words);
+        let mut device = world.device(name).await;
+        device.off = off;
+        device.comes_back(&world).await;
+        // The first enrolment, too.
+        let mut other = world.device(&format!("{name}-new")).await;
+        std::fs::remove_dir_all(&other.dir).unwrap();
+        other.off = off;
+        let (_, secret) = world.ca.recover(operator(), &other.name).await.unwrap();
+        other.enrol(&world, &secret).await.unwrap();
+        // And what ran out meanwhile.
+        world.pass(LIFE + DAY).await;
+        device.comes_back(&world).await;
+        let status = world.living(&device).await;
+        assert!(status.iter().all(|one| one.status == Status::Active));
+    }
+}
