@@ -14,6 +14,7 @@ const READING: &[&str] = &[
     "up",
     "serve",
     "status",
+    "doctor device",
     "completion",
     "man",
     "cert list",
