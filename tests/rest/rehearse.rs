@@ -15,6 +15,7 @@ const READING: &[&str] = &[
     "serve",
     "status",
     "doctor device",
+    "doctor seen",
     "completion",
     "man",
     "cert list",
@@ -206,6 +207,8 @@ fn enrol(muster: &mut Muster, said: &str) {
     assert!(muster.ok(&renew).contains("would") && device(muster) == before);
     muster.ok(&renew[..4]);
     assert_ne!(device(muster), before);
+    // It is the server that would listen; that it does is shown in tests/brokers.
+    assert!(muster.ok(&["doctor", "listen", "--dry-run"]).contains("would"));
     muster.stop();
 }
 
@@ -265,6 +268,7 @@ fn every_writing_command_says_what_it_would_do_and_does_nothing() {
             enrol(&mut muster, &said);
             missing.remove("agent enrol");
             missing.remove("agent renew");
+            missing.remove("doctor listen");
         }
         missing.retain(|command| !line.starts_with(command.as_str()));
     }
