@@ -125,6 +125,9 @@ fn watch(fleet: &Fleet, port: u16) -> Client {
         "status/#",
         "--subscribe",
         "fleet/#",
+        // RabbitMQ shows what is retained only to whoever asks for the topic itself: last, so that the others are in force by then.
+        "--subscribe",
+        "status/backend",
     ];
     let client = Client::start(mqtt(fleet, "backend", port, &args), &fleet.path("watch.log"));
     client.sees("status/backend online");
