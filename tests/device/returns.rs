@@ -26,7 +26,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use crate::common::free_port;
+use crate::common::{free_port, wait_for};
 
 const DAY: SignedDuration = SignedDuration::from_hours(24);
 /// How long a device's certificate lives, and how long after that it may still be renewed.
@@ -224,18 +224,29 @@ impl Device {
             broker: None,
             hook: None,
         };
+        drop(self.home());
         enrol(ask, &self.clock(world)).await.map(drop)
     }
 
+    /// Its directory. A program that another test starts has this process's lock, too, until it has become that program.
+    fn home(&self) -> Home {
+        let mut home = None;
+        wait_for("the device's lock", || {
+            home = Home::open(&self.dir).ok();
+            home.is_some()
+        });
+        home.unwrap()
+    }
+
     async fn renew(&self, world: &World) -> Result<(), String> {
-        let home = Home::open(&self.dir).unwrap();
+        let home = self.home();
         let settings = home.enrolled().unwrap();
         let done = renew(&home, &settings, &self.clock(world)).await;
         done.map_err(|why| why.to_string())
     }
 
     fn serial(&self) -> Vec<u8> {
-        let home = Home::open(&self.dir).unwrap();
+        let home = self.home();
         let pair = home.pair(self.name.as_str()).unwrap().unwrap();
         pair.leaf().serial().to_vec()
     }
