@@ -36,14 +36,11 @@ pub(crate) fn write(path: &Path, bytes: &[u8], access: Access) -> Result<(), Err
 /// The first half of [`write`]: the bytes are on the disk, under another name.
 pub(crate) fn write_beside(path: &Path, bytes: &[u8], access: Access) -> Result<PathBuf, Error> {
     let beside = with_suffix(path, "new");
+    // Whoever may write in this directory may have put something under that name: a link to another file, or a file of its own.
+    remove(&beside)?;
     let written = (|| {
         let mut options = OpenOptions::new();
-        let mut file = options
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&beside)?;
+        let mut file = options.write(true).create_new(true).mode(0o600).open(&beside)?;
         file.write_all(bytes)?;
         if access.group.is_some() {
             std::os::unix::fs::fchown(&file, None, access.group)?;
@@ -161,4 +158,24 @@ fn cannot(what: &str, path: &Path, why: &std::io::Error) -> Error {
         ""
     };
     Error::new(format!("cannot {what} {}: {why}{fix}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may fail")]
+    use super::*;
+
+    #[test]
+    fn what_lies_under_the_name_beside_is_not_written_to() {
+        let dir = tempfile::tempdir().unwrap();
+        let (victim, path) = (dir.path().join("victim"), dir.path().join("x.key"));
+        std::fs::write(&victim, "mine").unwrap();
+        std::os::unix::fs::symlink(&victim, dir.path().join("x.key.new")).unwrap();
+        write(&path, b"secret", Access::OWN).unwrap();
+        std::fs::hard_link(&victim, dir.path().join("x.key.new")).unwrap();
+        write(&path, b"secret", Access::OWN).unwrap();
+        assert_eq!(std::fs::read_to_string(&victim).unwrap(), "mine");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "secret");
+        assert!(path.symlink_metadata().unwrap().is_file());
+    }
 }
