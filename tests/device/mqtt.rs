@@ -368,3 +368,30 @@ fn only_the_right_broker_is_believed_and_attempts_end() {
         "{said}"
     );
 }
+
+#[test]
+fn a_long_message_is_a_message() {
+    let Some((fleet, central)) = world() else { return };
+    let long = "x".repeat(20 << 10);
+    for protocol in ["3.1.1", "5"] {
+        let version = ["--protocol", protocol];
+        let publish = ["pub", "fleet/site-001/down/set", &long, "--retain"];
+        let sent = mqtt(
+            &fleet,
+            "backend",
+            central.port,
+            &[&publish[..], &version].concat(),
+        )
+        .output();
+        assert!(sent.unwrap().status.success());
+        let receive = ["sub", "fleet/%u/down/#", "--count", "1", "--attempts", "1"];
+        let got = mqtt(
+            &fleet,
+            "site-001",
+            central.port,
+            &[&receive[..], &version].concat(),
+        );
+        let got = { got }.output().unwrap();
+        assert!(text(&got.stdout).contains(&long), "{}", text(&got.stderr));
+    }
+}

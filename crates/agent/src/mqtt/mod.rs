@@ -68,6 +68,9 @@ pub struct Place {
     pub name: String,
 }
 
+/// The longest packet in both directions, bytes.
+const MAX_PACKET: usize = 1 << 20;
+
 /// What happened on a connection.
 enum Event {
     /// The broker let us in; whether it still knew the session.

@@ -17,6 +17,8 @@ use crate::{Clock, Error};
 const IN_FLIGHT: usize = 1_000;
 /// Events that wait to be taken in.
 const EVENTS: usize = 64;
+/// How long a connection must have lasted to be none that failed: what breaks it may come right after it.
+const LASTED: Duration = Duration::from_secs(5);
 /// How long good-byes may take.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -96,16 +98,20 @@ enum Heard {
 }
 
 async fn listen(mut link: Box<dyn Link>, mut backoff: Backoff, events: mpsc::Sender<Heard>) {
+    let mut connected: Option<Instant> = None;
     loop {
         let heard = match link.next().await {
             Ok(event) => {
                 if matches!(event, Event::Connected { .. }) {
-                    backoff.well();
+                    connected = Some(Instant::now());
                 }
                 Heard::Event(event)
             }
             Err(Lost::Ended) => return,
             Err(Lost::Broken(why)) => {
+                if connected.take().is_some_and(|since| since.elapsed() >= LASTED) {
+                    backoff.well();
+                }
                 let mut chance = [0; 2];
                 // Without randomness they come together, which is no harm.
                 let _ = aws_lc_rs::rand::fill(&mut chance);
@@ -271,5 +277,67 @@ impl Session {
     fn unreachable(&self, why: &str) -> String {
         let place = &self.settings.place;
         format!("no connection to {}:{}: {why}", place.host, place.port)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use async_trait::async_trait;
+
+    use super::*;
+
+    /// Lets in, and hangs up after so many seconds.
+    struct Hanging {
+        after: u64,
+        open: bool,
+        connections: Arc<AtomicU32>,
+    }
+
+    #[async_trait]
+    impl Link for Hanging {
+        async fn next(&mut self) -> Result<Event, Lost> {
+            self.open = !self.open;
+            if self.open {
+                self.connections.fetch_add(1, Ordering::SeqCst);
+                return Ok(Event::Connected { resumed: true });
+            }
+            tokio::time::sleep(Duration::from_secs(self.after)).await;
+            Err(Lost::Broken("it hangs up".into()))
+        }
+    }
+
+    /// How many connections came about within an hour, and whether it gave up.
+    async fn hour(after: u64) -> (u32, bool) {
+        let connections = Arc::new(AtomicU32::new(0));
+        let link = Hanging {
+            after,
+            open: false,
+            connections: connections.clone(),
+        };
+        let backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60), Some(4));
+        let (send, mut events) = mpsc::channel(EVENTS);
+        let listening = tokio::spawn(listen(Box::new(link), backoff, send));
+        let ended = async {
+            while let Some(heard) = events.recv().await {
+                if matches!(heard, Heard::GaveUp(_)) {
+                    return;
+                }
+            }
+        };
+        let gave_up = tokio::time::timeout(Duration::from_secs(3600), ended)
+            .await
+            .is_ok();
+        listening.abort();
+        (connections.load(Ordering::SeqCst), gave_up)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_breaks_at_once_is_a_failed_attempt() {
+        assert_eq!(hour(0).await, (4, true));
+        let (connections, gave_up) = hour(20).await;
+        assert!(connections > 100 && !gave_up, "{connections}");
     }
 }

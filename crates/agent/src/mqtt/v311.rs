@@ -9,7 +9,7 @@ use rumqttc::{
 };
 
 use super::session::Settings;
-use super::{Delivered, Event, Link, Lost, Message, Qos, Speaker, Undelivered, tls, words};
+use super::{Delivered, Event, Link, Lost, MAX_PACKET, Message, Qos, Speaker, Undelivered, tls, words};
 
 /// What waits while there is no connection.
 const QUEUED: usize = 10_000;
@@ -20,6 +20,7 @@ pub(super) fn open(settings: &Settings) -> (Box<dyn Link>, Box<dyn Speaker>) {
     let host = place.host.clone();
     let mut options = MqttOptions::new(place.name.clone(), (host.clone(), place.port));
     options.set_keep_alive(settings.keep_alive);
+    options.set_max_packet_size(MAX_PACKET, MAX_PACKET);
     options.set_socket_connector(move |_, _| {
         let place = place.clone();
         async move { tls::connect(&place).await }
