@@ -22,6 +22,8 @@ pub(super) const SUBACK: u8 = 9;
 
 /// The level of MQTT 5.0 in a CONNECT.
 const V5: u8 = 5;
+/// The most filters of a SUBSCRIBE; one with more is taken for malformed.
+const MOST_FILTERS: usize = 1000;
 /// "Not authorised" in MQTT 5.0.
 const NOT_AUTHORISED: u8 = 0x87;
 
@@ -167,6 +169,9 @@ impl Subscribe {
         let properties = properties(&mut body, level)?;
         let mut filters = Vec::new();
         while body.has_remaining() {
+            if filters.len() == MOST_FILTERS {
+                return Err(Error::MalformedPacket);
+            }
             filters.push((read_mqtt_string(&mut body)?, read_u8(&mut body)?));
         }
         Ok(Self {
@@ -363,6 +368,15 @@ mod tests {
         let all = suback_for_all(&answer, 4, &[false, true]).unwrap();
         assert_eq!(all, b"\x90\x04\x00\x01\x80\x01");
         assert_eq!(topics_of("$share/group/fleet/#"), "fleet/#");
+    }
+
+    #[tokio::test]
+    async fn a_subscribe_has_so_many_filters_at_most() {
+        for (filters, well) in [(MOST_FILTERS, true), (MOST_FILTERS + 1, false)] {
+            let body = [b"\x00\x01".to_vec(), b"\x00\x01a\x00".repeat(filters)].concat();
+            let frame = frame(&packet(SUBSCRIBE << 4 | 2, &body)).await.unwrap();
+            assert_eq!(Subscribe::read(&frame, 4).is_ok(), well);
+        }
     }
 
     #[test]

@@ -32,6 +32,8 @@ const MAX_CONNECT: usize = 64 << 10;
 const MAX_PACKET: usize = 1 << 20;
 /// The most topic aliases, and subscriptions that wait for their answer, of a session.
 const MOST: usize = 1000;
+/// The longest that all topics with an alias may be together, bytes.
+const MAX_ALIASED: usize = 64 << 10;
 
 type Client = TlsStream<TcpStream>;
 
@@ -176,11 +178,14 @@ impl<'a> Relay<'a> {
                 packet::PUBLISH => {
                     let publish = Publish::read(&frame, self.level).map_err(io::Error::other)?;
                     let topic = aliases.topic(&publish)?;
-                    if self.allows(Way::Publish, topic) {
-                        put(&mut *ends.broker.lock().await, frame.bytes()).await?;
-                        continue;
+                    if let Some(topic) = topic {
+                        if self.allows(Way::Publish, topic) {
+                            put(&mut *ends.broker.lock().await, frame.bytes()).await?;
+                            continue;
+                        }
+                        self.sessions.deny(self.name, topic);
                     }
-                    self.sessions.deny(self.name, topic);
+                    aliases.withhold(&publish);
                     if packet::is_followed(&publish, self.level, true) {
                         withheld.insert(publish.identifier);
                     }
@@ -235,10 +240,12 @@ impl<'a> Relay<'a> {
             match frame.kind() {
                 packet::PUBLISH => {
                     let publish = Publish::read(&frame, self.level).map_err(io::Error::other)?;
-                    if self.allows(Way::Subscribe, aliases.topic(&publish)?) {
+                    let topic = aliases.topic(&publish)?;
+                    if topic.is_some_and(|topic| self.allows(Way::Subscribe, topic)) {
                         put(&mut *ends.client.lock().await, frame.bytes()).await?;
                         continue;
                     }
+                    aliases.withhold(&publish);
                     if packet::is_followed(&publish, self.level, false) {
                         withheld.insert(publish.identifier);
                     }
@@ -273,24 +280,81 @@ impl<'a> Relay<'a> {
     }
 }
 
-/// Topics that have a number instead (MQTT 5.0, section 3.3.2.3.4).
+/// Topics that have a number instead (MQTT 5.0, section 3.3.2.3.4), as the other end knows them.
 #[derive(Default)]
-struct Aliases(HashMap<u16, String>);
+struct Aliases {
+    /// `None`: of a message that was refused, so that the other end does not know it.
+    topics: HashMap<u16, Option<String>>,
+    bytes: usize,
+}
 
 impl Aliases {
-    fn topic<'a>(&'a mut self, publish: &'a Publish) -> io::Result<&'a str> {
+    /// The topic of a message; `None` if that was refused when it got its alias.
+    fn topic<'a>(&'a mut self, publish: &'a Publish) -> io::Result<Option<&'a str>> {
         let Some(alias) = publish.alias else {
-            return Ok(&publish.topic);
+            return Ok(Some(&publish.topic));
         };
         if !publish.topic.is_empty() {
-            self.0.insert(alias, publish.topic.clone());
+            self.set(alias, Some(publish.topic.clone()));
         }
-        if self.0.len() > MOST {
+        if self.topics.len() > MOST || self.bytes > MAX_ALIASED {
             return Err(io::Error::other("too many topic aliases"));
         }
-        let known = self.0.get(&alias);
+        let known = self.topics.get(&alias);
         known
-            .map(String::as_str)
+            .map(Option::as_deref)
             .ok_or_else(|| io::Error::other("an unknown topic alias"))
+    }
+
+    /// The other end does not see this message. What its alias stood for there before is not used any more.
+    fn withhold(&mut self, publish: &Publish) {
+        if let Some(alias) = publish.alias.filter(|_| !publish.topic.is_empty()) {
+            self.set(alias, None);
+        }
+    }
+
+    fn set(&mut self, alias: u16, topic: Option<String>) {
+        let length = |topic: Option<&String>| topic.map_or(0, String::len);
+        self.bytes += length(topic.as_ref());
+        let before = self.topics.insert(alias, topic);
+        self.bytes -= length(before.flatten().as_ref());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may fail")]
+    use super::*;
+
+    fn publish(topic: &str, alias: u16) -> Publish {
+        Publish {
+            topic: topic.into(),
+            alias: Some(alias),
+            qos: 0,
+            identifier: 0,
+        }
+    }
+
+    #[test]
+    fn an_alias_of_a_refused_message_stands_for_nothing() {
+        let mut aliases = Aliases::default();
+        assert_eq!(aliases.topic(&publish("mine", 1)).unwrap(), Some("mine"));
+        assert_eq!(aliases.topic(&publish("theirs", 1)).unwrap(), Some("theirs"));
+        aliases.withhold(&publish("theirs", 1));
+        assert_eq!(aliases.topic(&publish("", 1)).unwrap(), None);
+        assert_eq!(aliases.topic(&publish("mine", 1)).unwrap(), Some("mine"));
+        assert_eq!(aliases.topic(&publish("", 1)).unwrap(), Some("mine"));
+        assert!(aliases.topic(&publish("", 2)).is_err());
+    }
+
+    #[test]
+    fn aliases_take_so_much_room_at_most() {
+        let mut aliases = Aliases::default();
+        let long = "x".repeat(MAX_ALIASED / 2);
+        for _ in 0..9 {
+            assert!(aliases.topic(&publish(&long, 1)).is_ok());
+            assert!(aliases.topic(&publish(&long, 2)).is_ok());
+        }
+        assert!(aliases.topic(&publish("x", 3)).is_err());
     }
 }
