@@ -192,3 +192,44 @@ fn the_code_comes_from_a_file_and_configuration_is_printed() {
     let bare = Command::new(MUSTER).args(["agent", "enrol"]).output().unwrap();
     assert_eq!(bare.status.code(), Some(2), "{}", text(&bare.stderr));
 }
+
+#[test]
+fn a_code_that_gets_nothing_leaves_a_device_as_it_is() {
+    let muster = Muster::start();
+    let device = Device::new(&muster, "site-001");
+    let ran = muster.path().join("ran");
+    let hook = format!("echo >> {}", ran.display());
+    let first = code(&muster, &["site-001"]);
+    let flags = ["--broker", "mqtt.example.org", "--hook", &hook];
+    device.ok(&[&["agent", "enrol", &first], &flags[..]].concat());
+    let runs = || std::fs::read(&ran).unwrap().len();
+    assert_eq!(runs(), 1);
+    let all = || ["agent.json", "ca.crt", "site-001.crt", "site-001.key"].map(|name| device.read(name));
+    let before = all();
+    // Mistyped, and used up.
+    let at = first.find("mt_").unwrap() + 3;
+    let other = if first[at..].starts_with('A') { "B" } else { "A" };
+    let mistyped = format!("{}{other}{}", &first[..at], &first[at + 1..]);
+    let used = code(&muster, &["--wave", "spring", "--count", "1"]);
+    Device::new(&muster, "site-002").ok(&["agent", "enrol", &used, "--name", "site-002"]);
+    for args in [vec![mistyped.as_str()], vec![used.as_str(), "--name", "site-001"]] {
+        let args = [&["agent", "enrol"], &args[..], &["--broker", "wrong.example.org"]].concat();
+        let output = device.run(&args);
+        assert!(!output.status.success(), "{args:?}");
+        assert_eq!(all(), before);
+        device.ok(&["agent", "status"]);
+        device.ok(&["agent", "renew", "--dry-run"]);
+    }
+    // A recovery keeps what the device was told, and tells the application.
+    let recovery = muster.json(&["device", "recover", "site-001"]);
+    device.ok(&["agent", "enrol", recovery["code"].as_str().unwrap()]);
+    let settings: serde_json::Value = serde_json::from_str(&device.read("agent.json")).unwrap();
+    assert_eq!(
+        (settings["broker"].as_str(), settings["hook"].as_str()),
+        (Some("mqtt.example.org:8883"), Some(hook.as_str()))
+    );
+    assert_ne!(device.read("site-001.key"), before[3]);
+    assert_eq!(runs(), 2);
+    let left = ["agent.json.next", "site-001.key.enrol", "site-001.key.next"];
+    assert!(!left.iter().any(|name| device.file(name).exists()));
+}

@@ -295,3 +295,145 @@ fn a_certificate_that_ran_out_is_renewed_by_its_own_key_or_recovered_by_an_opera
     let said = late.exits(4, &["agent", "renew"]);
     assert!(said.contains("muster device resume site-001"), "{said}");
 }
+
+fn with_hook(device: &Device, line: &str) {
+    let mut settings: serde_json::Value = serde_json::from_str(&device.read("agent.json")).unwrap();
+    settings["hook"] = line.into();
+    std::fs::write(device.file("agent.json"), settings.to_string()).unwrap();
+}
+
+#[test]
+fn a_certificate_that_waits_and_was_revoked_meanwhile_is_not_used() {
+    let mut fleet = Fleet {
+        muster: Muster::start(),
+    };
+    let device = enrolled(&fleet, "site-001", "client", &[]);
+    let serials = |muster: &Muster| -> Vec<String> {
+        let living = living(muster, "site-001");
+        let serials = living
+            .iter()
+            .map(|one| one["serial"].as_str().unwrap().to_owned());
+        serials.collect()
+    };
+    let before = (pair(&device, "site-001"), serials(&fleet.muster));
+    let revoke_what_waits = |muster: &Muster| {
+        with_hook(&device, "exit 3");
+        assert!(
+            device
+                .exits(1, &["agent", "renew"])
+                .contains("the hook \"exit 3\" failed")
+        );
+        assert_eq!(pair(&device, "site-001"), before.0);
+        with_hook(&device, "true");
+        let new: Vec<_> = serials(muster)
+            .into_iter()
+            .filter(|serial| !before.1.contains(serial))
+            .collect();
+        assert_eq!(new.len(), 1);
+        new[0].clone()
+    };
+    // The CA is away: what waits is tried, and given up when the CA refuses it.
+    let waits = revoke_what_waits(&fleet.muster);
+    fleet.muster.exits(5, &["cert", "revoke", &waits, "--yes"]);
+    fleet.muster.stop();
+    let said = device.exits(1, &["agent", "renew"]);
+    assert!(said.contains("the CA does not know that yet"), "{said}");
+    assert_ne!(pair(&device, "site-001"), before.0);
+    assert!(device.file("site-001.key.previous").exists());
+    fleet.muster.serve();
+    let said = device.exits(4, &["agent", "renew"]);
+    assert!(said.contains("was revoked"), "{said}");
+    assert_eq!(pair(&device, "site-001"), before.0);
+    assert_eq!(left_over(&device), [""; 0]);
+    // The CA is there: it gives another.
+    let waits = revoke_what_waits(&fleet.muster);
+    fleet.muster.exits(5, &["cert", "revoke", &waits, "--yes"]);
+    device.ok(&["agent", "renew"]);
+    let living = serials(&fleet.muster);
+    assert!(living.len() == 1 && living[0] != waits, "{living:?}");
+    device.ok(&["agent", "renew", "--dry-run"]);
+}
+
+#[test]
+fn what_waits_is_used_while_the_ca_is_away_and_confirmed_when_it_is_back() {
+    let mut fleet = Fleet {
+        muster: Muster::start(),
+    };
+    let device = enrolled(&fleet, "site-001", "client", &[]);
+    let before = pair(&device, "site-001");
+    with_hook(&device, "exit 3");
+    device.exits(1, &["agent", "renew"]);
+    let ran = fleet.path("ran");
+    with_hook(&device, &format!("echo >> {}", ran.display()));
+    fleet.muster.stop();
+    for _ in 0..2 {
+        let said = device.exits(1, &["agent", "renew"]);
+        assert!(said.contains("cannot reach"), "{said}");
+        assert_ne!(pair(&device, "site-001"), before);
+        assert_eq!(std::fs::read(&ran).unwrap(), b"\n", "the hook runs once");
+    }
+    fleet.muster.serve();
+    let used = pair(&device, "site-001");
+    device.ok(&["agent", "renew"]);
+    assert_eq!(pair(&device, "site-001"), used);
+    assert_eq!(left_over(&device), [""; 0]);
+    assert_eq!(living(&fleet.muster, "site-001").len(), 1);
+}
+
+#[test]
+fn nothing_is_rolled_back_to_a_certificate_that_has_ended() {
+    let fleet = Fleet {
+        muster: Muster::start_with(
+            &[],
+            "[profile.late]\nbase = \"client\"\nmin = \"1s\"\ndefault = \"2s\"\ngrace = \"1h\"\n",
+        ),
+    };
+    let device = over(&fleet, "site-001", "late");
+    let before = pair(&device, "site-001");
+    with_hook(&device, "exit 3");
+    let said = device.exits(1, &["agent", "renew"]);
+    assert!(
+        said.contains("the new certificate stays") && said.contains("exit 3"),
+        "{said}"
+    );
+    assert_ne!(pair(&device, "site-001"), before);
+    with_hook(&device, "true");
+    device.ok(&["agent", "renew"]);
+    assert_eq!(left_over(&device), [""; 0]);
+}
+
+#[test]
+fn status_says_that_the_agent_is_silent_or_late() {
+    let fleet = Fleet {
+        muster: Muster::start(),
+    };
+    let device = enrolled(&fleet, "site-001", "client", &[]);
+    let now = jiff::Timestamp::now();
+    let hours = |hours| now + jiff::SignedDuration::from_hours(hours);
+    let status = |at: jiff::Timestamp, renew_at: jiff::Timestamp| {
+        let status = serde_json::json!({
+            "name": "site-001", "not_after": "", "renewals": 0, "at": at.to_string(), "renew_at": renew_at.to_string(),
+        });
+        std::fs::write(device.file("status.json"), status.to_string()).unwrap();
+    };
+    status(hours(-11), hours(1));
+    device.ok(&["agent", "status"]);
+    status(hours(-13), hours(1));
+    assert!(
+        device
+            .exits(5, &["agent", "status"])
+            .contains("has said nothing since")
+    );
+    status(now, hours(-24 * 365));
+    assert!(
+        device
+            .exits(5, &["agent", "status"])
+            .contains("it was to renew on")
+    );
+    // The CA's clock was a year ahead.
+    status(now, hours(1));
+    std::fs::write(device.file("last-time"), hours(24 * 365).to_string()).unwrap();
+    assert!(device.exits(5, &["agent", "status"]).contains("last-time"));
+    device.ok(&["agent", "renew"]);
+    device.ok(&["agent", "status"]);
+}

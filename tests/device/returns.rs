@@ -418,3 +418,28 @@ async fn a_clock_that_is_wrong_is_no_reason_to_stay_away() {
         assert!(status.iter().all(|one| one.status == Status::Active));
     }
 }
+
+#[tokio::test]
+async fn a_ca_whose_clock_was_wrong_strands_nobody() {
+    let mut world = World::start().await;
+    let device = world.device("site-001").await;
+    let year = DAY * 365;
+    world.pass(year).await;
+    // The device's own clock is right, and the CA's is not.
+    let device = Device { off: -year, ..device };
+    let _ = device.renew(&world).await;
+    let last = || -> Timestamp {
+        let text = std::fs::read_to_string(device.dir.join("last-time")).unwrap();
+        text.parse().unwrap()
+    };
+    assert!(last() > world.ca.now() - DAY);
+    world.pass(-year).await;
+    let device = Device {
+        off: SignedDuration::ZERO,
+        ..device.copy("the-same")
+    };
+    device.comes_back(&world).await;
+    let text = std::fs::read_to_string(device.dir.join("last-time")).unwrap();
+    let last: Timestamp = text.parse().unwrap();
+    assert!(last < world.ca.now() + DAY, "{last}");
+}

@@ -59,6 +59,16 @@ impl Error {
         Self(what.into(), None)
     }
 
+    /// The same reason, and what follows from it.
+    pub(crate) fn but(self, outcome: &str) -> Self {
+        Self(format!("{outcome}: {}", self.0), self.1)
+    }
+
+    /// The same reason, and what went wrong after it.
+    pub(crate) fn and(self, after: &Self) -> Self {
+        Self(format!("{}; and then: {after}", self.0), self.1)
+    }
+
     /// The HTTP status with which the CA refused, if it did.
     pub fn status(&self) -> Option<u16> {
         self.1

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Subcommand, ValueEnum};
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use muster_api::Code;
 use muster_pki::cert::Certificate;
 use muster_pki::snippet::{self, Facts, Use};
@@ -13,8 +13,9 @@ use serde_json::json;
 use super::{Exit, Failure, Voice, broker_address, stopped, variable};
 use crate::Clock;
 use crate::device::enrol::{Ask, Enrolled, enrol, rehearse};
-use crate::device::files::{Home, read_settings};
+use crate::device::files::{Home, Settings, read_settings};
 use crate::device::status::Status;
+use crate::device::time::last;
 use crate::device::{self, renew};
 
 /// Where a device's files are unless it is said.
@@ -22,6 +23,9 @@ pub(super) const DIR: &str = "/etc/muster";
 
 /// By how many seconds a clock may be wrong before somebody should know.
 const CLOCK_OFF: i64 = 60;
+
+/// For how long an agent that runs may say nothing: twice the longest time after which the CA lets it ask again, 6 h.
+const SILENT: SignedDuration = SignedDuration::from_hours(12);
 
 /// What the agent does.
 #[derive(Subcommand)]
@@ -195,32 +199,63 @@ fn status(voice: Voice, clock: &Clock, dir: &Path) -> Result<Exit, Failure> {
         .fix("at the CA: muster token create NAME; it prints the line to run here")
     })?;
     let told = Status::read(dir).map_err(failed)?.unwrap_or_default();
+    let ahead = SignedDuration::from_secs(told.clock_ahead.unwrap_or_default());
+    let now = clock().checked_sub(ahead).unwrap_or_else(|_| clock());
     let text = std::fs::read_to_string(dir.join(format!("{}.crt", settings.name))).unwrap_or_default();
     let until = Certificate::all_from_pem(&text)?
         .first()
         .map(Certificate::not_after);
-    let ended = until.is_none_or(|until| until <= clock());
     let problem = told
         .problem
-        .or_else(|| ended.then(|| "the certificate has ended, or is gone".to_owned()));
+        .clone()
+        .or_else(|| unsaid(&settings, until, &told, now));
+    let last = last(dir).map_err(failed)?.filter(|last| is_after(*last, now));
     let until = until.map_or_else(|| "-".to_owned(), |until| until.to_string());
     let renew_at = told
         .renew_at
         .unwrap_or_else(|| "not planned: muster agent run asks the CA".to_owned());
     let off = told.clock_ahead.filter(|ahead| ahead.abs() > CLOCK_OFF);
     let clock_words = off.map_or_else(String::new, clock_words);
+    let last_words = last.map_or_else(String::new, |last| {
+        format!("\nlast-time {last}: the CA has vouched for this, and it is later than it seems to be now; the CA is asked again")
+    });
     let words = problem.as_deref().unwrap_or("none");
     let lines = format!(
-        "device    {}\nuntil     {until}\nrenewal   {renew_at}\nproblem   {words}{clock_words}",
+        "device    {}\nuntil     {until}\nrenewal   {renew_at}\nproblem   {words}{clock_words}{last_words}",
         settings.name
     );
     let json = json!({
         "name": settings.name, "not_after": until, "renew_at": renew_at, "problem": problem, "clock_ahead": told.clock_ahead,
-        "at": told.at,
+        "at": told.at, "last_time": last.map(|last| last.to_string()),
     });
     voice.data(&lines, &json)?;
-    let well = problem.is_none() && off.is_none();
+    let well = problem.is_none() && off.is_none() && last.is_none();
     Ok(if well { Exit::Ok } else { Exit::Attention })
+}
+
+/// Whether a time is later than a clock may be off.
+fn is_after(time: Timestamp, now: Timestamp) -> bool {
+    time.duration_since(now).as_secs() > CLOCK_OFF
+}
+
+/// What is wrong, and the agent has not said, perhaps because it does not run.
+fn unsaid(settings: &Settings, until: Option<Timestamp>, told: &Status, now: Timestamp) -> Option<String> {
+    let read = |text: &str| text.parse::<Timestamp>().ok();
+    let Some(until) = until.filter(|until| *until > now) else {
+        return Some("the certificate has ended, or is gone".into());
+    };
+    if !settings.enrolled {
+        return Some("it has not ended enrolling: run the line of muster token create again".into());
+    }
+    if let Some(at) = read(&told.at).filter(|at| now.duration_since(*at) > SILENT) {
+        return Some(format!(
+            "the agent has said nothing since {at}: does muster agent run?"
+        ));
+    }
+    let due = told.renew_at.as_deref().and_then(read)?;
+    // Half of what was left then is gone.
+    let late = now.duration_since(due) > until.duration_since(due) / 2;
+    late.then(|| format!("it was to renew on {due}: does muster agent run?"))
 }
 
 /// How far off the clock is, and what that means.

@@ -12,19 +12,19 @@ use super::files::{Home, Settings};
 use crate::files::hex;
 use crate::{Error, ca};
 
-/// Puts in place what came with a certificate, if it follows from what the device believes.
-pub(super) fn believe(home: &Home, settings: &Settings, issued: &Issued) -> Result<(), Error> {
+/// Puts in place what came with a certificate, if it follows from what the device believes. Returns the settings with every root that is
+/// believed now, to be saved.
+pub(super) fn believe(home: &Home, settings: &Settings, issued: &Issued) -> Result<Settings, Error> {
     let known = ca::roots(&settings.root)?;
     let sent = ca::roots(&format!("{}{}", issued.root, issued.issuing))?;
     let believed = accept(&known, &sent)?;
     let roots = pem(&believed.roots)?;
+    home.save_anchors(&format!("{roots}{}", pem(&believed.issuing)?))?;
+    let mut settings = settings.clone();
     if believed.roots.len() > known.len() {
-        home.save(&Settings {
-            root: roots.clone(),
-            ..settings.clone()
-        })?;
+        settings.root = roots;
     }
-    home.save_anchors(&(roots + &pem(&believed.issuing)?))
+    Ok(settings)
 }
 
 struct Believed {

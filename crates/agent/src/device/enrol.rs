@@ -2,7 +2,7 @@
 //!
 //! The same call may be made again after any interruption. The key is on the disk before the CA is asked; the CA binds the token to
 //! it and answers the same question with the same certificate, until the device says that it has it; and what says that all is done
-//! is written last.
+//! is written last. A device that has enrolled before works with what it has until then.
 
 use std::path::PathBuf;
 
@@ -14,7 +14,7 @@ use muster_pki::pem;
 use muster_pki::snippet::{Facts, Use};
 
 use super::files::{Home, Settings};
-use super::{anchors, time};
+use super::{anchors, renew, time};
 use crate::files::hex;
 use crate::local::{Pair, new_key};
 use crate::{Clock, Error, ca};
@@ -63,54 +63,75 @@ pub async fn enrol(ask: Ask, system: &Clock) -> Result<Enrolled, Error> {
         )));
     }
     home.recover(&name)?;
-    let mut settings = match known.filter(|known| known.enrolled_with == enrolled_with) {
-        Some(known) => Settings {
-            broker: ask.broker.or(known.broker),
-            group: ask.group.or(known.group),
-            hook: ask.hook.or(known.hook),
-            ..known
-        },
+    let wishes = |told: Settings| Settings {
+        broker: ask.broker.clone().or(told.broker),
+        group: ask.group.clone().or(told.group),
+        hook: ask.hook.clone().or(told.hook),
+        ..told
+    };
+    if let Some(known) = known
+        .clone()
+        .filter(|known| known.enrolled && known.enrolled_with == enrolled_with)
+    {
+        let settings = wishes(known);
+        home.save(&settings)?;
+        return done(home, settings, true);
+    }
+    let settings = match home.pending()?.filter(|told| told.enrolled_with == enrolled_with) {
+        Some(told) => wishes(told),
         None => {
             let root = ca::root(&ask.code.url(), &ask.code.fingerprint).await?;
-            // From now on a key that comes next is for this code; none: its certificate is in place.
-            home.next_key(&name, ask.group.as_deref())?;
-            Settings {
-                name: name.clone(),
+            // The key that was made for another code is not shown with this one.
+            home.forget_enrolment_key(&name)?;
+            let (broker, group, hook) = known.map_or((None, None, None), |known| {
+                (known.broker, known.group, known.hook)
+            });
+            wishes(Settings {
+                name,
                 url: ask.code.url(),
                 root: root.to_pem()?,
                 enrolled_with,
                 enrolled: false,
-                broker: ask.broker,
-                group: ask.group,
-                hook: ask.hook,
-            }
+                broker,
+                group,
+                hook,
+            })
         }
     };
-    home.save(&settings)?;
-    let before = settings.enrolled;
-    if !before {
-        let roots = ca::roots(&settings.root)?;
-        let clock = time::right(home.dir(), &settings.url, &roots, system).await?;
-        if home.has_next_key(&name)? {
-            fetch(&home, &settings, &ask.code, &clock).await?;
-            // A new root may have come.
-            settings.root = home.settings()?.map_or(settings.root, |saved| saved.root);
-        }
-        let pair = home.pair(&name)?;
-        let connector = ca::connector_by(&settings.url, &roots, pair.as_ref(), &clock)?;
-        let client = Client::new(connector, None);
-        let _: View = client.post("/enrol/confirm", &serde_json::json!({})).await?;
-        settings.enrolled = true;
-        // What comes last says that all of the rest is there.
-        home.save(&settings)?;
+    home.save_pending(&settings)?;
+    let settings = go_on(&home, settings, &ask.code, system).await?;
+    if let Err(why) = renew::hook(&home, &settings).await {
+        tracing::warn!("the certificate is in place, but {why}");
     }
-    let pair = home.pair_in_use(&name)?;
+    done(home, settings, false)
+}
+
+fn done(home: Home, settings: Settings, before: bool) -> Result<Enrolled, Error> {
+    let pair = home.pair_in_use(&settings.name)?;
     Ok(Enrolled {
         home,
         settings,
         pair,
         before,
     })
+}
+
+/// From the settings of an enrolment to a device that has enrolled. Until the certificate is there, what the device had is in use.
+async fn go_on(home: &Home, mut settings: Settings, code: &Code, system: &Clock) -> Result<Settings, Error> {
+    let roots = ca::roots(&settings.root)?;
+    let clock = time::right(home.dir(), &settings.url, &roots, system).await?;
+    let key = home.enrolment_key(&settings.name, settings.group.as_deref())?;
+    let pair = home.pair(&settings.name)?;
+    if pair.is_none_or(|pair| pair.leaf().key() != key.public()) {
+        settings = fetch(home, settings, code, &key, &clock).await?;
+    }
+    let pair = home.pair_in_use(&settings.name)?;
+    let connector = ca::connector_by(&settings.url, &roots, Some(&pair), &clock)?;
+    let client = Client::new(connector, None);
+    let _: View = client.post("/enrol/confirm", &serde_json::json!({})).await?;
+    settings.enrolled = true;
+    home.promote(&settings)?;
+    Ok(settings)
 }
 
 /// Whether the CA would give a certificate: it is asked for one for a key that is made for that alone, and gives none. Writes
@@ -129,21 +150,28 @@ pub async fn rehearse(ask: &Ask) -> Result<String, Error> {
     Ok(name)
 }
 
-/// A certificate for a key that is on the disk, and both in place.
-async fn fetch(home: &Home, settings: &Settings, code: &Code, clock: &Clock) -> Result<(), Error> {
+/// A certificate for a key that is on the disk, and both in place. Returns the settings with the roots that came with it.
+async fn fetch(
+    home: &Home,
+    settings: Settings,
+    code: &Code,
+    key: &PrivateKey,
+    clock: &Clock,
+) -> Result<Settings, Error> {
     let name = &settings.name;
-    let key = home.next_key(name, settings.group.as_deref())?;
     let roots = ca::roots(&settings.root)?;
     let client = Client::new(ca::connector_by(&settings.url, &roots, None, clock)?, None);
     let request = EnrolRequest {
         token: code.secret.to_string(),
-        csr: request(&key, name)?,
+        csr: request(key, name)?,
     };
     let issued: Issued = client.post("/enrol", &request).await?;
-    anchors::believe(home, settings, &issued)?;
-    home.keep_next(name, &issued)?;
+    let believing = anchors::believe(home, &settings, &issued)?;
+    home.save_pending(&believing)?;
+    home.keep_enrolled(&believing, key, &issued)?;
     home.install(name)?;
-    home.commit(name)
+    home.commit(name)?;
+    Ok(believing)
 }
 
 /// A certificate request, PEM.

@@ -5,8 +5,10 @@
 //! | `ca.crt` | the CAs that the device believes |
 //! | `NAME.crt`, `NAME.key` | its certificate with the issuing CA's, and its key |
 //! | `….next` | the pair that comes next: the key is here before anybody is asked for a certificate for it |
-//! | `….previous` | the pair before, until the present one has connected |
+//! | `….previous` | the pair before, until the present one has connected and the CA knows |
+//! | `NAME.crt.connected` | the present one has connected, and the CA is still to hear it |
 //! | `agent.json` | what the device was told when it enrolled |
+//! | `agent.json.next`, `NAME.key.enrol` | an enrolment that has not ended, and its key; what is in use does not depend on it |
 //!
 //! A pair changes by two renames, the key first. If the power fails between them, [`Home::recover`] finds the half that belongs to
 //! the other.
@@ -29,6 +31,8 @@ const SETTINGS: &str = "agent.json";
 const ANCHORS: &str = "ca.crt";
 const NEXT: &str = "next";
 const PREVIOUS: &str = "previous";
+const CONNECTED: &str = "connected";
+const ENROL: &str = "enrol";
 
 /// What the device was told when it enrolled. It may be edited.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,6 +96,27 @@ impl Home {
         read_settings(&self.dir)
     }
 
+    /// What the device was told for an enrolment that has not ended.
+    pub(crate) fn pending(&self) -> Result<Option<Settings>, Error> {
+        read_settings_at(&self.pending_file())
+    }
+
+    /// Begins an enrolment with another code, or goes on with one.
+    pub(crate) fn save_pending(&self, settings: &Settings) -> Result<(), Error> {
+        write_settings(&self.pending_file(), settings)
+    }
+
+    /// An enrolment has ended: its settings are the device's.
+    pub(crate) fn promote(&self, settings: &Settings) -> Result<(), Error> {
+        self.save(settings)?;
+        self.forget_enrolment_key(&settings.name)?;
+        disk::remove(&self.pending_file())
+    }
+
+    fn pending_file(&self) -> PathBuf {
+        with_suffix(&self.dir.join(SETTINGS), NEXT)
+    }
+
     /// The same, of a device that has enrolled.
     pub fn enrolled(&self) -> Result<Settings, Error> {
         let settings = self.settings()?.filter(|settings| settings.enrolled);
@@ -104,8 +129,7 @@ impl Home {
     }
 
     pub(crate) fn save(&self, settings: &Settings) -> Result<(), Error> {
-        let json = serde_json::to_vec_pretty(settings).map_err(|why| Error::new(why.to_string()))?;
-        disk::write(&self.dir.join(SETTINGS), &json, Access::OWN)
+        write_settings(&self.dir.join(SETTINGS), settings)
     }
 
     /// Where the certificate of a device is.
@@ -156,23 +180,37 @@ impl Home {
     /// The key that was made for the next certificate, or a new one, which is on the disk when this returns.
     pub(crate) fn next_key(&self, name: &str, group: Option<&str>) -> Result<PrivateKey, Error> {
         let [_, path] = self.beside(name, NEXT);
-        if let Some(key) = read_key(&path)? {
-            return Ok(key);
-        }
-        let key = new_key()?;
-        disk::write(&path, key.to_pem()?.as_bytes(), secret(group)?)?;
-        Ok(key)
+        kept_key(&path, group)
+    }
+
+    /// The key that was made for the enrolment, or a new one, which is on the disk when this returns.
+    pub(crate) fn enrolment_key(&self, name: &str, group: Option<&str>) -> Result<PrivateKey, Error> {
+        let [_, path] = self.beside(name, ENROL);
+        kept_key(&path, group)
+    }
+
+    /// Gives that key up: it was for another code.
+    pub(crate) fn forget_enrolment_key(&self, name: &str) -> Result<(), Error> {
+        let [_, path] = self.beside(name, ENROL);
+        disk::remove(&path)
+    }
+
+    /// Keeps what was issued for the enrolment's key as what comes next, in the place of a renewal that was begun.
+    pub(crate) fn keep_enrolled(
+        &self,
+        settings: &Settings,
+        key: &PrivateKey,
+        issued: &Issued,
+    ) -> Result<(), Error> {
+        let [_, path] = self.beside(&settings.name, NEXT);
+        let access = secret(settings.group.as_deref())?;
+        disk::write(&path, key.to_pem()?.as_bytes(), access)?;
+        self.keep_next(&settings.name, issued)
     }
 
     /// Where the pair is that comes next: certificate and key.
     pub(crate) fn next_files(&self, name: &str) -> [PathBuf; 2] {
         self.beside(name, NEXT)
-    }
-
-    /// Whether there is a key for the next certificate.
-    pub(crate) fn has_next_key(&self, name: &str) -> Result<bool, Error> {
-        let [_, path] = self.beside(name, NEXT);
-        Ok(read_key(&path)?.is_some())
     }
 
     /// Keeps the certificate that was issued for the next key, if it is for it.
@@ -214,17 +252,37 @@ impl Home {
         disk::sync_dir_of(&key)
     }
 
-    /// Whether the pair in use has a pair before it: it has not connected yet.
+    /// Whether the pair in use has a pair before it, which may still be needed.
     pub(crate) fn is_on_trial(&self, name: &str) -> Result<bool, Error> {
-        let [certificate, key] = self.beside(name, PREVIOUS);
-        Ok(read_pair(&certificate, &key)?.is_some())
+        Ok(self.previous(name)?.is_some())
     }
 
-    /// The pair in use has connected: the one before is given up.
+    /// The pair before the one in use.
+    pub(crate) fn previous(&self, name: &str) -> Result<Option<Pair>, Error> {
+        let [certificate, key] = self.beside(name, PREVIOUS);
+        read_pair(&certificate, &key)
+    }
+
+    /// The pair in use has connected. Only the CA's word ends the trial otherwise than well now: it may have given the one before up.
+    pub(crate) fn connected(&self, name: &str) -> Result<(), Error> {
+        disk::write(&self.connected_file(name), b"", Access::OWN)
+    }
+
+    /// Whether it has.
+    pub(crate) fn has_connected(&self, name: &str) -> Result<bool, Error> {
+        Ok(disk::read(&self.connected_file(name))?.is_some())
+    }
+
+    fn connected_file(&self, name: &str) -> PathBuf {
+        with_suffix(&self.certificate(name), CONNECTED)
+    }
+
+    /// The pair before is given up.
     pub(crate) fn commit(&self, name: &str) -> Result<(), Error> {
         for path in self.beside(name, PREVIOUS) {
             disk::remove(&path)?;
         }
+        disk::remove(&self.connected_file(name))?;
         disk::sync_dir_of(&self.anchors())
     }
 
@@ -294,11 +352,19 @@ impl Home {
 
 /// What the device in a directory was told; `None` if none has enrolled there. Needs no lock.
 pub fn read_settings(dir: &Path) -> Result<Option<Settings>, Error> {
-    let path = dir.join(SETTINGS);
-    let settings = disk::read(&path)?.map(|bytes| serde_json::from_slice(&bytes));
+    read_settings_at(&dir.join(SETTINGS))
+}
+
+fn read_settings_at(path: &Path) -> Result<Option<Settings>, Error> {
+    let settings = disk::read(path)?.map(|bytes| serde_json::from_slice(&bytes));
     settings
         .transpose()
         .map_err(|why| Error::new(format!("{} cannot be read: {why}", path.display())))
+}
+
+fn write_settings(path: &Path, settings: &Settings) -> Result<(), Error> {
+    let json = serde_json::to_vec_pretty(settings).map_err(|why| Error::new(why.to_string()))?;
+    disk::write(path, &json, Access::OWN)
 }
 
 /// `None` unless both are there and belong together.
@@ -315,6 +381,16 @@ fn read_pair(certificate: &Path, key: &Path) -> Result<Option<Pair>, Error> {
 fn read_key(path: &Path) -> Result<Option<PrivateKey>, Error> {
     let text = disk::read_text(path)?.map(Zeroizing::new);
     Ok(text.and_then(|text| PrivateKey::from_pem(&text).ok()))
+}
+
+/// The key of a file, or a new one in it.
+fn kept_key(path: &Path, group: Option<&str>) -> Result<PrivateKey, Error> {
+    if let Some(key) = read_key(path)? {
+        return Ok(key);
+    }
+    let key = new_key()?;
+    disk::write(path, key.to_pem()?.as_bytes(), secret(group)?)?;
+    Ok(key)
 }
 
 fn public() -> Access {

@@ -9,5 +9,5 @@ pub mod files;
 pub mod renew;
 pub mod run;
 pub mod status;
-mod time;
+pub mod time;
 mod trial;

@@ -1,11 +1,12 @@
 //! Renewing: a new key and certificate, tried before they are used, and taken back if they do not hold.
 //!
 //! ```text
-//!   next key ─► ask the CA ─► next certificate ─► handshake ─► install ─► hook ─► reconnect ─► commit ─► confirm
-//!                                                    │ refused              │ refused
-//!                                                    └─ all stays as it is  └─ roll back, hook
+//!   next key ─► ask the CA ─► next certificate ─► handshake ─► install ─► hook ─► reconnect ─► confirm ─► commit
+//!                                                    │ refused              │ refused           │ refused
+//!                                                    └─ all stays as it is  └─ roll back, hook  └─ roll back, hook, forget
 //! ```
 //!
+//! The CA is asked each time, even if the next certificate is on the disk: it may have been revoked meanwhile.
 //! Every arrow may be the last thing that happens: what is on the disk says where to go on.
 
 use std::process::Stdio;
@@ -22,7 +23,7 @@ use super::enrol::request;
 use super::files::{Home, Settings};
 use super::{anchors, time, trial};
 use crate::files::hex;
-use crate::local::new_key;
+use crate::local::{Pair, new_key};
 use crate::mqtt::Place;
 use crate::{Clock, Error, ca};
 
@@ -47,6 +48,10 @@ async fn right(home: &Home, settings: &Settings, system: &Clock) -> Result<Clock
 pub(super) async fn renew_by(home: &Home, settings: &Settings, clock: &Clock) -> Result<(), Error> {
     let name = &settings.name;
     home.recover(name)?;
+    if home.is_on_trial(name)? && has_ended(&home.pair_in_use(name)?, clock) {
+        // Nothing is left to try: it is renewed by its own key.
+        home.commit(name)?;
+    }
     if !home.is_on_trial(name)? {
         fetch(home, settings, clock).await?;
         if let Some(place) = place(home, settings, true)? {
@@ -54,21 +59,46 @@ pub(super) async fn renew_by(home: &Home, settings: &Settings, clock: &Clock) ->
         }
         home.install(name)?;
     }
-    if let Err(why) = reconnect(home, settings, clock).await {
-        home.roll_back(name)?;
-        // The application goes back, too; what it says about that does not change the outcome.
-        let again = hook(home, settings).await;
-        return Err(match again {
-            Ok(()) => why,
-            Err(hook) => Error::new(format!("{why}; and then: {hook}")),
-        });
+    if !home.has_connected(name)? {
+        if let Err(why) = reconnect(home, settings, clock).await {
+            return Err(give_up(home, settings, clock, why).await?);
+        }
+        home.connected(name)?;
     }
-    home.commit(name)?;
-    // The next renewal confirms, too, so a lost confirmation is no failure.
-    if let Err(why) = confirm(home, settings, clock).await {
-        tracing::info!("the CA was not told that the certificate is in use: {why}");
+    match confirm(home, settings, clock).await {
+        Ok(()) => home.commit(name),
+        Err(why) if why.status() == Some(401) => {
+            let why = put_back(home, settings, why).await?;
+            home.forget_next(name)?;
+            Err(why)
+        }
+        Err(why) => Err(why.but("the new certificate is in use, and the CA does not know that yet")),
     }
-    Ok(())
+}
+
+/// The application or the broker does not take the new pair. The one before is put back, unless that has ended.
+async fn give_up(home: &Home, settings: &Settings, clock: &Clock, why: Error) -> Result<Error, Error> {
+    let before = home.previous(&settings.name)?;
+    if before.is_some_and(|before| has_ended(&before, clock)) {
+        return Ok(why.but("the new certificate stays, since the one before has ended"));
+    }
+    put_back(home, settings, why).await
+}
+
+async fn put_back(home: &Home, settings: &Settings, why: Error) -> Result<Error, Error> {
+    if !home.is_on_trial(&settings.name)? {
+        return Ok(why);
+    }
+    home.roll_back(&settings.name)?;
+    // The application goes back, too; what it says about that does not change the outcome.
+    Ok(match hook(home, settings).await {
+        Ok(()) => why,
+        Err(hook) => why.and(&hook),
+    })
+}
+
+fn has_ended(pair: &Pair, clock: &Clock) -> bool {
+    pair.leaf().not_after() < clock()
 }
 
 /// Whether the CA would renew: it is asked for that with a key that is made for it alone, and gives nothing.
@@ -97,7 +127,7 @@ pub(super) fn client(home: &Home, settings: &Settings, clock: &Clock) -> Result<
 fn renewing(home: &Home, settings: &Settings, clock: &Clock) -> Result<Client, Error> {
     let now = clock();
     let pair = home.pair_in_use(&settings.name)?;
-    if now <= pair.leaf().not_after() {
+    if !has_ended(&pair, clock) {
         return client(home, settings, clock);
     }
     let mut id = [0; 16];
@@ -112,26 +142,38 @@ fn renewing(home: &Home, settings: &Settings, clock: &Clock) -> Result<Client, E
     Ok(Client::new(connector, Some(Zeroizing::new(token))))
 }
 
-/// Sees to it that there is a next pair. The same key gets the same certificate, however often it is asked for.
+/// Sees to it that there is a next pair. The same key gets the same certificate, however often it is asked for. While the CA is
+/// away, the certificate that it gave before has to do: that is confirmed before the pair in use is given up.
 async fn fetch(home: &Home, settings: &Settings, clock: &Clock) -> Result<(), Error> {
     let name = &settings.name;
-    let now = clock();
-    if let Some(next) = home.next(name)? {
-        if next.leaf().not_after() > now {
-            return Ok(());
-        }
+    if home.next(name)?.is_some_and(|next| has_ended(&next, clock)) {
         home.forget_next(name)?;
     }
     let key = home.next_key(name, settings.group.as_deref())?;
     let ask = Request {
         csr: request(&key, name)?,
     };
-    let issued: Issued = renewing(home, settings, clock)?
-        .post("/agent/renew", &ask)
-        .await?;
-    // A new issuing CA comes with its first certificate.
-    anchors::believe(home, settings, &issued)?;
-    home.keep_next(name, &issued)
+    let client = renewing(home, settings, clock)?;
+    let answer: Result<Issued, muster_api::Error> = client.post("/agent/renew", &ask).await;
+    match answer {
+        Ok(issued) => {
+            // A new issuing CA comes with its first certificate.
+            let believing = anchors::believe(home, settings, &issued)?;
+            if believing != *settings {
+                home.save(&believing)?;
+            }
+            home.keep_next(name, &issued)
+        }
+        Err(muster_api::Error::Unreachable(..)) if home.next(name)?.is_some() => Ok(()),
+        Err(why) => {
+            let why = Error::from(why);
+            // It may be this very key that gets nothing any more.
+            if why.status().is_some_and(|status| (400..=403).contains(&status)) {
+                home.forget_next(name)?;
+            }
+            Err(why)
+        }
+    }
 }
 
 /// The application takes up what is in place now, and the broker lets it in.
@@ -172,7 +214,7 @@ fn place(home: &Home, settings: &Settings, next: bool) -> Result<Option<Place>, 
 }
 
 /// Runs what the operator wants to happen when the files have changed.
-async fn hook(home: &Home, settings: &Settings) -> Result<(), Error> {
+pub(super) async fn hook(home: &Home, settings: &Settings) -> Result<(), Error> {
     let Some(line) = &settings.hook else {
         return Ok(());
     };
@@ -182,6 +224,8 @@ async fn hook(home: &Home, settings: &Settings) -> Result<(), Error> {
         .args(["-c", line])
         .current_dir(home.dir())
         .stdin(Stdio::null())
+        // Standard output may be a configuration that is being written.
+        .stdout(std::io::stderr())
         .kill_on_drop(true);
     let status = tokio::time::timeout(HOOK, command.status()).await;
     let status = status

@@ -4,8 +4,9 @@
 //! it signs says how far off the clock is. The connection on which that is asked is verified in all but the time; the
 //! answer is signed by a key that does nothing else, below the root that the device has.
 //!
-//! The latest time that the CA has vouched for stays on the disk. No time before it is believed again, and what answers another
-//! question, such as an old answer that somebody plays again, moves nothing but that bound, and that only forward.
+//! The latest time that the CA has vouched for stays on the disk: while nobody can be asked, no time before it is believed. The answer to a
+//! question of this device's own may go behind it, since the CA's clock, too, may have been wrong. What answers another question, such
+//! as an old answer that somebody plays again, moves nothing but that bound, and that only forward.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -40,12 +41,10 @@ pub(super) struct Watch {
 impl Watch {
     /// Knows what the disk knows.
     pub(super) fn open(dir: &Path, system: Clock) -> Result<Self, Error> {
-        let path = dir.join(LAST);
-        let read = disk::read_text(&path)?.and_then(|text| text.trim().parse().ok());
-        let floor = read.unwrap_or(Timestamp::UNIX_EPOCH);
+        let floor = last(dir)?.unwrap_or(Timestamp::UNIX_EPOCH);
         Ok(Self {
             system,
-            path,
+            path: dir.join(LAST),
             floor,
             saved: floor,
             ahead: None,
@@ -93,21 +92,30 @@ impl Watch {
             self.bound(beacon.at);
             return Err(Error::new("it answers another question"));
         }
-        self.told(beacon.at);
+        self.answered(beacon.at);
         Ok(())
     }
 
-    /// The CA has just said that it is this late.
-    pub(super) fn told(&mut self, at: Timestamp) {
-        self.bound(at);
-        // Two answers may come in another order than they were given.
-        let at = at.max(self.floor);
+    /// The CA has answered this device's question, and signed it.
+    fn answered(&mut self, at: Timestamp) {
+        self.floor = at;
         self.ahead = Some((self.system)().duration_since(at));
+        self.keep();
+    }
+
+    /// The CA has said what the time is, and not signed it: that is not kept. If it is before what was signed, somebody is wrong, and
+    /// the question is asked again.
+    pub(super) fn told(&mut self, at: Timestamp) {
+        self.ahead = (at >= self.floor).then(|| (self.system)().duration_since(at));
     }
 
     fn bound(&mut self, at: Timestamp) {
         self.floor = self.floor.max(at);
-        if self.floor.duration_since(self.saved) < STEP {
+        self.keep();
+    }
+
+    fn keep(&mut self) {
+        if self.floor.duration_since(self.saved).abs() < STEP {
             return;
         }
         let access = Access {
@@ -120,6 +128,11 @@ impl Watch {
             Err(why) => tracing::warn!("{why}"),
         }
     }
+}
+
+/// The latest time that the CA has vouched for, as far as a directory knows.
+pub fn last(dir: &Path) -> Result<Option<Timestamp>, Error> {
+    Ok(disk::read_text(&dir.join(LAST))?.and_then(|text| text.trim().parse().ok()))
 }
 
 /// The same for one occasion: what the disk knows, and what the CA says now.
@@ -148,12 +161,12 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_is_set_right_in_memory_and_never_goes_behind_what_was_known() {
+    fn a_clock_is_set_right_in_memory_and_goes_behind_what_was_known_only_by_an_answer() {
         let dir = tempfile::tempdir().unwrap();
         let year = 365 * 86_400;
         let mut ahead = watch(dir.path(), 60 * year);
         assert_eq!(ahead.clock()(), at(60 * year), "nobody has said anything");
-        ahead.told(at(57 * year));
+        ahead.answered(at(57 * year));
         assert_eq!(ahead.clock()(), at(57 * year));
         assert_eq!(ahead.ahead().unwrap().as_secs(), 3 * year);
         // After a power cut the clock says 1970, and nobody can be asked.
@@ -161,10 +174,21 @@ mod tests {
         assert_eq!(behind.clock()(), at(57 * year));
         behind.told(at(57 * year + 60));
         assert_eq!(behind.clock()(), at(57 * year + 60));
-        // What is older changes nothing.
+        // What is older and was not asked for changes nothing, and what is not signed is not kept.
         behind.bound(at(50 * year));
-        behind.told(at(50 * year));
         assert_eq!(behind.clock()(), at(57 * year + 60));
+        behind.told(at(58 * year));
+        assert_eq!(last(dir.path()).unwrap(), Some(at(57 * year)));
+        behind.told(at(50 * year));
+        assert_eq!(
+            (behind.clock()(), behind.ahead()),
+            (at(57 * year), None),
+            "it is asked again"
+        );
+        // The CA's clock was a year ahead, and is right again.
+        behind.answered(at(56 * year));
+        assert_eq!(behind.clock()(), at(56 * year));
+        assert_eq!(last(dir.path()).unwrap(), Some(at(56 * year)));
     }
 
     #[test]
