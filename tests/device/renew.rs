@@ -408,7 +408,8 @@ fn status_says_that_the_agent_is_silent_or_late() {
         muster: Muster::start(),
     };
     let device = enrolled(&fleet, "site-001", "client", &[]);
-    let now = jiff::Timestamp::now();
+    let written = std::fs::metadata(device.file("agent.json")).unwrap().modified();
+    let now = jiff::Timestamp::try_from(written.unwrap()).unwrap();
     let hours = |hours| now + jiff::SignedDuration::from_hours(hours);
     let status = |at: jiff::Timestamp, renew_at: jiff::Timestamp| {
         let status = serde_json::json!({
