@@ -142,6 +142,10 @@ async fn a_preview_says_what_would_be_and_changes_nothing() {
         text.contains("muster cert issue site-001 --kind client --validity 12h"),
         "{text}"
     );
+    // What a shell would take for a command is one word of the line.
+    let odd = form("site-001", "client", "12h", "urn:$(id)");
+    let text = browser.post("/issue/preview", &odd).await.text();
+    assert!(text.contains("--san &#39;urn:$(id)&#39;"), "{text}");
     let part = browser.request("POST", "/issue/preview", &htmx(&browser), &sent);
     let part = browser.send(&part).await.text();
     assert!(

@@ -11,7 +11,7 @@ use muster_pki::time::{format_duration, parse_duration};
 use serde::Deserialize;
 
 use crate::files::usual_key;
-use crate::web::components::{Field, Lines, lasting};
+use crate::web::components::{Field, Lines, lasting, quoted};
 use crate::web::fault::Fault;
 use crate::web::visit::Visit;
 
@@ -294,16 +294,17 @@ pub(super) fn lines(sent: &Sent, wished: &Wished) -> Lines {
     let validity = wished.life.map(format_duration);
     let option = |name: &str, value: Option<String>| {
         value
-            .map(|value| format!(" --{name} {value}"))
+            .map(|value| format!(" --{name} {}", quoted(&value)))
             .unwrap_or_default()
     };
     let verb = if sent.own_key() {
         "sign request.csr".to_owned()
     } else {
-        format!("issue {}", wished.name)
+        format!("issue {}", quoted(wished.name.as_str()))
     };
     let cli = format!(
-        "muster cert {verb} --kind {profile}{}{}",
+        "muster cert {verb} --kind {}{}{}",
+        quoted(profile),
         option("validity", validity.clone()),
         option("san", (!sans.is_empty()).then(|| sans.join(",")))
     );

@@ -6,7 +6,7 @@ use http::StatusCode;
 use zeroize::Zeroizing;
 
 use crate::files::{self, Handout};
-use crate::web::components::{Icon, Lines, When};
+use crate::web::components::{Icon, Lines, When, quoted};
 use crate::web::fault::Fault;
 use crate::web::frame::Frame;
 use crate::web::pages::certificates::view::{self, Broker, Configuration};
@@ -38,7 +38,9 @@ pub(super) async fn show(visit: Visit, Path(serial): Path<String>, Query(broker)
     let issued = visit.ca().certificate(visit.proof(), &number).await?;
     let profile = &issued.certificate().profile;
     let cli = format!(
-        "muster cert issue {name} --kind {profile} --zip --p12 --p12-password-file password --der --k8s --c-header"
+        "muster cert issue {} --kind {} --zip --p12 --p12-password-file password --der --k8s --c-header",
+        quoted(&name),
+        quoted(profile)
     );
     let body = serde_json::json!({
         "name": name, "profile": profile, "formats": ["zip", "p12", "der", "k8s", "h"],
