@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::response::{IntoResponse, Response};
+use axum::response::IntoResponse;
 use axum::routing::get;
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
@@ -25,7 +25,7 @@ use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 
 use super::route::{Page, Route};
-use super::visit::Visit;
+use super::visit::{Answer, Visit};
 use crate::background::{Stop, stopped};
 
 pub(super) const PAGE: Page = Page {
@@ -91,8 +91,8 @@ impl Live {
         }
     }
 
-    /// A place for another stream; `None` if there are too many.
-    fn join(&self, ca: &Arc<Ca>, session: [u8; 32]) -> Option<Seat> {
+    /// A place for another stream, which hears of every entry after `since` if it is the first; `None` if there are too many.
+    fn join(&self, ca: &Arc<Ca>, session: [u8; 32], since: u64) -> Option<Seat> {
         let mut seats = self.hub.seats();
         let own = seats.of_session.get(&session).copied().unwrap_or(0);
         if own >= MOST.0 || seats.all >= MOST.1 {
@@ -101,7 +101,7 @@ impl Live {
         seats.of_session.insert(session, own + 1);
         seats.all += 1;
         if !std::mem::replace(&mut seats.followed, true) {
-            tokio::spawn(follow(self.hub.clone(), ca.clone()));
+            tokio::spawn(follow(self.hub.clone(), ca.clone(), since));
         }
         Some(Seat {
             hub: self.hub.clone(),
@@ -137,9 +137,9 @@ impl Drop for Seat {
     }
 }
 
-/// Looks at the log, and tells every stream what it says. One for all of them.
-async fn follow(hub: Arc<Hub>, ca: Arc<Ca>) {
-    let (mut at, mut mark, mut seen) = (None, None, ca.diagnosis_mark());
+/// Looks at the log after an entry, and tells every stream what it says. One for all of them.
+async fn follow(hub: Arc<Hub>, ca: Arc<Ca>, mut at: u64) {
+    let (mut mark, mut seen) = (None, ca.diagnosis_mark());
     while !hub.is_left() {
         let mark_seen = ca.diagnosis_mark();
         if std::mem::replace(&mut seen, mark_seen) != mark_seen {
@@ -154,7 +154,7 @@ async fn follow(hub: Arc<Hub>, ca: Arc<Ca>) {
         }
         match look(&ca, at).await {
             Ok((next, told)) => {
-                at = Some(next);
+                at = next;
                 if let Some(told) = told {
                     // Nobody hears it if the last one has just gone.
                     let _ = hub.news.send(told);
@@ -173,10 +173,7 @@ async fn look_at_brokers(ca: &Ca, mark: &mut Option<u64>) -> Result<bool, Error>
 }
 
 /// What was recorded after an entry, as an event, and the last entry.
-async fn look(ca: &Ca, after: Option<u64>) -> Result<(u64, Option<Bytes>), Error> {
-    let Some(after) = after else {
-        return Ok((ca.last_entry().await?, None));
-    };
+async fn look(ca: &Ca, after: u64) -> Result<(u64, Option<Bytes>), Error> {
     let entries = ca.entries_after(after, TOLD).await?;
     let Some(last) = entries.last() else {
         return Ok((after, None));
@@ -204,11 +201,12 @@ fn told(entries: &[Entry]) -> Bytes {
     format!("data: {line}\n\n").into()
 }
 
-async fn open(visit: Visit) -> Response {
+async fn open(visit: Visit) -> Answer {
     let live = visit.web().live();
-    let Some(seat) = live.join(visit.ca(), visit.session()) else {
+    let since = visit.ca().last_entry().await?;
+    let Some(seat) = live.join(visit.ca(), visit.session(), since) else {
         // Tells the browser not to ask again (HTML, section 9.2.3); the script does, after a while.
-        return StatusCode::NO_CONTENT.into_response();
+        return Ok(StatusCode::NO_CONTENT.into_response());
     };
     let (mut sender, body) = Channel::new(1);
     let (ca, proof, mut stop) = (visit.ca().clone(), visit.glance(), live.stop.clone());
@@ -222,7 +220,7 @@ async fn open(visit: Visit) -> Response {
         body,
         task: task.abort_handle(),
     };
-    ([(CONTENT_TYPE, EVENTS)], Body::new(stream)).into_response()
+    Ok(([(CONTENT_TYPE, EVENTS)], Body::new(stream)).into_response())
 }
 
 /// What is sent. When the browser goes, its place is free at once.
