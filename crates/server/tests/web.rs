@@ -202,6 +202,11 @@ async fn a_form_from_another_site_does_nothing() {
             assert_eq!(answer.status, 403, "{path} {from}");
         }
     }
+    // Nor with a method that no page has.
+    for method in ["POST", "PUT", "PATCH", "DELETE"] {
+        let request = browser.request(method, "/certificates", &forged[2], "");
+        assert_eq!(browser.send(&request).await.status, 403, "{method}");
+    }
     assert_eq!(browser.get("/").await.status, 200, "still logged in");
     let out = browser
         .post_from("/logout", "", "Sec-Fetch-Site: same-origin\r\n")
@@ -477,16 +482,23 @@ async fn a_proxy_is_believed_if_it_is_declared() {
         &headers,
         "name=admin&password=correct+horse+battery",
     );
-    let send = async |from: [u8; 4]| {
+    let send = async |from: [u8; 4], request: &str| {
         let socket = tokio::net::TcpSocket::new_v4().unwrap();
         socket.bind(SocketAddr::from((from, 0))).unwrap();
         let to = SocketAddr::from(([127, 0, 0, 1], server.web.port()));
         exchange(socket.connect(to).await.unwrap(), request.as_bytes()).await
     };
-    assert_eq!(send([127, 0, 0, 1]).await.status, 308, "not declared");
-    let done = send([127, 0, 0, 2]).await;
+    assert_eq!(send([127, 0, 0, 1], &request).await.status, 308, "not declared");
+    let done = send([127, 0, 0, 2], &request).await;
     assert_eq!(done.status, 303, "{}", done.text());
-    assert!(done.headers("set-cookie")[0].starts_with("__Host-muster_session="));
+    let cookies = done.headers("set-cookie");
+    let cookie = cookies[0].split(';').next().unwrap();
+    assert!(cookie.starts_with("__Host-muster_session="), "{cookie}");
+    // Over TLS no name counts that a neighbour could plant.
+    for (cookie, status) in [(cookie, 200), (cookie.trim_start_matches("__Host-"), 303)] {
+        let request = browser.request("GET", "/", &format!("Cookie: {cookie}\r\n{through}"), "");
+        assert_eq!(send([127, 0, 0, 2], &request).await.status, status, "{cookie}");
+    }
     let page = muster_ca::list::AuditList::default();
     let entries = server.edge.ca().audit(local(), page).await.unwrap();
     assert_eq!(
@@ -512,6 +524,11 @@ async fn a_place_to_go_next_is_on_this_server() {
         let done = browser.post("/login", &form).await;
         let to = done.header("location").unwrap();
         assert!(to == "/" || to == "/https://evil.example", "{to}");
+    }
+    for next in ["../other", "devices/%252e%252e/other"] {
+        let form = format!("name=admin&password=correct+horse+battery&next={next}");
+        let done = browser.post("/login", &form).await;
+        assert_eq!(done.header("location"), Some("/"), "{next}");
     }
     let page = browser
         .get("/login?next=%22%3E%3Cscript%3Ealert(1)%3C/script%3E")

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use common::Server;
 use common::browser::{Browser, PASSWORD, local};
+use jiff::SignedDuration;
 use muster_ca::device::DeviceName;
 use muster_ca::operator::Role;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -25,7 +26,12 @@ struct Stream {
 impl Stream {
     async fn open(browser: &Browser) -> Self {
         let mut connection = TcpStream::connect(browser.address).await.unwrap();
-        let request = browser.request("GET", "/live", "Sec-Fetch-Site: same-origin\r\n", "");
+        let request = browser.request(
+            "GET",
+            "/live",
+            "Accept: text/event-stream\r\nSec-Fetch-Site: same-origin\r\n",
+            "",
+        );
         connection.write_all(request.as_bytes()).await.unwrap();
         let mut stream = Self {
             connection,
@@ -145,5 +151,28 @@ async fn pages_say_what_they_show() {
         assert!(page.contains("data-from=\"/live\""), "{path}");
     }
     assert!(!browser.get("/login").await.text().contains("data-from"));
+    server.finish().await;
+}
+
+#[tokio::test]
+async fn an_open_page_does_not_keep_a_session_alive() {
+    let (mut browser, server) = Browser::and_server().await;
+    browser.log_in("admin", PASSWORD).await;
+    server.pass(SignedDuration::from_mins(50));
+    assert_eq!(Stream::open(&browser).await.status(), "200");
+    let refresh = browser.request("GET", "/", "Muster-Refresh: 1\r\n", "");
+    assert_eq!(browser.send(&refresh).await.status, 200);
+    server.pass(SignedDuration::from_mins(20));
+    assert_eq!(
+        browser.get("/").await.status,
+        303,
+        "nobody did anything for an hour"
+    );
+    // What somebody does keeps it alive.
+    browser.log_in("admin", PASSWORD).await;
+    for _ in 0..2 {
+        server.pass(SignedDuration::from_mins(50));
+        assert_eq!(browser.get("/").await.status, 200);
+    }
     server.finish().await;
 }

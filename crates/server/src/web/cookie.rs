@@ -19,10 +19,10 @@ const BROWSER: &str = "muster_browser";
 const THEME: &str = "muster_theme";
 const NOTICE: &str = "muster_notice";
 
-/// The session's secret. Over TLS the name has a prefix, so that nobody on a neighbouring name can plant one.
-pub(super) fn session(web: &Web, headers: &HeaderMap) -> Option<Zeroizing<String>> {
-    let prefixed = format!("{}{SESSION}", prefix(web));
-    let found = read(headers, &prefixed).or_else(|| read(headers, SESSION));
+/// The session's secret. Over TLS the name has a prefix, so that nobody on a neighbouring name can plant one, and no other
+/// name is read.
+pub(super) fn session(web: &Web, client: &Client, headers: &HeaderMap) -> Option<Zeroizing<String>> {
+    let found = read(headers, &session_name(web, client));
     found.map(|secret| Zeroizing::new(secret.to_owned()))
 }
 
@@ -82,17 +82,13 @@ pub(super) fn end_notice(web: &Web, client: &Client, response: &mut Response) {
 }
 
 fn session_name(web: &Web, client: &Client) -> String {
-    let prefix = if client.secure { prefix(web) } else { "" };
+    // `__Host-` demands the whole host; below a base path there may be other programs.
+    let prefix = match web.settings().base_path.as_str() {
+        _ if !client.secure => "",
+        "/" => "__Host-",
+        _ => "__Secure-",
+    };
     format!("{prefix}{SESSION}")
-}
-
-/// `__Host-` demands the whole host; below a base path there may be other programs.
-fn prefix(web: &Web) -> &'static str {
-    if web.settings().base_path == "/" {
-        "__Host-"
-    } else {
-        "__Secure-"
-    }
 }
 
 fn set(web: &Web, client: &Client, response: &mut Response, name: &str, value: &str, more: &str) {

@@ -76,7 +76,17 @@ pub(crate) fn unescape(text: &str) -> String {
 /// A path below the base path that somebody brought along: a place on this server, or nothing.
 pub(crate) fn local_path(path: &str) -> &str {
     let leads_away = path.starts_with('/') || path.contains('\\') || path.chars().any(char::is_control);
-    if leads_away || path.len() > 2048 { "" } else { path }
+    if leads_away || climbs(path) || path.len() > 2048 {
+        ""
+    } else {
+        path
+    }
+}
+
+/// Whether a segment leads up, out of the base path; browsers take `%2e` for a dot (URL Standard, section 4.1).
+fn climbs(path: &str) -> bool {
+    let path = path.split(['?', '#']).next().unwrap_or_default();
+    path.split('/').any(|segment| unescape(segment).trim() == "..")
 }
 
 #[cfg(test)]
@@ -85,7 +95,9 @@ mod tests {
 
     #[test]
     fn a_path_stays_on_this_server() {
-        assert_eq!(local_path("devices?q=a%20b"), "devices?q=a%20b");
+        for path in ["devices?q=a%20b", "devices?q=../a", "devices/a..b"] {
+            assert_eq!(local_path(path), path);
+        }
         for path in [
             "/evil.example",
             "//evil.example",
@@ -93,6 +105,12 @@ mod tests {
             "/\\evil",
             "a\\b",
             "\t/evil",
+            "..",
+            "../other",
+            "devices/../../other",
+            "%2e%2E/other",
+            ".%2e?q=a",
+            ".. ",
         ] {
             assert_eq!(local_path(path), "", "{path}");
         }

@@ -3,7 +3,7 @@
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use http::header::{LOCATION, ORIGIN};
+use http::header::{ACCEPT, LOCATION, ORIGIN};
 use http::{HeaderMap, HeaderName, StatusCode};
 use muster_ca::Proof;
 use muster_ca::enrol::who::Evidence;
@@ -11,27 +11,27 @@ use muster_ca::operator::Permission;
 
 use super::fault::Fault;
 use super::origin::Client;
-use super::route::{Method, Needs};
+use super::route::Needs;
 use super::visit::Visitor;
 use super::{Web, cookie};
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// htmx would put a login page into the middle of another, so it is told to go there.
 const HX_REQUEST: HeaderName = HeaderName::from_static("hx-request");
-/// What a page sends by itself, without anybody's doing, must not keep a session alive.
+/// What a page sends by itself, without anybody's doing, says so.
 const REFRESH: HeaderName = HeaderName::from_static("muster-refresh");
 const HX_REDIRECT: HeaderName = HeaderName::from_static("hx-redirect");
 
 /// Lets through who has the permission, and what comes from a page of ours.
 pub(super) async fn judge(
-    State((web, method, needs)): State<(Web, Method, Needs)>,
+    State((web, needs)): State<(Web, Needs)>,
     mut request: Request,
     next: Next,
 ) -> Response {
     let Some(client) = request.extensions().get::<Client>().cloned() else {
         return Fault::new(StatusCode::FORBIDDEN, "the GUI is for browsers").into_response();
     };
-    if method == Method::Post && !comes_from_us(request.headers(), &client) {
+    if !request.method().is_safe() && !comes_from_us(request.headers(), &client) {
         let why = "this form was not sent from a page of this server, so nothing was done";
         return Fault::new(StatusCode::FORBIDDEN, why)
             .fix("open the page here and send it again")
@@ -55,11 +55,10 @@ async fn visitor(
     client: &Client,
     permission: Permission,
 ) -> Result<Visitor, muster_ca::Error> {
-    let secret = cookie::session(web, headers)
+    let secret = cookie::session(web, client, headers)
         .ok_or_else(|| muster_ca::Error::Unproven("there is no session".into()))?;
-    let by_itself = headers.contains_key(REFRESH);
     let proof = Proof {
-        evidence: if by_itself {
+        evidence: if by_itself(headers) {
             Evidence::Glance(secret)
         } else {
             Evidence::Session(secret)
@@ -76,6 +75,13 @@ async fn visitor(
         name: caller.name(),
         role,
     })
+}
+
+/// Whether a page asks without anybody's doing, which must not keep a session alive. A stream of events can send no header of
+/// ours, but says what it takes (HTML, section 9.2.2).
+fn by_itself(headers: &HeaderMap) -> bool {
+    let streams = |kind: &http::HeaderValue| kind.as_bytes() == b"text/event-stream";
+    headers.contains_key(REFRESH) || headers.get(ACCEPT).is_some_and(streams)
 }
 
 /// A page of ours is the only one that may send our forms. Browsers say where a request comes from; the cookie, which is

@@ -24,7 +24,7 @@ pub(crate) struct Entry {
     pub(crate) icon: &'static str,
 }
 
-/// A method that pages answer. Reading changes nothing, so only `Post` has to show that it comes from a page of ours.
+/// A method that pages answer. Reading changes nothing; what else comes has to show that it is from a page of ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method {
     /// Read.
@@ -87,7 +87,7 @@ impl Route {
 
     /// The route with its gate in front.
     pub(super) fn build(&self, web: &Web) -> MethodRouter<Web> {
-        let state = (web.clone(), self.method, self.needs);
+        let state = (web.clone(), self.needs);
         (self.answer)().layer(from_fn_with_state(state, gate::judge))
     }
 }

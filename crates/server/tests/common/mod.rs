@@ -8,14 +8,14 @@ pub mod crawl;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use muster_backends::signer::file::FileSigner;
 use muster_backends::signer::generate;
 use muster_backends::store::sqlite::SqliteStore;
@@ -38,11 +38,13 @@ use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-pub struct RealClock;
+/// The real clock, put forward by so many seconds.
+#[derive(Clone, Default)]
+struct Ahead(Arc<AtomicI64>);
 
-impl Clock for RealClock {
+impl Clock for Ahead {
     fn now(&self) -> Timestamp {
-        now()
+        now() + SignedDuration::from_secs(self.0.load(Ordering::SeqCst))
     }
 }
 
@@ -83,6 +85,7 @@ pub struct Server {
     pub stop: Option<oneshot::Sender<()>>,
     pub served: JoinHandle<Result<(), muster_server::ServeError>>,
     dir: tempfile::TempDir,
+    ahead: Ahead,
 }
 
 pub const PROVISIONER: &str = "test";
@@ -102,10 +105,11 @@ impl Server {
         let dir = tempfile::tempdir().unwrap();
         let store = Arc::new(SqliteStore::create(&dir.path().join("muster.db"), [7; 16]).unwrap());
         let secret = || b"a passphrase of a test".to_vec().into();
+        let ahead = Ahead::default();
         let parts = |store: Arc<SqliteStore>| Parts {
             store,
             signer: Arc::new(FileSigner::open(&dir.path().join("keys"), secret()).unwrap()),
-            clock: Arc::new(RealClock),
+            clock: Arc::new(ahead.clone()),
             entropy: Arc::new(RealEntropy),
             settings: Settings {
                 dns: vec!["localhost".into(), "127.0.0.1".into()],
@@ -146,7 +150,10 @@ impl Server {
             }],
         };
         let web = TcpListener::bind(listen).await.unwrap();
-        Self::serve(dir, ca, issuer, web, settings).await
+        Self {
+            ahead,
+            ..Self::serve(dir, ca, issuer, web, settings).await
+        }
     }
 
     async fn serve(
@@ -194,7 +201,13 @@ impl Server {
             stop: Some(stop),
             served,
             dir,
+            ahead: Ahead::default(),
         }
+    }
+
+    /// Lets so much time go by.
+    pub fn pass(&self, time: SignedDuration) {
+        self.ahead.0.fetch_add(time.as_secs(), Ordering::SeqCst);
     }
 
     pub async fn tls(&self, identity: Option<&Identity>) -> TlsStream<TcpStream> {
