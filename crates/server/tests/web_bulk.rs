@@ -5,9 +5,12 @@ mod common;
 
 use common::browser::{Browser, PASSWORD, local};
 use jiff::SignedDuration;
+use muster_ca::Target;
 use muster_ca::device::{DeviceName, State};
+use muster_ca::list::CertificateList;
 use muster_ca::operator::Role;
 use muster_ca::registry::TokenWish;
+use muster_pki::crl::Reason;
 
 #[tokio::test]
 async fn every_device_that_fits_is_suspended_with_the_count_typed() {
@@ -156,5 +159,60 @@ async fn several_tokens_are_withdrawn() {
     assert_eq!(open(&mut browser).await, 1);
     assert_eq!(browser.post("/tokens/-/withdraw", &sure).await.status, 409);
     assert_eq!(browser.post("/tokens/-/withdraw", "sure=yes").await.status, 400);
+    server.finish().await;
+}
+
+#[tokio::test]
+async fn what_waits_can_be_rejected_when_nothing_of_it_is_left() {
+    let (mut browser, server) = Browser::and_server().await;
+    browser.log_in("admin", PASSWORD).await;
+    for name in ["site-1", "site-2", "site-3"] {
+        server.enrol(name).await;
+    }
+    let ca = server.edge.ca().clone();
+    let mut list = CertificateList::default();
+    list.paging.limit = 10;
+    let all = ca.certificates(local(), list).await.unwrap();
+    let fleet = all
+        .items
+        .into_iter()
+        .filter(|one| one.device.as_str().starts_with("site-"));
+    let serials: Vec<_> = fleet.map(|one| one.serial).collect();
+    assert_eq!(serials.len(), 3);
+    let named: String = serials.iter().map(|one| format!("serial={one}&")).collect();
+    let sure = format!("{named}sure=yes&reason=superseded&note=&count=3");
+    let sent = browser.post("/revoke/many", &sure).await;
+    assert_eq!(
+        sent.header("location"),
+        Some("/revoke/waiting"),
+        "{}",
+        sent.text()
+    );
+    for serial in &serials {
+        let target = Target::Certificate(serial.clone());
+        ca.revoke(local(), target, Reason::Superseded, "").await.unwrap();
+    }
+    ca.add_operator(local(), "second", Role::Operator).await.unwrap();
+    ca.set_password(local(), "second", PASSWORD).await.unwrap();
+    let mut second = Browser::at(&server);
+    second.log_in("second", PASSWORD).await;
+    let page = second.get("/revoke/waiting").await;
+    assert_eq!(page.status, 200);
+    let page = page.text();
+    assert!(page.contains("Nothing is left to revoke"), "{page}");
+    assert!(!page.contains("value=\"agree\""), "{page}");
+    let at = page.split("name=\"at\" value=\"").nth(1).unwrap();
+    let at = at.split('"').next().unwrap().replace(':', "%3A");
+    let rejected = second
+        .post("/revoke/waiting", &format!("act=reject&at={at}"))
+        .await;
+    assert_eq!(rejected.header("location"), Some("/revoke"));
+    assert!(
+        second
+            .get("/revoke/waiting")
+            .await
+            .text()
+            .contains("Nothing waits")
+    );
     server.finish().await;
 }

@@ -94,6 +94,10 @@ pub(super) async fn send(visit: Visit, Form(sent): Form<Vec<(String, String)>>) 
         }
     };
     let mut chosen = choose(&visit, &serials).await?;
+    if chosen.serials.is_empty() {
+        let why = "every one of these is revoked already";
+        return Err(Fault::new(StatusCode::CONFLICT, why));
+    }
     if more {
         chosen.consequences.push(format!(
             "More fit than one step takes. These are {}; come back for the rest afterwards.",
@@ -229,7 +233,7 @@ fn devices(count: usize) -> String {
     format!("{count} device{}", if count == 1 { "" } else { "s" })
 }
 
-/// What of these can be revoked.
+/// What of these can be revoked; perhaps nothing.
 async fn choose(visit: &Visit, serials: &[Serial]) -> Result<Chosen, Fault> {
     let mut found = Vec::new();
     for serial in serials {
@@ -238,10 +242,6 @@ async fn choose(visit: &Visit, serials: &[Serial]) -> Result<Chosen, Fault> {
     }
     let all = found.len();
     found.retain(view::may_be_revoked);
-    if found.is_empty() {
-        let why = "every one of these is revoked already";
-        return Err(Fault::new(StatusCode::CONFLICT, why));
-    }
     let devices: BTreeSet<_> = found.iter().map(|one| one.device.as_str()).collect();
     let row = |one: &muster_ca::certificate::Certificate| Row {
         name: one.device.to_string(),
@@ -303,6 +303,13 @@ struct Waits {
     names: Vec<String>,
 }
 
+impl Waits {
+    /// Whether everything was revoked meanwhile, one by one.
+    fn is_void(&self) -> bool {
+        self.rows.is_empty() && self.names.is_empty()
+    }
+}
+
 /// What waits for a second operator.
 pub(super) async fn waiting(visit: Visit) -> Answer {
     waiting_page(&visit, StatusCode::OK, None).await
@@ -316,7 +323,11 @@ async fn waiting_page(visit: &Visit, status: StatusCode, refusal: Option<String>
     let lines = match &waiting {
         None => Lines::call("waiting", "GET /revocations"),
         Some(one) => {
-            let verdict = if one.own { "reject" } else { "agree" };
+            let verdict = if one.own || one.is_void() {
+                "reject"
+            } else {
+                "agree"
+            };
             Lines::call("waiting", &format!("POST /revocations/{verdict}"))
                 .with_body(&serde_json::json!({ "at": one.at }))
         }
@@ -337,7 +348,11 @@ async fn waiting_page(visit: &Visit, status: StatusCode, refusal: Option<String>
 async fn waits(visit: &Visit, asked: WaitingRevocation) -> Result<Waits, Fault> {
     let (title, consequences, rows, more, names) = match asked.batch {
         Batch::Certificates(serials) => {
-            let chosen = choose(visit, &serials).await?;
+            let mut chosen = choose(visit, &serials).await?;
+            if chosen.serials.is_empty() {
+                chosen.title = "Nothing is left to revoke".into();
+                chosen.consequences = vec!["Every one of them was revoked meanwhile.".into()];
+            }
             (
                 chosen.title,
                 chosen.consequences,
