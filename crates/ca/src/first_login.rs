@@ -76,14 +76,21 @@ impl Ca {
         ))
     }
 
-    /// Makes the first person who may log in, an administrator, and voids the setup link.
+    /// Makes the first person who may log in, an administrator, and voids the setup link. In the answer is what makes the browser
+    /// known ([`Begun::browser`](crate::session::Begun::browser)).
     ///
     /// Holds its thread for as long as it takes to hash a password.
-    pub async fn set_up(&self, secret: &str, first: FirstLogin, origin: Origin) -> Result<(), Error> {
+    pub async fn set_up(
+        &self,
+        secret: &str,
+        first: FirstLogin,
+        origin: Origin,
+    ) -> Result<Zeroizing<String>, Error> {
         self.check_setup(secret).await?;
         check_operator_name(&first.name)?;
         let now = self.clock.now();
         let login = self.chosen_login(&first, now)?;
+        let (browser, known) = self.new_browser(&first.name, now);
         let operator = Operator {
             name: first.name.clone(),
             role: Role::Admin,
@@ -101,10 +108,10 @@ impl Ca {
             detail: serde_json::json!({ "role": Role::Admin.as_str() }).to_string(),
             dry_run: false,
         };
-        let writes = vec![Write::Drop(KEY.into()), Write::Operator(operator)];
+        let writes = vec![known, Write::Drop(KEY.into()), Write::Operator(operator)];
         match self.store.commit(Change { writes, act }).await {
             Err(StoreError::Changed(_)) => Err(unproven("somebody else has used this setup link")),
-            done => Ok(done?),
+            done => Ok(done.map(|()| browser)?),
         }
     }
 

@@ -75,7 +75,8 @@ impl Ca {
         ))
     }
 
-    /// Takes an invitation: from now on the operator logs in with this. Its sessions end.
+    /// Takes an invitation: from now on the operator logs in with this. Its sessions end. In the answer is what makes the browser
+    /// known ([`Begun::browser`](crate::session::Begun::browser)).
     ///
     /// Holds its thread for as long as it takes to hash a password.
     pub async fn accept_invitation(
@@ -83,7 +84,7 @@ impl Ca {
         secret: &str,
         chosen: FirstLogin,
         origin: Origin,
-    ) -> Result<(), Error> {
+    ) -> Result<Zeroizing<String>, Error> {
         self.check_invitation(&chosen.name, secret).await?;
         let now = self.clock.now();
         let login = self.chosen_login(&chosen, now)?;
@@ -97,7 +98,9 @@ impl Ca {
             detail: String::new(),
             dry_run: false,
         };
+        let (browser, known) = self.new_browser(&chosen.name, now);
         let writes = vec![
+            known,
             Write::Drop(invitation(&chosen.name)),
             Write::Login {
                 name: chosen.name,
@@ -106,7 +109,7 @@ impl Ca {
         ];
         match self.store.commit(Change { writes, act }).await {
             Err(StoreError::Changed(_)) => Err(unproven("somebody else has used this link")),
-            done => Ok(done?),
+            done => Ok(done.map(|()| browser)?),
         }
     }
 
@@ -263,9 +266,11 @@ fn refuse_self(caller: &Caller, name: &str) -> Result<(), Error> {
 /// Refuses what audit entries should not call anybody.
 pub(crate) fn check_operator_name(name: &str) -> Result<(), Error> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._@".contains(&byte);
-    if name.is_empty() || name.len() > 64 || !name.bytes().all(allowed) || name.starts_with("muster") {
+    let starts_well = name.starts_with(|first: char| first.is_ascii_alphanumeric());
+    if !starts_well || name.len() > 64 || !name.bytes().all(allowed) || name.starts_with("muster") {
         return Err(Error::Bad(
-            "an operator's name has 1 to 64 letters, digits, '-', '.', '_' and '@', and does not begin with muster"
+            "an operator's name has 1 to 64 letters, digits, '-', '.', '_' and '@', begins with a letter or digit, and not \
+             with muster"
                 .into(),
         ));
     }

@@ -24,7 +24,7 @@ const NOTED: SignedDuration = SignedDuration::from_mins(5);
 /// How long a one-time code is remembered as used; it is good for a minute and a half.
 const CODE: SignedDuration = SignedDuration::from_mins(5);
 
-/// A browser in which somebody logged in is known for so long.
+/// A browser in which somebody logged in, or chose a password by a link, is known for so long.
 const KNOWN: SignedDuration = SignedDuration::from_hours(180 * 24);
 
 /// What somebody who logged in has from then on. Both are secrets of the browser's.
@@ -81,9 +81,11 @@ impl Ca {
                 expires: now + CODE,
             }));
         }
+        let (browser, known) = self.new_browser(&shown.name, now);
+        writes.push(known);
         let begun = Begun {
             session: self.secret("ms_"),
-            browser: self.secret(""),
+            browser,
         };
         let session = Session {
             operator: shown.name.clone(),
@@ -96,11 +98,6 @@ impl Ca {
             value: serde_json::to_vec(&session).map_err(|why| Error::Internal(why.to_string()))?,
             expires: now + IDLE,
         }));
-        writes.push(Write::Keep(Kept {
-            key: browser_key(&begun.browser),
-            value: shown.name.clone().into_bytes(),
-            expires: now + KNOWN,
-        }));
         let act = act_of(&shown.name, now, origin, "operator.logged_in");
         match self.store.commit(Change { writes, act }).await {
             Err(StoreError::Exists(_)) => Err(unproven(
@@ -108,6 +105,17 @@ impl Ca {
             )),
             done => Ok(done.map(|()| begun)?),
         }
+    }
+
+    /// What a browser is known by from now on, and what is kept of that.
+    pub(crate) fn new_browser(&self, name: &str, now: Timestamp) -> (Zeroizing<String>, Write) {
+        let secret = self.secret("");
+        let kept = Kept {
+            key: browser_key(&secret),
+            value: name.as_bytes().to_vec(),
+            expires: now + KNOWN,
+        };
+        (secret, Write::Keep(kept))
     }
 
     /// Whether this operator has logged in with a browser before: who guesses passwords elsewhere must not be able to lock

@@ -375,3 +375,41 @@ async fn several_are_removed_by_their_count() {
     }
     server.finish().await;
 }
+
+#[tokio::test]
+async fn an_invitation_is_the_way_back_while_strangers_guess() {
+    let (_, server) = Browser::and_server().await;
+    let mut stranger = Browser::at(&server);
+    while stranger.log_in("admin", "a stranger guesses").await.status != 429 {}
+    let mut owner = Browser::at(&server);
+    let refused = owner.log_in("admin", PASSWORD).await;
+    assert_eq!(refused.status, 429);
+    assert!(
+        refused.text().contains("muster user invite NAME"),
+        "{}",
+        refused.text()
+    );
+    let secret = server.edge.ca().invite(local(), "admin").await.unwrap();
+    let link = format!("/invitation/admin/{}", *secret);
+    assert_eq!(owner.post(&link, &choice(NEW)).await.status, 303);
+    assert_eq!(owner.log_in("admin", NEW).await.status, 303);
+    server.finish().await;
+}
+
+#[tokio::test]
+async fn a_name_is_no_path_and_no_option() {
+    let (mut admin, server) = admin().await;
+    for name in [".", "..", "-x", "_x", "@x", ""] {
+        let refused = admin
+            .post("/users", &format!("name={name}&role=viewer&kind=person"))
+            .await;
+        assert_eq!(refused.status, 422, "{name}");
+    }
+    for name in ["0x", "x-._@y"] {
+        let made = admin
+            .post("/users", &format!("name={name}&role=viewer&kind=person"))
+            .await;
+        assert_eq!(made.status, 200, "{name}");
+    }
+    server.finish().await;
+}

@@ -131,7 +131,10 @@ async fn who(guest: &Guest, name: &str) -> Result<Vec<Who>, Fault> {
 
 async fn too_often(guest: &Guest, sent: &Sent, wait: SignedDuration) -> Answer {
     let seconds = wait.as_secs().max(1);
-    let why = format!("Too many attempts. Try again in {seconds} seconds.");
+    let why = format!(
+        "Too many attempts. Try again in {seconds} seconds. If they are somebody else's: \"muster user invite NAME\" on the server \
+         makes a link, and the browser in which you choose a password by it is not held up."
+    );
     let mut response = page(
         guest,
         StatusCode::TOO_MANY_REQUESTS,

@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 
 use crate::attempts::Who;
 use crate::web::components::{Field, Qr};
+use crate::web::cookie;
 use crate::web::fault::Fault;
 use crate::web::form::Form;
 use crate::web::frame::Frame;
@@ -147,7 +148,11 @@ async fn choose(guest: &Guest, link: Link, sent: Sent) -> Answer {
         }
     };
     match guest.web().edge().hashing(take).await.map_err(Fault::from) {
-        Ok(()) => Ok(guest.go("login")),
+        Ok(browser) => {
+            let mut response = guest.go("login");
+            cookie::set_browser(guest.web(), guest.client(), &mut response, &browser);
+            Ok(response)
+        }
         Err(fault) if fault.is_of_the_form() => again(&fault.message),
         Err(fault) => Err(fault),
     }
