@@ -31,20 +31,27 @@ async fn every_page_says_how_programs_do_it() {
     ca.create_token(local(), wish).await.unwrap();
     ca.add_operator(local(), "bob", Role::Viewer).await.unwrap();
     browser.log_in("admin", PASSWORD).await;
-    let (mut pages, mut silent) = (0, Vec::new());
+    let (mut pages, mut silent, mut scripted) = (0, Vec::new(), 0);
     crawl(&mut browser, |path, page| {
         let text = page.text();
         if page.status != 200 || !text.contains("class=\"shell\"") {
             return;
         }
         pages += 1;
+        // What only a script can do is not there without one.
+        for tag in text.split('<').filter_map(|rest| rest.split('>').next()) {
+            if tag.contains(" data-copy=") || tag.contains(" data-all") {
+                assert!(tag.contains("only-script"), "{path}: {tag}");
+                scripted += 1;
+            }
+        }
         let place = path.split('?').next().unwrap();
         if !text.contains("class=\"lines\"") && !LATER.contains(&place) {
             silent.push(path.to_owned());
         }
     })
     .await;
-    assert!(pages > 40, "{pages}");
+    assert!(pages > 40 && scripted > 40, "{pages} {scripted}");
     assert!(silent.is_empty(), "{silent:?}");
     // What comes of forms.
     for (path, form) in [

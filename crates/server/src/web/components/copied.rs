@@ -8,7 +8,7 @@ use super::Icon;
 /// See the module. `id` must be the only one of its page; `label` says what the button does.
 #[derive(Template)]
 #[template(
-    source = r#"<div class="copied"><code id="{{ id }}" tabindex="0">{{ text.as_str() }}</code><button class="button ghost icon-only" type="button" data-copy="{{ id }}" aria-label="{{ label }}">{{ Icon("copy") }}</button></div>"#,
+    source = r#"<div class="copied"><code id="{{ id }}" tabindex="0">{{ text.as_str() }}</code><button class="button ghost icon-only only-script" type="button" data-copy="{{ id }}" aria-label="{{ label }}">{{ Icon("copy") }}</button></div>"#,
     ext = "html"
 )]
 pub(crate) struct Copied {
