@@ -177,3 +177,79 @@ fn only_what_is_bound_is_unbound() {
         .expect(403, "suspended");
     fleet.muster.exits(3, &["token", "unbind", id, "site-002"]);
 }
+
+/// A certificate lives for two seconds here, and may be renewed for so long after that.
+fn short_lives(grace: &str) -> Fleet {
+    let short = format!("min = \"1s\"\ndefault = \"2s\"\ngrace = \"{grace}\"\n");
+    Fleet::start(&format!(
+        "[profile.client]\n{short}\n[profile.long]\nbase = \"client\"\n"
+    ))
+}
+
+fn runs_out(fleet: &Fleet, name: &str) {
+    wait_for("the certificate to expire", || {
+        fleet.certificates(name) == ["expired"]
+    });
+}
+
+#[test]
+fn a_name_that_may_still_renew_is_given_to_another_key_by_an_operator_alone() {
+    let fleet = short_lives("1h");
+    let (key, thief) = (new_key(), new_key());
+    fleet.sign("site-001", &key).expect(201, "");
+    runs_out(&fleet, "site-001");
+    let wave = fleet.token(&["--wave", "w", "--count", "9"]);
+    for told in [
+        fleet.enrol(&wave, "site-001", &thief),
+        fleet.sign("site-001", &thief),
+    ] {
+        let told = told.expect(403, "may still be renewed");
+        assert!(
+            told.text().contains("muster device recover site-001"),
+            "{}",
+            told.text()
+        );
+    }
+    assert_eq!(fleet.certificates("site-001"), ["expired"]);
+    // A token for this name takes the old key's right to renew.
+    let named = fleet.token(&["site-001"]);
+    fleet.enrol(&named, "site-001", &thief).expect(200, "");
+    assert_eq!(fleet.certificates("site-001")[1], "revoked superseded");
+}
+
+#[test]
+fn a_name_that_had_a_key_long_ago_is_not_a_waves_either() {
+    let fleet = short_lives("0s");
+    let (key, thief) = (new_key(), new_key());
+    fleet.sign("site-001", &key).expect(201, "");
+    runs_out(&fleet, "site-001");
+    let wave = fleet.token(&["--wave", "w", "--count", "9"]);
+    for told in [
+        fleet.enrol(&wave, "site-001", &thief),
+        fleet.sign("site-001", &thief),
+    ] {
+        told.expect(403, "another key, whose certificate ran out");
+    }
+    // The key that it had is the device.
+    fleet.enrol(&wave, "site-001", &key).expect(200, "");
+}
+
+#[test]
+fn a_wave_does_not_change_the_profile_of_a_known_device() {
+    let fleet = short_lives("1h");
+    let key = new_key();
+    fleet.sign("site-001", &key).expect(201, "");
+    let wave = fleet.token(&["--wave", "w", "--count", "9", "--profile", "long"]);
+    let told = fleet
+        .enrol(&wave, "site-001", &key)
+        .expect(403, "follows the profile");
+    assert!(
+        told.text().contains("muster token create site-001"),
+        "{}",
+        told.text()
+    );
+    fleet.enrol(&wave, "site-002", &new_key()).expect(200, "");
+    let named = fleet.token(&["site-001", "--profile", "long"]);
+    fleet.enrol(&named, "site-001", &key).expect(200, "");
+    assert_eq!(fleet.shown("site-001", 0)["profile"], "long");
+}

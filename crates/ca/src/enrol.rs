@@ -151,9 +151,14 @@ impl Ca {
             Some(_) => self.usable(&name, now).await?,
             None => Vec::new(),
         };
+        let history = match &device {
+            Some(_) => self.history(caller, csr, &name, &usable).await?,
+            None => Vec::new(),
+        };
         let facts = may::Facts {
             device: device.as_ref(),
             usable: &usable,
+            history: &history,
             now,
         };
         let grant = may::decide(caller, csr, wish, name, &facts, &self.settings.profiles)?;
@@ -169,8 +174,31 @@ impl Ca {
         let replaced = grant.superseded().count();
         let bounded = may::accept_another(grant.device(), living.saturating_sub(replaced));
         bounded.map_err(|why| Error::from(why).about(About::Name))?;
-        self.record(caller, grant, "certificate.issued", Vec::new(), now)
+        // Whoever uses a recovery code has seen to it that there were two.
+        let beside = match caller.who() {
+            Who::Enrolment(token) if token.recovers => self.clone_seen_to(grant.device()).await?,
+            Who::Enrolment(_) | Who::Token(_) | Who::Device(_) | Who::Operator { .. } => Vec::new(),
+        };
+        self.record(caller, grant, "certificate.issued", beside, now)
             .await
+    }
+
+    /// All that a device ever had, newest first, if somebody comes with a token and a key that it does not use.
+    async fn history(
+        &self,
+        caller: &Caller,
+        csr: &Csr,
+        name: &DeviceName,
+        usable: &[Certificate],
+    ) -> Result<Vec<Certificate>, Error> {
+        let key = csr.public_key().fingerprint();
+        let uses = |one: &Certificate| one.key == key && one.status == Status::Active;
+        match caller.who() {
+            Who::Token(_) | Who::Enrolment(_) if !usable.iter().any(uses) => {
+                Ok(self.store.certificates_of(name, Timestamp::UNIX_EPOCH).await?)
+            }
+            Who::Token(_) | Who::Enrolment(_) | Who::Device(_) | Who::Operator { .. } => Ok(Vec::new()),
+        }
     }
 
     /// What was granted becomes a certificate. `beside` is what is recorded with it.

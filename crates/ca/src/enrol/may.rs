@@ -1,5 +1,6 @@
 //! What may they have: the only place where a wish becomes a [`Grant`].
 
+mod key;
 mod names;
 mod own;
 
@@ -22,6 +23,7 @@ use crate::ports::{Binding, Write};
 use crate::profile::{Profile, Profiles};
 use crate::token::EnrolmentToken;
 
+pub(crate) use key::{MOST_LIVING, accept_another};
 pub(crate) use names::{accept_other_name, accept_token_names, accept_wildcards, complete};
 use names::{alternative_names, same_set};
 pub(crate) use own::{broker, canary, listener, teller};
@@ -39,10 +41,6 @@ const RENEWAL: &str = "renewal";
 
 /// How the certificate of the key that tells the time was asked for.
 const TIME: &str = "time";
-
-/// So many certificates of one device may live. Who renews in time has two; a device that has gone mad, or whoever stole its
-/// key, does not fill the disk.
-pub(crate) const MOST_LIVING: usize = 32;
 
 /// A wish that was granted. Its fields are private: what stands here has been decided.
 #[derive(Debug)]
@@ -76,6 +74,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) device: Option<&'a Device>,
     /// Its certificates that live, or may still be renewed.
     pub(crate) usable: &'a [Certificate],
+    /// All that it ever had, newest first, if somebody comes with a token and a key that it does not use.
+    pub(crate) history: &'a [Certificate],
     pub(crate) now: Timestamp,
 }
 
@@ -235,10 +235,8 @@ pub(crate) fn decide(
     let key = csr.public_key();
     // Whoever comes with a token that is used up needs to hear that, and not that the name lives with another key.
     let right = right(caller, facts.device)?;
-    if !may_replace(caller) {
-        refuse_second_key(facts, &name, key)?;
-    }
-    let superseded = superseded(caller, facts, key);
+    key::accept_key(caller, facts, &name, key, profiles)?;
+    let superseded = key::superseded(caller, facts, key);
     let sans = alternative_names(caller, csr, wish, &name, profile).map_err(part(About::Sans))?;
     let (not_before, not_after) = validity(wish, profile, facts.now).map_err(part(About::Validity))?;
     let (device, expected) = device_after(facts.device, name, profile, facts.now);
@@ -329,6 +327,9 @@ fn choose_profile(
         Who::Enrolment(token) => {
             let profile = profiles.known(&token.profile)?;
             refuse_other_kind(device, &profile)?;
+            if token.device.is_none() {
+                refuse_other_profile(device, &profile)?;
+            }
             profile
         }
         Who::Device(_) => {
@@ -351,6 +352,23 @@ fn refuse_other_kind(device: Option<&Device>, profile: &Profile) -> Result<(), R
         ))
         .fix("choose another name or another profile")),
         Some(_) | None => Ok(()),
+    }
+}
+
+/// Whoever has a wave's token does not choose how long a known device's certificates live, nor what it may do.
+fn refuse_other_profile(device: Option<&Device>, profile: &Profile) -> Result<(), Refusal> {
+    match device.filter(|device| device.profile != profile.name()) {
+        Some(device) => Err(Refusal::new(format!(
+            "{} follows the profile {:?}, and the enrolment token is a wave's of {:?}",
+            device.name,
+            device.profile,
+            profile.name()
+        ))
+        .fix(format!(
+            "choose another name, or an operator makes a token for this device: muster token create {} --profile {}",
+            device.name, device.profile
+        ))),
+        None => Ok(()),
     }
 }
 
@@ -403,60 +421,6 @@ pub(crate) fn accept_state(device: Option<&Device>, name: &DeviceName) -> Result
             Refusal::new(format!("the name {name} is retired and stays taken")).fix("choose another name"),
         ),
     }
-}
-
-fn may_replace(caller: &Caller) -> bool {
-    match caller.who() {
-        Who::Operator { .. } => true,
-        Who::Token(token) => token.provisioner.record.may_replace,
-        Who::Enrolment(token) => token.recovers,
-        Who::Device(_) => false,
-    }
-}
-
-/// A name that lives with another key is somebody; a token alone does not make another one of it.
-fn refuse_second_key(facts: &Facts<'_>, name: &DeviceName, key: &PublicKey) -> Result<(), Refusal> {
-    let armed = facts.device.is_none_or(|device| device.state == State::New);
-    let fingerprint = key.fingerprint();
-    let other = facts
-        .usable
-        .iter()
-        .any(|living| living.is_living(facts.now) && living.key != fingerprint);
-    if armed || !other {
-        return Ok(());
-    }
-    Err(
-        Refusal::new(format!("{name} has a living certificate with another key")).fix(format!(
-            "if the device lost its key, an operator lets it in again with: muster device recover {name}"
-        )),
-    )
-}
-
-/// Refuses one more than a device may have; `living` without those that this one takes the place of.
-pub(crate) fn accept_another(name: &DeviceName, living: usize) -> Result<(), Refusal> {
-    if living < MOST_LIVING {
-        return Ok(());
-    }
-    Err(Refusal::new(format!(
-        "{name} has {living} living certificates, and a device may have {MOST_LIVING}"
-    ))
-    .fix(format!(
-        "wait until one runs out, or an operator revokes what nobody uses: muster cert list --device {name} --status active, then muster cert revoke SERIAL"
-    )))
-}
-
-/// What a new certificate takes the place of. A device that was re-armed lost its key, or shall have another: what it had
-/// works until the new one is there, and not beside it. A provisioner that may replace keys replaces them, and so does a
-/// recovery code.
-fn superseded(caller: &Caller, facts: &Facts<'_>, key: &PublicKey) -> Vec<(Serial, Status)> {
-    let armed = facts.device.is_some_and(|device| device.state == State::New);
-    let replaces = matches!(caller.who(), Who::Token(_) | Who::Enrolment(_)) && may_replace(caller);
-    let fingerprint = key.fingerprint();
-    let old = facts
-        .usable
-        .iter()
-        .filter(|one| one.status == Status::Active && (armed || (replaces && one.key != fingerprint)));
-    old.map(|one| (one.serial.clone(), one.status)).collect()
 }
 
 fn validity(wish: &Wish, profile: &Profile, now: Timestamp) -> Result<(Option<Timestamp>, Timestamp), Error> {
