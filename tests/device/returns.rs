@@ -12,7 +12,7 @@ use muster_backends::signer::file::FileSigner;
 use muster_backends::signer::generate;
 use muster_backends::store::sqlite::SqliteStore;
 use muster_ca::certificate::{Certificate, Status};
-use muster_ca::device::DeviceName;
+use muster_ca::device::{DeviceName, State};
 use muster_ca::enrol::who::{Evidence, Origin};
 use muster_ca::ports::{Clock, Entropy, SignerError};
 use muster_ca::profile::Profiles;
@@ -76,6 +76,10 @@ fn operator() -> Proof {
 
 impl World {
     async fn start() -> Self {
+        Self::with(Profiles::new(&Default::default()).unwrap()).await
+    }
+
+    async fn with(profiles: Profiles) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let clock = Arc::new(HandSet(Mutex::new("2031-02-03T04:05:06Z".parse().unwrap())));
         let secret = || b"a passphrase of a test".to_vec().into();
@@ -87,7 +91,7 @@ impl World {
             settings: Settings {
                 dns: vec!["localhost".into()],
                 public_url: None,
-                profiles: Profiles::new(&Default::default()).unwrap(),
+                profiles,
             },
         };
         let founding = Founding {
@@ -442,4 +446,30 @@ async fn a_ca_whose_clock_was_wrong_strands_nobody() {
     let text = std::fs::read_to_string(device.dir.join("last-time")).unwrap();
     let last: Timestamp = text.parse().unwrap();
     assert!(last < world.ca.now() + DAY, "{last}");
+}
+
+#[tokio::test]
+async fn an_old_card_stops_nobody() {
+    let raw = serde_json::json!({ "client": { "suspend_clones": true } });
+    let profiles = Profiles::new(&serde_json::from_value(raw).unwrap()).unwrap();
+    let mut world = World::with(profiles).await;
+    let state = async |world: &World, device: &Device| {
+        let device = world.ca.device(operator(), &device.name).await.unwrap();
+        device.state
+    };
+    let device = world.device("old-card").await;
+    let card = device.copy("card");
+    device.renew(&world).await.unwrap();
+    world.pass(LIFE * 2 / 3).await;
+    device.renew(&world).await.unwrap();
+    world.pass(LIFE / 3 + DAY * 8).await;
+    let why = card.renew(&world).await.unwrap_err();
+    assert!(why.contains("superseded"), "{why}");
+    assert_eq!(state(&world, &device).await, State::Active);
+    assert!(world.is_told_of(&device).await);
+    // One that could renew otherwise does, whatever came before it.
+    let card = device.copy("newer-card");
+    device.renew(&world).await.unwrap();
+    card.renew(&world).await.unwrap_err();
+    assert_eq!(state(&world, &device).await, State::Suspended);
 }

@@ -15,9 +15,9 @@ use muster_pki::crl::Reason;
 
 use crate::Ca;
 use crate::certificate::{Certificate, Serial, Status};
-use crate::device::DeviceName;
+use crate::device::{DeviceName, State};
 use crate::enrol::who::{Caller, Holder};
-use crate::error::Error;
+use crate::error::{Error, Refusal};
 use crate::list::{AuditList, Paging};
 use crate::ports::{Change, Kept, Write};
 use crate::standing::{About, Todo};
@@ -28,6 +28,8 @@ const TOLD_FOR: SignedDuration = SignedDuration::from_hours(30 * 24);
 const TOLD: usize = 3;
 /// How many audit entries of a device are looked at for where its other side was.
 const LOOKED_AT: usize = 100;
+/// So many keys that were never confirmed may one certificate be given in a row. Each has its place on a CRL.
+const MOST_GIVEN_UP: usize = 8;
 /// What keys in the drawer begin with.
 const DRAWER: &str = "clone";
 
@@ -78,6 +80,27 @@ pub(crate) fn unconfirmed(
         .collect()
 }
 
+/// Refuses yet another key for a certificate whose holder has given up so many: each takes the place of the one before it, so that
+/// they never count as living.
+pub(crate) fn accept_rekeying(
+    certificate: &Certificate,
+    key: &[u8; 32],
+    all: &[Certificate],
+) -> Result<(), Refusal> {
+    let given_up =
+        successors(&certificate.serial, all).filter(|one| is_superseded(one) && one.key != certificate.key);
+    if *key == certificate.key || given_up.count() < MOST_GIVEN_UP {
+        return Ok(());
+    }
+    let name = &certificate.device;
+    Err(Refusal::new(format!(
+        "this certificate of {name} was renewed with {MOST_GIVEN_UP} other keys, and none of them was kept"
+    ))
+    .fix(format!(
+        "renew with the key that it has, or an operator lets the device in again with: muster device recover {name}"
+    )))
+}
+
 /// What took the place of a superseded certificate and lives on, if that came about by a renewal.
 fn line_without(certificate: &Certificate, all: &[Certificate]) -> Option<Certificate> {
     let parent = certificate.renewed_from();
@@ -118,25 +141,33 @@ impl Ca {
     ) -> Result<(), Error> {
         let (name, now) = (&holder.device.name, self.clock.now());
         let key = drawer_key(name);
-        if caller.dry_run() || self.store.kept(&key, now).await?.is_some() {
+        let profile = self.settings.profiles.known(&holder.certificate.profile)?;
+        // What can no longer renew harms nobody: an old SD card does not stop the device, nor hide a copy that does harm.
+        let harmful = now <= holder.certificate.not_after + profile.grace();
+        let able = matches!(holder.device.state, State::New | State::Active);
+        let suspends = profile.suspends_clones() && harmful && able;
+        let told_before = self.store.kept(&key, now).await?.is_some();
+        if caller.dry_run() || (told_before && !suspends) {
             return Ok(());
         }
         let there = self.place_of(other).await?;
         let here = place(&caller.origin().source, now);
         let note = format!("its identity is used {here} and {there}");
-        let kept = Write::Keep(Kept {
+        let mut writes: Vec<_> = told_before
+            .then(|| Write::Drop(key.clone()))
+            .into_iter()
+            .collect();
+        writes.push(Write::Keep(Kept {
             key,
             value: note.clone().into_bytes(),
             expires: now + TOLD_FOR,
-        });
-        let profile = self.settings.profiles.known(&holder.certificate.profile)?;
-        let told = if profile.suspends_clones() {
-            self.suspend_clone(caller, holder.device.clone(), &note, kept)
+        }));
+        let told = if suspends {
+            self.suspend_clone(caller, holder.device.clone(), &note, writes)
                 .await
         } else {
             let detail = serde_json::json!({ "note": note }).to_string();
             let act = caller.act(now, "device.cloned", name.to_string(), detail);
-            let writes = vec![kept];
             self.store
                 .commit(Change { writes, act })
                 .await

@@ -165,6 +165,7 @@ impl Ca {
             return self.hand_out(before.clone(), false);
         }
         self.watch_line(caller, holder, &line, now).await?;
+        clone::accept_rekeying(&holder.certificate, &key.fingerprint(), &line)?;
         let profile = self.settings.profiles.known(&holder.certificate.profile)?;
         let mut superseded = self.outlived(&holder.certificate, now).await?;
         superseded.extend(clone::unconfirmed(&holder.certificate, &key.fingerprint(), &line));

@@ -114,7 +114,7 @@ impl Ca {
         caller: &Caller,
         device: Device,
         note: &str,
-        told: Write,
+        told: Vec<Write>,
     ) -> Result<(), Error> {
         let step = Move {
             state: |device| match device.state {
@@ -125,7 +125,7 @@ impl Ca {
             action: "device.cloned",
             note,
             token: None,
-            writes: vec![told],
+            writes: told,
         };
         self.move_device(caller, device, step).await.map(drop)
     }
