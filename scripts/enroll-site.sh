@@ -94,11 +94,13 @@ case $secret in
         status=$(curl -sS --max-time 60 --cacert "$work/root.crt" -H 'content-type: application/json' -d "@$work/ask.json" \
             -o "$work/answer.json" -w '%{http_code}' "$url/api/v1/enrol") || die "$url does not answer; run this again"
         if [ "$status" != 200 ]; then
+            said=$(field message "$work/answer.json")
+            case $said in *" had this key before"*) die "$said: mv $key $key.old, and run this again" ;; esac
             # Of a device that has its certificate, the CA says so; that is no failure.
             if [ -s "$crt" ] && openssl x509 -in "$crt" -noout -checkend 0 >/dev/null 2>&1; then
-                say "$site has a certificate already; the CA says: $(field message "$work/answer.json")"
+                say "$site has a certificate already; the CA says: $said"
             else
-                die "$(field message "$work/answer.json")"
+                die "$said"
             fi
         else
             {

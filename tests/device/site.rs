@@ -104,6 +104,20 @@ fn a_site_enrols_with_a_shell_curl_and_openssl() {
         "--purpose",
         "client",
     ]);
+    // A recovery code is for another key: a copy may have this one.
+    let recovery = muster.json(&["device", "recover", "site-001"]);
+    let recovery = args(recovery["secret"].as_str().unwrap());
+    let said = as_words(&recovery);
+    assert_eq!(said.status.code(), Some(1), "{}", text(&said.stderr));
+    assert!(
+        text(&said.stderr).contains("mv /certs/site-001.key /certs/site-001.key.old, and run this again"),
+        "{}",
+        text(&said.stderr)
+    );
+    std::fs::rename(certs.join("site-001.key"), certs.join("site-001.key.old")).unwrap();
+    let said = as_words(&recovery);
+    assert!(said.status.success(), "{}", text(&said.stderr));
+    assert_eq!(living(&muster, "site-001").len(), 1);
     // Another machine with the same token.
     std::fs::rename(&certs, root.join("first")).unwrap();
     let said = as_words(&args(secret));

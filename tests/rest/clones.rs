@@ -75,9 +75,21 @@ fn another_key_takes_the_place_of_what_was_not_confirmed() {
     let log = fleet.muster.json(&["audit", "list"]).to_string();
     assert_eq!(log.matches("device.cloned").count(), 1, "{log}");
     let code = fleet.muster.json(&["device", "recover", "site-001"]);
-    assert_eq!(told(&fleet), [""; 0]);
+    // A key that it had may be a copy's, too.
+    for key in &keys {
+        let told = fleet
+            .enrol(&code, "site-001", key)
+            .expect(403, "had this key before");
+        assert!(told.text().contains("make a new key"), "{}", told.text());
+    }
+    assert_eq!(
+        told(&fleet).len(),
+        1,
+        "a code that nobody used has mended nothing"
+    );
     let key = new_key();
     fleet.enrol(&code, "site-001", &key).expect(200, "");
+    assert_eq!(told(&fleet), [""; 0]);
     assert_eq!(fleet.certificates("site-001"), ["active", gone, gone, gone]);
 }
 
@@ -152,4 +164,59 @@ fn a_recovery_code_is_for_one_device_once() {
     fleet.muster.run(&["device", "revoke", "site-001", "--yes"]);
     let said = fleet.muster.exits(4, &["device", "recover", "site-001"]);
     assert!(said.contains("muster device rearm site-001"), "{said}");
+}
+
+#[test]
+fn another_code_withdraws_the_one_before() {
+    let fleet = Fleet::start("");
+    fleet.sign("site-001", &new_key()).expect(201, "");
+    fleet.sign("site-002", &new_key()).expect(201, "");
+    fleet.token(&["site-001"]);
+    let other = fleet.muster.json(&["device", "recover", "site-002"]);
+    let first = fleet.muster.json(&["device", "recover", "site-001"]);
+    let second = fleet.muster.json(&["device", "recover", "site-001"]);
+    fleet
+        .enrol(&first, "site-001", &new_key())
+        .expect(401, "withdrawn");
+    fleet.enrol(&second, "site-001", &new_key()).expect(200, "");
+    fleet.enrol(&other, "site-002", &new_key()).expect(200, "");
+    let list = fleet.muster.json(&["token", "list"]);
+    let tokens = list["items"].as_array().unwrap().iter();
+    let withdrawn: Vec<_> = tokens
+        .filter(|token| token["status"] == "withdrawn")
+        .map(|token| token["id"].clone())
+        .collect();
+    assert_eq!(withdrawn, [first["id"].clone()]);
+    let log = fleet.muster.json(&["audit", "list"]).to_string();
+    let told = format!(r#"\"withdrawn\":[\"{}\"]"#, first["id"].as_str().unwrap());
+    assert!(log.contains(&told), "{log}");
+}
+
+#[test]
+fn one_certificate_is_not_rekeyed_without_end() {
+    let fleet = Fleet::start("");
+    let key = new_key();
+    let first = fleet
+        .enrol(&fleet.token(&["site-001"]), "site-001", &key)
+        .expect(200, "");
+    let holder = fleet.holder(&first, &key);
+    let keys: Vec<_> = (0..9).map(|_| new_key()).collect();
+    for key in &keys {
+        rekey(&holder, "site-001", key).expect(200, "");
+    }
+    let recorded = fleet.certificates("site-001").len();
+    let told = rekey(&holder, "site-001", &new_key()).expect(403, "none of them was kept");
+    assert!(
+        told.text().contains("muster device recover site-001"),
+        "{}",
+        told.text()
+    );
+    let body = json!({ "csr": csr_with("site-001", &new_key()) });
+    holder.post("/rekey", &body).expect(403, "none of them was kept");
+    assert_eq!(fleet.certificates("site-001").len(), recorded);
+    // The newest is still handed out, and who keeps the key renews.
+    rekey(&holder, "site-001", &keys[8]).expect(200, "");
+    holder.post("/renew", &json!({})).expect(201, "");
+    let code = fleet.muster.json(&["device", "recover", "site-001"]);
+    fleet.enrol(&code, "site-001", &new_key()).expect(200, "");
 }

@@ -161,6 +161,8 @@ pub trait Store: Send + Sync {
     async fn operators(&self) -> Result<Vec<Operator>, StoreError>;
     /// An enrolment token by the hash of its secret.
     async fn token(&self, hash: &[u8; 32]) -> Result<Option<EnrolmentToken>, StoreError>;
+    /// The ids of a device's recovery codes that are still good for something.
+    async fn recovery_codes(&self, name: &DeviceName, now: Timestamp) -> Result<Vec<String>, StoreError>;
     /// A page of enrolment tokens.
     async fn tokens(&self, list: TokenList) -> Result<Page<EnrolmentToken>, StoreError>;
     /// Whether a one-time token was spent; `expires` as it was when it was spent.

@@ -148,7 +148,8 @@ impl Ca {
     }
 
     /// Makes a recovery code: an enrolment token that lets this one device in again with another key, once, within 24 hours. What
-    /// the device has works until then, and is revoked as superseded with the code's use.
+    /// the device has works until then, and is revoked as superseded with the code's use. Codes that were made for it before and
+    /// are not used are withdrawn.
     ///
     /// A device that is suspended, revoked or retired is not let in by a code alone.
     pub async fn recover(
@@ -172,10 +173,18 @@ impl Ca {
             recovers: true,
             ..token
         };
-        let detail =
-            serde_json::json!({ "token": token.id, "expires": token.expires.to_string() }).to_string();
-        let act = caller.act(now, "device.recovery_code_made", name.to_string(), detail);
-        let mut writes = self.clone_seen_to(name).await?;
+        let before = self.store.recovery_codes(name, now).await?;
+        let detail = serde_json::json!({
+            "token": token.id, "expires": token.expires.to_string(), "withdrawn": before,
+        });
+        let act = caller.act(
+            now,
+            "device.recovery_code_made",
+            name.to_string(),
+            detail.to_string(),
+        );
+        let withdraw = |id| Write::WithdrawToken { id, at: now };
+        let mut writes: Vec<_> = before.into_iter().map(withdraw).collect();
         writes.push(Write::Token(token.clone()));
         self.store.commit(Change { writes, act }).await?;
         Ok((token, secret))

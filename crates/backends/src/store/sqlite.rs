@@ -210,6 +210,11 @@ impl Store for SqliteStore {
         self.readers.walk(move |conn| tokens::tokens(conn, &list)).await
     }
 
+    async fn recovery_codes(&self, name: &DeviceName, now: Timestamp) -> Result<Vec<String>, StoreError> {
+        self.readers
+            .look_up(|conn| read::recovery_codes(conn, name.as_str(), now))
+    }
+
     async fn is_spent(&self, token: &[u8; 32], expires: Timestamp) -> Result<bool, StoreError> {
         self.readers.look_up(|conn| spent::is_spent(conn, token, expires))
     }

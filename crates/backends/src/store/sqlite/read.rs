@@ -92,6 +92,12 @@ pub(super) fn operators(conn: &Connection) -> Read<Vec<Operator>> {
     )
 }
 
+pub(super) fn recovery_codes(conn: &Connection, name: &str, now: Timestamp) -> Read<Vec<String>> {
+    let sql = "SELECT id FROM tokens WHERE device = ?1 AND recovers = 1
+         AND withdrawn IS NULL AND used < uses AND expires >= ?2";
+    all(conn, sql, params![name, millis(now)], |row| Ok(row.get(0)?))
+}
+
 pub(super) fn token(conn: &Connection, hash: &[u8; 32]) -> Read<Option<EnrolmentToken>> {
     first(
         conn,

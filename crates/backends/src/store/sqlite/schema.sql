@@ -128,6 +128,8 @@ CREATE TABLE tokens (
     maker     TEXT NOT NULL,
     recovers  INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+-- The few that let a device in again.
+CREATE INDEX tokens_recovering ON tokens (device) WHERE recovers = 1;
 
 CREATE TABLE bindings (
     token     TEXT NOT NULL,
