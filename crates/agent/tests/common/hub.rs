@@ -174,6 +174,7 @@ impl Hub {
     }
 
     pub async fn start_broker(&mut self) {
+        self.is_silent(self.port).await;
         let clock: Clock = Arc::new(self.clock);
         let conf = adapter(self.kind.program(), &self.place(), &clock)
             .unwrap()
@@ -301,6 +302,15 @@ impl Hub {
     async fn answers(&self, port: u16) {
         let end = Instant::now() + Duration::from_secs(180);
         while tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err() {
+            assert!(Instant::now() < end, "{}", self.log());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// What was ended may have its port for a moment longer than its parent lives.
+    async fn is_silent(&self, port: u16) {
+        let end = Instant::now() + Duration::from_secs(60);
+        while tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok() {
             assert!(Instant::now() < end, "{}", self.log());
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
