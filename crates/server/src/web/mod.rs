@@ -16,6 +16,7 @@ mod frame;
 mod gate;
 mod handout;
 mod health;
+mod history;
 mod live;
 mod origin;
 mod pages;

@@ -4,19 +4,15 @@ use askama::Template;
 use axum::extract::Path;
 use muster_ca::broker::agent::{Standing, StandingState};
 use muster_ca::device::DeviceName;
-use muster_ca::list::{AuditList, Paging};
 use muster_ca::operator::Permission;
 
 use super::wrong;
 use crate::web::components::{Badge, Icon, Lines, Mood, When, thousands};
-use crate::web::event::{Event, sentence};
-use crate::web::fault::Fault;
+use crate::web::event::sentence;
 use crate::web::frame::Frame;
+use crate::web::history::History;
 use crate::web::proofs::{badge, took};
 use crate::web::visit::{Answer, Visit, html};
-
-/// How many entries of the audit log are shown.
-const REMEMBERED: usize = 12;
 
 #[derive(Template)]
 #[template(path = "pages/brokers/one.html")]
@@ -40,14 +36,14 @@ struct One {
     created: When,
     denials: Vec<(String, String, String)>,
     /// Newest first; `None` for those who may not read the audit log.
-    history: Option<Vec<Event>>,
+    history: Option<History>,
     lines: Lines,
 }
 
 pub(super) async fn show(visit: Visit, Path(name): Path<String>) -> Answer {
     let name = DeviceName::restored(name);
     let standing = visit.ca().broker_standing(visit.proof(), &name).await?;
-    let history = history(&visit, &name).await?;
+    let history = History::of(&visit, &name).await?;
     let now = visit.now();
     let report = standing.report.clone().unwrap_or_default();
     let broker = &standing.broker;
@@ -117,25 +113,4 @@ fn verdict(standing: &Standing) -> (Mood, String) {
             "It is out of service: no revocation waits for it.".into(),
         ),
     }
-}
-
-async fn history(visit: &Visit, name: &DeviceName) -> Result<Option<Vec<Event>>, Fault> {
-    if !visit.may(Permission::ReadAudit) {
-        return Ok(None);
-    }
-    let list = AuditList {
-        subject: Some(name.to_string()),
-        paging: Paging {
-            cursor: None,
-            limit: REMEMBERED,
-        },
-        ..AuditList::default()
-    };
-    let entries = visit.ca().audit(visit.proof(), list).await?.items;
-    Ok(Some(
-        entries
-            .iter()
-            .map(|entry| Event::of(entry, visit.now()))
-            .collect(),
-    ))
 }

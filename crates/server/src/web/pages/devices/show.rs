@@ -6,16 +6,15 @@ use axum::routing::get;
 use muster_ca::access::Rules;
 use muster_ca::certificate::Certificate;
 use muster_ca::device::{Device, DeviceName, State};
-use muster_ca::list::{AuditList, CertificateList, Paging};
+use muster_ca::list::{CertificateList, Paging};
 use muster_ca::operator::Permission;
 
 use super::super::diagnosis::Why;
 use super::act::Act;
 use crate::web::components::{Badge, Icon, Lines, When};
-use crate::web::event::Event;
-use crate::web::fault::Fault;
 use crate::web::frame::Frame;
 use crate::web::health::{Health, revoked_since};
+use crate::web::history::History;
 use crate::web::pages::certificates::view;
 use crate::web::proofs::Proofs;
 use crate::web::route::Route;
@@ -23,8 +22,6 @@ use crate::web::visit::{Answer, Visit, html};
 
 pub(super) const SHOW: Route = Route::get("devices/{name}", Permission::Read, || get(show));
 
-/// How many entries of the audit log are shown.
-const REMEMBERED: usize = 12;
 /// How many certificates are shown; the list of all certificates has the others.
 const SHOWN: usize = 10;
 
@@ -55,7 +52,7 @@ struct Show {
     why: Why,
     access: (Rules, bool),
     /// Newest first; `None` for those who may not read the audit log.
-    history: Option<Vec<Event>>,
+    history: Option<History>,
     created: When,
     lines: Lines,
 }
@@ -94,34 +91,12 @@ async fn show(visit: Visit, Path(name): Path<String>) -> Answer {
         acts: Act::of(device.state).collect(),
         more: newest.next.is_some(),
         papers: newest.items.iter().map(|one| paper(one, now)).collect(),
-        history: history(&visit, &name).await?,
+        history: History::of(&visit, &name).await?,
         created: When::date(device.created),
         lines: Lines::new("device", &plain, &format!("GET /devices/{name}")),
         health,
         device,
     })
-}
-
-/// What was done to a device and to its certificates.
-async fn history(visit: &Visit, name: &DeviceName) -> Result<Option<Vec<Event>>, Fault> {
-    if !visit.may(Permission::ReadAudit) {
-        return Ok(None);
-    }
-    let list = AuditList {
-        subject: Some(name.to_string()),
-        paging: Paging {
-            cursor: None,
-            limit: REMEMBERED,
-        },
-        ..AuditList::default()
-    };
-    let entries = visit.ca().audit(visit.proof(), list).await?.items;
-    Ok(Some(
-        entries
-            .iter()
-            .map(|entry| Event::of(entry, visit.now()))
-            .collect(),
-    ))
 }
 
 fn paper(certificate: &Certificate, now: jiff::Timestamp) -> Paper {
