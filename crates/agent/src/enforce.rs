@@ -146,9 +146,6 @@ impl Enforcer {
             self.kept.held.remove(device);
             self.holding.remove(device);
         }
-        if let Err(why) = self.parts.broker.let_in(&sessions.let_in).await {
-            tracing::warn!("{why}");
-        }
         let held = Held { since, ended: false };
         self.kept
             .held

@@ -229,11 +229,6 @@ impl Broker for Emqx {
         Ok(Ended::Over)
     }
 
-    /// Whoever is let in is admitted, and a ban lifted, with the next set.
-    async fn let_in(&self, _devices: &[String]) -> Result<(), Error> {
-        Ok(())
-    }
-
     /// It finishes the handshake, and asks then.
     fn refusal(&self) -> Refusal {
         Refusal::Session
@@ -246,10 +241,6 @@ impl Broker for Emqx {
 
     async fn denials(&self) -> Result<Vec<Denial>, Error> {
         Ok(self.known.denials.take())
-    }
-
-    async fn sessions(&self) -> Option<u64> {
-        None
     }
 
     fn config(&self) -> String {

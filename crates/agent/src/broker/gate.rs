@@ -57,10 +57,6 @@ impl Broker for Gate {
         Ok(Ended::Over)
     }
 
-    async fn let_in(&self, _devices: &[String]) -> Result<(), Error> {
-        Ok(())
-    }
-
     fn refusal(&self) -> Refusal {
         Refusal::Handshake
     }

@@ -131,10 +131,6 @@ impl Broker for HaProxy {
         Ok(Ended::TakeOver)
     }
 
-    async fn let_in(&self, _devices: &[String]) -> Result<(), Error> {
-        Ok(())
-    }
-
     fn refusal(&self) -> Refusal {
         Refusal::Handshake
     }

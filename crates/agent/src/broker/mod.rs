@@ -1,8 +1,8 @@
 //! What an agent asks of a broker. Each kind has an adapter, which sees neither the others nor the CA.
 //!
 //! An adapter says which files the broker reads ([`Broker::render`]) and how it takes them up ([`Broker::signal`]). A broker that
-//! is told by calls instead renders few files or none, and does its work in [`Broker::shut_out`] and [`Broker::let_in`]. The proof
-//! is the same for all: what a client sees.
+//! is told by calls instead renders few files or none, and does its work in [`Broker::shut_out`]; whoever comes back is let in with the
+//! next set. The proof is the same for all: what a client sees.
 
 mod emqx;
 mod gate;
@@ -99,9 +99,6 @@ pub trait Broker: Send + Sync {
     /// Locks devices out by name, where the broker can, and ends their sessions.
     async fn shut_out(&self, devices: &[String]) -> Result<Ended, Error>;
 
-    /// Lets devices in that were locked out by name.
-    async fn let_in(&self, devices: &[String]) -> Result<(), Error>;
-
     /// How it refuses who is revoked.
     fn refusal(&self) -> Refusal;
 
@@ -112,7 +109,9 @@ pub trait Broker: Send + Sync {
     async fn denials(&self) -> Result<Vec<Denial>, Error>;
 
     /// Sessions that it has, where it tells.
-    async fn sessions(&self) -> Option<u64>;
+    async fn sessions(&self) -> Option<u64> {
+        None
+    }
 
     /// What has to stand in its configuration, so that it reads the files.
     fn config(&self) -> String;

@@ -78,10 +78,6 @@ impl Broker for Mosquitto {
         Ok(Ended::TakeOver)
     }
 
-    async fn let_in(&self, _devices: &[String]) -> Result<(), Error> {
-        Ok(())
-    }
-
     fn refusal(&self) -> Refusal {
         Refusal::Handshake
     }
@@ -93,10 +89,6 @@ impl Broker for Mosquitto {
     async fn denials(&self) -> Result<Vec<Denial>, Error> {
         let follower = self.log.as_ref().and_then(|log| log.lock().ok());
         follower.map_or(Ok(Vec::new()), |mut follower| follower.denials())
-    }
-
-    async fn sessions(&self) -> Option<u64> {
-        None
     }
 
     fn config(&self) -> String {

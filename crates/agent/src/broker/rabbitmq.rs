@@ -192,10 +192,6 @@ impl Broker for RabbitMq {
         Ok(Ended::Over)
     }
 
-    async fn let_in(&self, _devices: &[String]) -> Result<(), Error> {
-        Ok(())
-    }
-
     fn refusal(&self) -> Refusal {
         Refusal::Handshake
     }
@@ -207,10 +203,6 @@ impl Broker for RabbitMq {
 
     async fn denials(&self) -> Result<Vec<Denial>, Error> {
         Ok(self.known.denials.take())
-    }
-
-    async fn sessions(&self) -> Option<u64> {
-        None
     }
 
     fn config(&self) -> String {
