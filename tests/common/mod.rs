@@ -9,13 +9,15 @@
 )]
 
 pub mod https;
+mod ports;
 pub mod requester;
 pub mod wire;
 
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
+
+pub use ports::free_port;
 
 /// The program under test.
 pub const MUSTER: &str = env!("CARGO_BIN_EXE_muster");
@@ -209,15 +211,6 @@ impl Drop for Running {
 
 pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
-}
-
-/// A port that nobody uses now.
-pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
 }
 
 /// Waits until something is true, for a minute at most.

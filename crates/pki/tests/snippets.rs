@@ -7,9 +7,11 @@
 )]
 
 mod common;
+#[path = "../../../tests/common/ports.rs"]
+mod ports;
 
 use std::fs::{self, File};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -18,6 +20,7 @@ use common::{CLIENT, Lab, SERVER, program, skipped};
 use muster_pki::snippet::{
     Facts, Snippet, Use, for_kind, haproxy_tcp, mosquitto_acl, mosquitto_bridge, mosquitto_listener, try_it,
 };
+use ports::free_port;
 
 /// A program that is stopped when the test ends.
 struct Running {
@@ -80,14 +83,6 @@ impl Running {
             std::thread::sleep(Duration::from_millis(20));
         }
     }
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
 }
 
 /// What must be there for the tests with Mosquitto.

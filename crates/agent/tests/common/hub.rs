@@ -1,7 +1,6 @@
 //! A broker of each kind, as its configuration says, and what the agent beside it works with.
 
 use std::fs;
-use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -21,6 +20,7 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use rustls::AlertDescription;
 
 use super::emqx::Emqx;
+use super::ports::free_port;
 use super::{BROKER, Fleet, now};
 
 /// What stands there.
@@ -86,11 +86,6 @@ pub struct Hub {
     server: Arc<Pair>,
     /// What time the agent is told.
     pub clock: fn() -> Timestamp,
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
 }
 
 impl Hub {

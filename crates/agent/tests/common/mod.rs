@@ -8,6 +8,8 @@
 
 mod emqx;
 mod hub;
+#[path = "../../../../tests/common/ports.rs"]
+mod ports;
 mod world;
 
 use std::collections::{BTreeMap, VecDeque};
