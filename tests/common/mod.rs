@@ -99,7 +99,7 @@ impl Muster {
         let mut child = self.server.take().expect("it runs");
         let pid = rustix::process::Pid::from_child(&child);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-        let status = wait_for_child(&mut child, Duration::from_secs(20));
+        let status = wait_for_child(&mut child, Duration::from_secs(60));
         assert!(status.success(), "muster ended with {status}:\n{}", self.log());
         self.log()
     }
@@ -213,11 +213,11 @@ pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// Waits until something is true, for a minute at most.
+/// Waits until something is true, for three minutes at most.
 pub fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
-    let end = Instant::now() + Duration::from_secs(60);
+    let end = Instant::now() + Duration::from_secs(180);
     while !done() {
-        assert!(Instant::now() < end, "waited a minute for {what}");
+        assert!(Instant::now() < end, "waited three minutes for {what}");
         pause();
     }
 }

@@ -21,7 +21,12 @@ struct Rules {
 
 impl Proxy {
     pub fn to(target: u16) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::between("127.0.0.1", target)
+    }
+
+    /// The same on another address of this machine.
+    pub fn between(address: &str, target: u16) -> Self {
+        let listener = TcpListener::bind((address, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         let rules = Arc::new(Rules {
             shut: AtomicBool::new(false),

@@ -60,6 +60,10 @@ impl Rabbit {
     }
 
     fn run(&mut self) {
+        // What was ended may have its port for a moment longer than its parent lives.
+        let port = self.port;
+        let answers = move || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok();
+        wait_for("the port", || !answers());
         let log = std::fs::File::create(self.dir.join("log")).unwrap();
         let mut command = Command::new(PROGRAM);
         // Its own group, so that all of it ends.
@@ -81,10 +85,7 @@ impl Rabbit {
             .stdout(log.try_clone().unwrap())
             .stderr(log);
         self.program = Some(command.spawn().unwrap());
-        let port = self.port;
-        wait_for("RabbitMQ", || {
-            std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()
-        });
+        wait_for("RabbitMQ", answers);
     }
 
     fn stop(&mut self) {

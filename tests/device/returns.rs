@@ -28,6 +28,9 @@ use tokio::task::JoinHandle;
 
 use crate::common::{free_port, wait_for};
 
+/// A program that another test starts has this process's locks, too, until it has become that program.
+const BUSY: &str = "another agent works with";
+
 const DAY: SignedDuration = SignedDuration::from_hours(24);
 /// How long a device's certificate lives, and how long after that it may still be renewed.
 const LIFE: SignedDuration = SignedDuration::from_hours(30 * 24);
@@ -228,11 +231,16 @@ impl Device {
             broker: None,
             hook: None,
         };
-        drop(self.home());
-        enrol(ask, &self.clock(world)).await.map(drop)
+        loop {
+            let done = enrol(ask.clone(), &self.clock(world)).await.map(drop);
+            match done {
+                Err(why) if why.to_string().contains(BUSY) => crate::common::pause(),
+                done => return done,
+            }
+        }
     }
 
-    /// Its directory. A program that another test starts has this process's lock, too, until it has become that program.
+    /// Its directory.
     fn home(&self) -> Home {
         let mut home = None;
         wait_for("the device's lock", || {
