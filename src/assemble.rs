@@ -11,6 +11,8 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use muster_backends::lock::{DirLock, LockError};
 use muster_backends::signer::file::FileSigner;
+pub(crate) use muster_backends::store::seed::Size;
+use muster_backends::store::seed::seed as fill;
 use muster_backends::store::sqlite::{OpenError, SqliteStore};
 use muster_ca::ports::{Signer, SignerError, Store};
 use muster_ca::setup::{Founding, Import};
@@ -20,7 +22,7 @@ use zeroize::Zeroizing;
 
 use crate::cli::report::Failure;
 use crate::config::Config;
-use crate::real::{SystemClock, SystemEntropy};
+use crate::real::{SystemClock, SystemEntropy, now};
 use crate::secret::{make_secret, random, read_secret, write_private};
 
 const DATABASE: &str = "muster.db";
@@ -87,18 +89,29 @@ pub(crate) async fn open_with_root(
     Ok((open, Keys { issuing, root }))
 }
 
-async fn open_with_signer(config: &Config, dry_run: bool) -> Result<(Open, Arc<FileSigner>), Failure> {
-    if !is_initialised(&config.data)? {
+/// Fills an authority that has no devices with a made-up fleet. No key is opened.
+pub(crate) async fn seed(data: &Path, size: Size, progress: impl FnMut(u64, u64)) -> Result<(), Failure> {
+    let (_lock, store) = open_store(data).await?;
+    let store: Arc<dyn Store> = Arc::new(store);
+    Ok(fill(&store, &SystemEntropy, now(), size, progress).await?)
+}
+
+async fn open_store(data: &Path) -> Result<(DirLock, SqliteStore), Failure> {
+    if !is_initialised(data)? {
         return Err(Failure::failed(format!(
             "there is no certification authority in {}",
-            config.data.display()
+            data.display()
         ))
         .fix("make one with: muster init"));
     }
-    refuse_foreign_owner(&config.data)?;
-    let lock = take_turn(&config.data).await?;
-    let store =
-        SqliteStore::open(&config.data.join(DATABASE)).map_err(|why| Failure::failed(why.to_string()))?;
+    refuse_foreign_owner(data)?;
+    let lock = take_turn(data).await?;
+    let store = SqliteStore::open(&data.join(DATABASE)).map_err(|why| Failure::failed(why.to_string()))?;
+    Ok((lock, store))
+}
+
+async fn open_with_signer(config: &Config, dry_run: bool) -> Result<(Open, Arc<FileSigner>), Failure> {
+    let (lock, store) = open_store(&config.data).await?;
     let signer = Arc::new(signer(&config.data.join(KEYS), passphrase(config)?, dry_run)?);
     let ca = Ca::open(parts(config, Arc::new(store), signer.clone())).await?;
     let open = Open {

@@ -65,18 +65,12 @@ struct Item {
 pub(crate) async fn run(options: &Options) -> Result<()> {
     let place = tempfile::tempdir()?;
     let data = options.data.clone().unwrap_or_else(|| place.path().join("data"));
-    let beside = |name: &str| -> Result<PathBuf> {
-        Ok(std::env::current_exe()?
-            .parent()
-            .ok_or("no directory")?
-            .join(name))
-    };
     let (certificates, devices) = if options.quick {
         (20_000, 4_000)
     } else {
         (options.certificates, options.devices)
     };
-    let muster = beside("muster")?;
+    let muster = std::env::current_exe()?.with_file_name("muster");
     if !data.join("muster.db").exists() {
         progress(format_args!("seeding {} certificates", thousands(certificates)));
         let mut init = Command::new(&muster);
@@ -84,11 +78,10 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
             init.args(["init", "--yes", "--quiet", "--dns", "localhost", "--data"])
                 .arg(&data),
         )?;
-        let mut seed = Command::new(beside("examples/seed")?);
-        finish(
-            seed.arg(&data)
-                .args([certificates.to_string(), devices.to_string()]),
-        )?;
+        let mut seed = Command::new(&muster);
+        seed.args(["seed", "--quiet", "--certificates", &certificates.to_string()]);
+        seed.args(["--devices", &devices.to_string(), "--data"]);
+        finish(seed.arg(&data))?;
     }
     let mut serve = Command::new(&muster);
     serve.args(["up", "--quiet", "--data"]).arg(&data);

@@ -20,6 +20,7 @@ mod proof;
 mod provisioner;
 pub(crate) mod report;
 mod search;
+mod seed;
 mod serve;
 mod status;
 mod token;
@@ -125,6 +126,9 @@ enum Command {
     /// Operators and their API keys
     #[command(subcommand)]
     User(user::UserCommand),
+    /// Fill a CA that has no devices with a made-up fleet, to measure at its size
+    #[command(hide = true)]
+    Seed(seed::SeedArgs),
     /// Print completions for a shell
     Completion {
         /// Which shell
@@ -187,6 +191,7 @@ async fn dispatch(cli: Cli, voice: Voice) -> Result<Exit, Failure> {
         Command::Gate(args) => gate::start(voice, args).await,
         Command::Audit(command) => audit::run(common, voice, command).await,
         Command::Search(args) => search::run(common, voice, args).await,
+        Command::Seed(args) => seed::run(common, voice, &args).await,
         Command::User(command) => user::run(common, voice, command).await,
         Command::Completion { shell } => {
             // It cannot write to what may be closed: it does not expect to fail.

@@ -135,6 +135,9 @@ fn commands_in_a_line(line: &str) -> Vec<String> {
     found.map(str::to_owned).collect()
 }
 
+/// What is there for those who measure, and is not in the help.
+const HIDDEN: &str = "seed";
+
 /// Asks the program itself.
 fn commands() -> Tree {
     let mut tree = Tree::new();
@@ -150,11 +153,9 @@ fn commands() -> Tree {
         let list = text
             .split_once("\nCommands:\n")
             .map_or("", |(_, rest)| rest.split("\n\n").next().unwrap_or(""));
-        let below: Vec<String> = list
-            .lines()
-            .filter_map(|line| line.split_whitespace().next())
-            .map(str::to_owned)
-            .collect();
+        let listed = list.lines().filter_map(|line| line.split_whitespace().next());
+        let hidden = path.is_empty().then_some(HIDDEN);
+        let below: Vec<String> = listed.chain(hidden).map(str::to_owned).collect();
         let deeper = below.iter().filter(|name| *name != "help");
         open.extend(deeper.map(|name| format!("{path} {name}").trim_start().to_owned()));
         if below.iter().any(|name| name == "help") {

@@ -24,6 +24,7 @@ mod rehearse;
 mod replaced;
 mod roles;
 mod rollover;
+mod seeded;
 mod tokens;
 
 use std::process::Command;

@@ -2,4 +2,5 @@
 
 #[cfg(test)]
 mod contract;
+pub mod seed;
 pub mod sqlite;
