@@ -10,7 +10,7 @@ mod common;
 use std::path::Path;
 use std::process::Command;
 
-use common::{MUSTER, Muster, text, tool};
+use common::{MUSTER, Muster, python, text, tool};
 use muster_server::web::Method;
 
 #[test]
@@ -100,10 +100,7 @@ impl<'a> Journey<'a> {
     }
 
     /// Runs it, and fails with what it prints.
-    #[allow(
-        clippy::print_stderr,
-        reason = "what a journey measures is shown, and a test that is skipped says so"
-    )]
+    #[allow(clippy::print_stderr, reason = "what a journey measures is shown")]
     fn run_on(&self, muster: &Muster) {
         let Some(chromium) = tool("chromium") else { return };
         let mut programs = Vec::new();
@@ -111,10 +108,8 @@ impl<'a> Journey<'a> {
             let Some(path) = tool(name) else { return };
             programs.push((name.to_uppercase(), path));
         }
-        let Some(python) = std::env::var_os("MUSTER_TEST_PYTHON") else {
-            eprintln!("skipped: needs MUSTER_TEST_PYTHON, a Python with the package playwright");
-            return;
-        };
+        let modules = ["playwright", "axe_playwright_python"];
+        let Some(python) = python(&modules) else { return };
         let routes = muster_server::web::table().filter(|(method, ..)| *method == Method::Get);
         let routes: Vec<_> = routes.map(|(_, path, _)| path).collect();
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/browser/journeys.py");

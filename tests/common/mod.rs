@@ -256,6 +256,23 @@ pub fn tool(name: &str) -> Option<PathBuf> {
     found
 }
 
+/// The Python of `MUSTER_TEST_PYTHON`, which needs these modules; `None` says once that the test is skipped.
+pub fn python(modules: &[&str]) -> Option<PathBuf> {
+    const MISSING: &str =
+        "import sys, importlib.util as u; sys.exit(not all(map(u.find_spec, sys.argv[1:])))";
+    let python = std::env::var_os("MUSTER_TEST_PYTHON").map(PathBuf::from);
+    let has_them = |python: &PathBuf| {
+        let asked = Command::new(python).args(["-c", MISSING]).args(modules).status();
+        asked.is_ok_and(|status| status.success())
+    };
+    let found = python.filter(has_them);
+    if found.is_none() {
+        let modules = modules.join(" and ");
+        eprintln!("skipped: needs MUSTER_TEST_PYTHON, a Python with {modules}");
+    }
+    found
+}
+
 /// A plain HTTP GET on loopback: the status and the body, if somebody answers.
 pub fn http_get(url: &str) -> Option<(u16, Vec<u8>)> {
     use std::io::{Read, Write};

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use common::{Muster, text, tool};
+use common::{Muster, python, text, tool};
 
 /// Name, kind, key type and further names of every certificate.
 const CERTIFICATES: [(&str, &str, &str, &str); 17] = [
@@ -59,6 +59,8 @@ const UNLINTED: [(&str, &str, &str, &str); 2] = [
         "urn:dev:mac:0024befffe804ff1,spiffe://example.org/site",
     ),
 ];
+/// What Python has to have.
+const PACKAGES: [&str; 2] = ["cryptography", "pkilint"];
 const REVOKED: &str = "site-revoked";
 const SUSPENDED: &str = "site-suspended";
 /// The server's own certificate. Its name here is `localhost`, which pkilint does not like either.
@@ -361,7 +363,7 @@ fn gnutls_reads_and_verifies_every_crl() {
 
 #[test]
 fn python_cryptography_verifies_everything() {
-    let Some(python) = python() else { return };
+    let Some(python) = python(&PACKAGES) else { return };
     fleets()
         .iter()
         .for_each(|fleet| judged(fleet, &python, "cryptography"));
@@ -369,7 +371,7 @@ fn python_cryptography_verifies_everything() {
 
 #[test]
 fn pkilint_finds_nothing_at_error_level() {
-    let Some(python) = python() else { return };
+    let Some(python) = python(&PACKAGES) else { return };
     fleets()
         .iter()
         .for_each(|fleet| judged(fleet, &python, "pkilint"));
@@ -377,7 +379,7 @@ fn pkilint_finds_nothing_at_error_level() {
 
 #[test]
 fn pkilint_would_find_something() {
-    let (Some(python), Some(openssl)) = (python(), tool("openssl")) else {
+    let (Some(python), Some(openssl)) = (python(&PACKAGES), tool("openssl")) else {
         return;
     };
     let [fleet, _] = fleets();
@@ -425,14 +427,4 @@ fn judged(fleet: &Fleet, python: &Path, by: &str) {
 
 fn judge() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/foreign/judge.py")
-}
-
-/// The Python that has the packages.
-#[allow(clippy::print_stderr, reason = "a test that is skipped says so")]
-fn python() -> Option<PathBuf> {
-    let python = std::env::var_os("MUSTER_TEST_PYTHON").map(PathBuf::from);
-    if python.is_none() {
-        eprintln!("skipped: needs MUSTER_TEST_PYTHON, a Python with the packages cryptography and pkilint");
-    }
-    python
 }

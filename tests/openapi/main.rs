@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::Command;
 
 use common::wire::Wire;
-use common::{Muster, text};
+use common::{Muster, python, text};
 use muster_backends::signer::generate;
 use muster_pki::csr::Csr;
 use muster_pki::key::KeyKind;
@@ -53,10 +53,8 @@ impl Caller<'_> {
 }
 
 #[test]
-#[allow(clippy::print_stderr, reason = "a test that is skipped says so")]
 fn what_is_said_is_what_is_described() {
-    let Some(python) = std::env::var_os("MUSTER_TEST_PYTHON") else {
-        eprintln!("skipped: needs MUSTER_TEST_PYTHON, a Python with the package openapi-spec-validator");
+    let Some(python) = python(&["openapi_spec_validator"]) else {
         return;
     };
     let muster = Muster::start();
