@@ -68,7 +68,11 @@ impl Ca {
         self.operator(proof, Permission::Read).await?;
         let found = self.store.certificate(serial).await?;
         self.hand_out(
-            found.ok_or_else(|| Error::Missing(format!("no certificate has the serial number {serial}")))?,
+            found.ok_or_else(|| {
+                Error::Missing(format!(
+                    "no certificate has the serial number {serial}; find it by name with: muster search NAME"
+                ))
+            })?,
             false,
         )
     }

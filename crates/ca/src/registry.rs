@@ -271,7 +271,9 @@ impl Ca {
         }];
         self.store.commit(Change { writes, act }).await.map_err(|why| {
             if matches!(why, StoreError::Changed(_)) {
-                return Error::Missing(format!("there is no token {id:?} to withdraw"));
+                return Error::Missing(format!(
+                    "there is no token {id:?} to withdraw; see which there are with: muster token list"
+                ));
             }
             why.into()
         })
@@ -333,7 +335,9 @@ impl Ca {
             .iter()
             .any(|provisioner| provisioner.record.name == name);
         if !known {
-            return Err(Error::Missing(format!("there is no provisioner {name:?}")));
+            return Err(Error::Missing(format!(
+                "there is no provisioner {name:?}; see which there are with: muster ca provisioner list"
+            )));
         }
         let act = caller.act(
             self.clock.now(),

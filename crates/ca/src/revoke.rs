@@ -242,7 +242,11 @@ impl Ca {
 
     pub(crate) async fn known_device(&self, name: &DeviceName) -> Result<Device, Error> {
         let device = self.store.device(name).await?;
-        device.ok_or_else(|| Error::Missing(format!("there is no device {name}")))
+        device.ok_or_else(|| {
+            Error::Missing(format!(
+                "there is no device {name}; find it with: muster search {name}"
+            ))
+        })
     }
 
     /// A device that renews at the same moment does not keep its certificate: the revocation is prepared anew.

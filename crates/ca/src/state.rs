@@ -218,7 +218,11 @@ impl State {
             .authorities
             .iter()
             .find(|authority| authority.record.name == name);
-        found.ok_or_else(|| Error::Missing(format!("there is no authority {name:?}")))
+        found.ok_or_else(|| {
+            Error::Missing(format!(
+                "there is no authority {name:?}; see which there are with: muster ca show"
+            ))
+        })
     }
 }
 

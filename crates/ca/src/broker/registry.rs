@@ -161,7 +161,11 @@ impl Ca {
     pub(crate) async fn known_broker(&self, name: &DeviceName) -> Result<Broker, Error> {
         let all = self.store.brokers().await?;
         let found = all.into_iter().find(|broker| broker.name == *name);
-        found.ok_or_else(|| Error::Missing(format!("there is no broker {name}")))
+        found.ok_or_else(|| {
+            Error::Missing(format!(
+                "there is no broker {name}; see which there are with: muster broker list"
+            ))
+        })
     }
 
     pub(crate) async fn serving_broker(&self, name: &DeviceName) -> Result<Broker, Error> {

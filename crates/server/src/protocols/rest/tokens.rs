@@ -153,7 +153,11 @@ async fn show(State(api): State<Api>, Sender(proof): Sender, Path(id): Path<Stri
     };
     let found = api.ca.tokens(proof, list).await?;
     let token = found.items.first();
-    let token = token.ok_or_else(|| Error::Missing(format!("there is no token {id:?}")))?;
+    let token = token.ok_or_else(|| {
+        Error::Missing(format!(
+            "there is no token {id:?}; see which there are with: muster token list"
+        ))
+    })?;
     Ok(Json(views::token(token, api.ca.now())))
 }
 
