@@ -134,6 +134,8 @@ fn a_device_always_has_an_identity() {
         // Every other time round, so that each operation is met with each thing that may be wrong.
         let full = (round / 6) % 2 == 1;
         world.let_be(wrong);
+        // What was killed after that asks neither hook nor broker again: only the CA is still to hear of it.
+        let connected = world.device.file("site-001.crt.connected").exists();
         let output = world.renew(at, full);
         let what = format!(
             "round {round}: {wrong:?}, operation {at}, full: {full}: {}",
@@ -146,7 +148,10 @@ fn a_device_always_has_an_identity() {
             _ => panic!("{what}"),
         }
         if output.status.success() {
-            assert_eq!(wrong, Wrong::Nothing, "{what}");
+            assert!(
+                wrong == Wrong::Nothing || (connected && wrong != Wrong::CaAway),
+                "{what}"
+            );
         }
         world.has_an_identity(&what);
         if round % 12 == 11 {

@@ -23,6 +23,7 @@ mod faults;
 mod fleet;
 mod interrupted;
 mod mqtt;
+mod password;
 mod rabbitmq;
 mod renew;
 mod returns;

@@ -8,8 +8,8 @@ use crate::common::{Muster, text, tool};
 use crate::{living, mode};
 
 /// What a bare Debian has of what the script needs.
-const PROGRAMS: [&str; 13] = [
-    "sh", "curl", "openssl", "sed", "mktemp", "mkdir", "mv", "rm", "cat", "tr", "chmod", "cp", "awk",
+const PROGRAMS: [&str; 12] = [
+    "sh", "curl", "openssl", "sed", "mktemp", "mkdir", "mv", "rm", "cat", "tr", "chmod", "sync",
 ];
 
 /// A root directory with these programs, what they are linked with, and the script.
@@ -79,6 +79,20 @@ fn a_site_enrols_with_a_shell_curl_and_openssl() {
     assert_eq!(said.status.code(), Some(1), "{}", text(&said.stderr));
     assert!(text(&said.stderr).contains("does not show the root with this fingerprint"));
     assert_eq!(muster.json(&["token", "list"])["items"][0]["used"], 0);
+
+    // A key that is not on the disk is shown to nobody.
+    let sync = root.join("bin/sync");
+    let kept = std::fs::read(&sync).unwrap();
+    std::fs::write(&sync, "#!/bin/sh\nexit 1\n").unwrap();
+    let said = as_words(&args("/token"));
+    assert_eq!(said.status.code(), Some(1), "{}", text(&said.stderr));
+    assert!(
+        text(&said.stderr).contains("cannot write to the disk"),
+        "{}",
+        text(&said.stderr)
+    );
+    assert_eq!(muster.json(&["token", "list"])["items"][0]["used"], 0);
+    std::fs::write(&sync, kept).unwrap();
 
     // From a file, then again by value: the second time there is nothing left to do.
     for token in ["/token", secret] {

@@ -165,6 +165,21 @@ impl Client {
         self.call("POST", path, Some(body)).await
     }
 
+    /// `GET` of what the protocol of `step` has at this path.
+    pub async fn get_step<T: DeserializeOwned>(&self, path: &str) -> Result<T, Error> {
+        self.read(&self.answer("GET", path, None).await?)
+    }
+
+    /// `POST` to a path of the protocol of `step`.
+    pub async fn post_step<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, Error> {
+        let body = serde_json::to_vec(body).map_err(|why| Error::Usage(why.to_string()))?;
+        self.read(&self.answer("POST", path, Some(body)).await?)
+    }
+
     /// `DELETE`.
     pub async fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<T, Error> {
         self.call("DELETE", path, None).await

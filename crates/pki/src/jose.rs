@@ -1,10 +1,8 @@
 //! The parts of JOSE that `step` speaks: JWK (RFC 7517), thumbprints (RFC 7638), compact JWS (RFC 7515) and the
 //! password-encrypted JWE (RFC 7516, RFC 7518 section 4.8) in which a provisioner's key is published.
 
-use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
-use aws_lc_rs::encoding::AsBigEndian;
-use aws_lc_rs::key_wrap::{AES_128, AesKek, KeyWrap};
-use aws_lc_rs::pbkdf2;
+mod jwe;
+
 use aws_lc_rs::signature::{self as lc, VerificationAlgorithm};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD as BASE64, URL_SAFE_NO_PAD as BASE64URL};
@@ -14,15 +12,14 @@ use der::Encode;
 use der::asn1::{Any, BitString, Null, UintRef};
 use serde::{Deserialize, Serialize};
 use x509_cert::spki::{AlgorithmIdentifierOwned, SubjectPublicKeyInfoOwned};
-use zeroize::Zeroizing;
 
 use crate::Error;
-use crate::key::{KeyKind, PrivateKey, PublicKey, sha256};
+use crate::key::{KeyKind, PublicKey, sha256};
+
+pub use jwe::{JweRandom, decrypt_private_jwk, encrypt_private_jwk};
 
 /// The longest token that is looked at, in bytes.
 pub const MAX_TOKEN: usize = 16 * 1024;
-/// Rounds of PBKDF2 that protect a published provisioner key; `step` takes up to 1,000,000.
-const PBES2_ROUNDS: u32 = 600_000;
 
 /// A public JSON Web Key. Field names are those of RFC 7517 and RFC 7518.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -256,68 +253,6 @@ fn verification(alg: &str, kind: KeyKind) -> Result<&'static dyn VerificationAlg
     })
 }
 
-/// The random bytes of one JWE. Use each set once.
-#[derive(zeroize::Zeroize, zeroize::ZeroizeOnDrop)]
-pub struct JweRandom {
-    /// PBKDF2 salt.
-    pub salt: [u8; 16],
-    /// Content encryption key.
-    pub cek: [u8; 32],
-    /// AES-GCM nonce.
-    pub iv: [u8; 12],
-}
-
-/// Encrypts a P-256 private key under a password, as `step` publishes provisioner keys:
-/// PBES2-HS256+A128KW with 600,000 rounds, A256GCM, compact form.
-pub fn encrypt_private_jwk(key: &PrivateKey, password: &[u8], random: &JweRandom) -> Result<String, Error> {
-    let public = Jwk::from_p256(key.public())?;
-    let d = private_scalar(key)?;
-    let plain = Zeroizing::new(format!(
-        r#"{{"use":"sig","kty":"EC","kid":"{}","crv":"P-256","alg":"ES256","x":"{}","y":"{}","d":"{}"}}"#,
-        public.kid,
-        public.x.unwrap_or_default(),
-        public.y.unwrap_or_default(),
-        d.as_str()
-    ));
-    encrypt(plain.as_bytes(), password, random)
-}
-
-fn private_scalar(key: &PrivateKey) -> Result<Zeroizing<String>, Error> {
-    let failed = |_| Error::Encode("private key");
-    let pair = lc::EcdsaKeyPair::from_pkcs8(&lc::ECDSA_P256_SHA256_FIXED_SIGNING, key.pkcs8())
-        .map_err(|_| Error::Encode("private key"))?;
-    let scalar = AsBigEndian::<aws_lc_rs::encoding::EcPrivateKeyBin<'_>>::as_be_bytes(&pair.private_key())
-        .map_err(failed)?;
-    Ok(Zeroizing::new(BASE64URL.encode(scalar.as_ref())))
-}
-
-fn encrypt(plain: &[u8], password: &[u8], random: &JweRandom) -> Result<String, Error> {
-    const ALGORITHM: &str = "PBES2-HS256+A128KW";
-    let failed = |_| Error::Encode("encrypted key");
-    let header = format!(
-        r#"{{"alg":"{ALGORITHM}","cty":"jwk+json","enc":"A256GCM","p2c":{PBES2_ROUNDS},"p2s":"{}"}}"#,
-        BASE64URL.encode(random.salt)
-    );
-    let salt = [ALGORITHM.as_bytes(), &[0], &random.salt].concat();
-    let mut kek = Zeroizing::new([0; 16]);
-    let rounds = std::num::NonZeroU32::new(PBES2_ROUNDS).ok_or(Error::Encode("encrypted key"))?;
-    pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA256, rounds, &salt, password, &mut *kek);
-    let mut wrapped = [0; 40];
-    let wrapped =
-        AesKek::new(&AES_128, &*kek).and_then(|kek| kek.wrap(&random.cek, &mut wrapped).map(|out| &*out));
-    let wrapped = wrapped.map_err(failed)?;
-
-    let header = BASE64URL.encode(header);
-    let cipher = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, &random.cek).map_err(failed)?);
-    let mut sealed = Zeroizing::new(plain.to_vec());
-    let nonce = Nonce::assume_unique_for_key(random.iv);
-    let tag = cipher
-        .seal_in_place_separate_tag(nonce, Aad::from(header.as_bytes()), &mut sealed)
-        .map_err(failed)?;
-    let parts = [wrapped, &random.iv, &sealed, tag.as_ref()].map(|part| BASE64URL.encode(part));
-    Ok(format!("{header}.{}", parts.join(".")))
-}
-
 fn ec(curve: const_oid::ObjectIdentifier) -> AlgorithmIdentifierOwned {
     AlgorithmIdentifierOwned {
         oid: ID_EC_PUBLIC_KEY,
@@ -372,25 +307,5 @@ mod tests {
             rfc_key().thumbprint().unwrap(),
             "oKIywvGUpTVTyxMQ3bwIIeQUudfr_CkLMjCE19ECD-U"
         );
-    }
-
-    #[test]
-    fn an_encrypted_key_is_the_one_that_step_decrypts() {
-        let plain = r#"{"use":"sig","kty":"EC","kid":"oKIywvGUpTVTyxMQ3bwIIeQUudfr_CkLMjCE19ECD-U","crv":"P-256","alg":"ES256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0","d":"jpsQnnGQmL-YBIffH1136cspYG6-0iY7X1fCE9-E9LI"}"#;
-        let counting = |start: u8| std::array::from_fn(|i| start + u8::try_from(i).unwrap());
-        let random = JweRandom {
-            salt: counting(0),
-            cek: std::array::from_fn(|i| 0x20 + u8::try_from(i).unwrap()),
-            iv: std::array::from_fn(|i| u8::try_from(i).unwrap()),
-        };
-        let jwe = encrypt(plain.as_bytes(), b"correct horse", &random).unwrap();
-        let parts = [
-            "eyJhbGciOiJQQkVTMi1IUzI1NitBMTI4S1ciLCJjdHkiOiJqd2sranNvbiIsImVuYyI6IkEyNTZHQ00iLCJwMmMiOjYwMDAwMCwicDJzIjoiQUFFQ0F3UUZCZ2NJQ1FvTERBME9EdyJ9",
-            "u34bM7roDim5KbYLDQRM_BFdyx3EJmJJQKIU0muJ2Ca4Br1lmglh-Q",
-            "AAECAwQFBgcICQoL",
-            "J3Ao1C8X0c7PkK7kClE1SGpS00YvUoQ9Bma63pm76fdnl2tKbVgRlb4troG0hnuCUH6ktz8CovDCW372ZtYv4i-EzivPmP-dfjS0X3saieOlB73i7S9nLUnzP2rvPtl7ZWMKvhBUbqHcI-TbxnkRWJ-3NTKtdS8Cy-fPa3FIoSpX4rZXUM95wuOBMckxkGKMS5ayNN5klyrUtHKllZ1lH5ipNSY7RzQ_sklzWfcTw4zxUjW43d9XQIqG_oGuytFgxAm8sk_lPvPTj9usWYNqHgbb6o8m8Bz9xy_C-GWdbPjZQ_QBCCIzs9xwa_QIQS9bYYpJT0VaL2gzQkCN6qg",
-            "0ijxoJZDeSiaq1WfhKbVFA",
-        ];
-        assert_eq!(jwe, parts.join("."));
     }
 }

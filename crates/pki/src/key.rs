@@ -299,9 +299,12 @@ impl PrivateKey {
         let pair = algorithms
             .into_iter()
             .find_map(|algorithm| EcdsaKeyPair::from_private_key_der(algorithm, der).ok());
-        Self::from_pair(Pair::Ecdsa(pair.ok_or_else(|| {
-            Error::malformed("private key", "it is on no accepted curve")
-        })?))
+        Self::from_ecdsa(pair.ok_or_else(|| Error::malformed("private key", "it is on no accepted curve"))?)
+    }
+
+    /// The same key in the form of this crate.
+    pub(crate) fn from_ecdsa(pair: EcdsaKeyPair) -> Result<Self, Error> {
+        Self::from_pair(Pair::Ecdsa(pair))
     }
 
     fn from_pair(pair: Pair) -> Result<Self, Error> {

@@ -57,10 +57,19 @@ impl Message {
 /// What the holder of a certificate says with its key, in `step`'s form for certificates that may have expired (`x5cInsecure`): a
 /// handshake with such a certificate fails, and this does not.
 pub fn by_holder(certificate: &Certificate, key: &PrivateKey, payload: &[u8]) -> Result<String, Error> {
+    let header = serde_json::json!({ "x5cInsecure": [BASE64.encode(certificate.der())] });
+    token(header, key, payload)
+}
+
+/// What the holder of a provisioner's key says: `step`'s one-time token. `kid` is the key's name.
+pub fn by_provisioner(kid: &str, key: &PrivateKey, payload: &[u8]) -> Result<String, Error> {
+    token(serde_json::json!({ "kid": kid }), key, payload)
+}
+
+fn token(mut header: serde_json::Value, key: &PrivateKey, payload: &[u8]) -> Result<String, Error> {
     let algorithm = key.public().kind().signature_algorithm();
-    let header = serde_json::json!({
-        "alg": word(algorithm), "typ": "JWT", "x5cInsecure": [BASE64.encode(certificate.der())],
-    });
+    header["alg"] = word(algorithm).into();
+    header["typ"] = "JWT".into();
     let header = BASE64URL.encode(header.to_string());
     let message = Message {
         text: format!("{header}.{}", BASE64URL.encode(payload)),

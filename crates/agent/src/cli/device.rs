@@ -9,6 +9,7 @@ use muster_pki::cert::Certificate;
 use muster_pki::snippet::{self, Facts, Use};
 use muster_pki::time::format_duration;
 use serde_json::json;
+use zeroize::Zeroizing;
 
 use super::{Exit, Failure, Voice, broker_address, stopped, variable};
 use crate::Clock;
@@ -16,7 +17,7 @@ use crate::device::enrol::{Ask, Enrolled, enrol, rehearse};
 use crate::device::files::{Home, Settings, read_settings};
 use crate::device::status::Status;
 use crate::device::time::last;
-use crate::device::{self, renew};
+use crate::device::{self, provisioner, renew};
 
 /// Where a device's files are unless it is said.
 pub(super) const DIR: &str = "/etc/muster";
@@ -36,6 +37,12 @@ pub enum AgentCommand {
   muster agent enrol CODE --dir /etc/mosquitto/certs --group mosquitto --broker mqtt.example.org \\
       --format mosquitto-bridge > /etc/mosquitto/conf.d/bridge.conf")]
     Enrol(EnrolArgs),
+    /// Get a certificate by a provisioner's password, of Muster or of a step-ca; an enrolment code is better where there is one
+    #[command(after_help = "Whoever reads the password can enrol any free name.
+
+Example:
+  muster agent sign site-001 --ca-url https://ca.example.org:9000 --fingerprint 3f1c… --password-file FILE")]
+    Sign(SignArgs),
     /// Renew this device's certificate whenever the CA's plan says so, until stopped
     Run(DirArgs),
     /// Say until when this device has a certificate, and whether something is wrong with it
@@ -95,6 +102,34 @@ pub struct EnrolArgs {
     dry_run: bool,
 }
 
+/// Whose password, and for whom.
+#[derive(clap::Args)]
+pub struct SignArgs {
+    /// The device's name
+    name: String,
+    /// The CA's address, such as https://ca.example.org:9000
+    #[arg(long, value_name = "URL")]
+    ca_url: String,
+    /// SHA-256 of the root certificate: muster ca fingerprint
+    #[arg(long, value_name = "HEX")]
+    fingerprint: String,
+    /// Whose password it is
+    #[arg(long, value_name = "NAME", default_value = "iot-devices")]
+    provisioner: String,
+    /// File that holds the password, such as /dev/stdin
+    #[arg(long, value_name = "FILE")]
+    password_file: PathBuf,
+    /// How long the certificate shall hold, such as 720h; as long as the CA says, unless said
+    #[arg(long, value_name = "DURATION", default_value = "")]
+    validity: String,
+    /// Where its files go: ca.crt, NAME.crt and NAME.key
+    #[arg(long, value_name = "DIR", default_value = DIR)]
+    dir: PathBuf,
+    /// Only say what would be done
+    #[arg(long)]
+    dry_run: bool,
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
     /// The files alone
@@ -111,6 +146,7 @@ enum Format {
 pub async fn run(voice: Voice, clock: Clock, command: AgentCommand) -> Result<Exit, Failure> {
     match command {
         AgentCommand::Enrol(args) => enrolled(voice, clock, args).await,
+        AgentCommand::Sign(args) => signed(voice, &clock, args).await,
         AgentCommand::Run(args) => {
             let stop = stopped()?;
             device::run::run(&args.dir, clock, stop).await.map_err(failed)?;
@@ -171,6 +207,46 @@ async fn enrolled(voice: Voice, clock: Clock, args: EnrolArgs) -> Result<Exit, F
         "has enrolled and"
     };
     voice.say(&format!("{name} {already} has a certificate until {until}."));
+    Ok(Exit::Ok)
+}
+
+async fn signed(voice: Voice, clock: &Clock, args: SignArgs) -> Result<Exit, Failure> {
+    let file = args.password_file.display();
+    let read = std::fs::read_to_string(&args.password_file).map(Zeroizing::new);
+    let text = read.map_err(|why| Failure::usage(format!("cannot read {file}: {why}")))?;
+    let ask = provisioner::Ask {
+        name: args.name,
+        url: args.ca_url.trim_end_matches('/').to_owned(),
+        fingerprint: args.fingerprint.replace(':', "").to_ascii_lowercase(),
+        provisioner: args.provisioner,
+        password: Zeroizing::new(text.trim_end_matches(['\r', '\n']).to_owned()),
+        validity: args.validity,
+        dir: args.dir,
+    };
+    if ask.password.is_empty() {
+        return Err(Failure::usage(format!("there is no password in {file}")));
+    }
+    if args.dry_run {
+        provisioner::rehearse(&ask).await.map_err(failed)?;
+        let json = json!({ "name": ask.name, "signed": false });
+        voice.data(voice.done("signed", true), &json)?;
+        return Ok(Exit::Ok);
+    }
+    let until = provisioner::sign(&ask, clock).await.map_err(failed)?;
+    let [ca, certificate, key] = [
+        "ca.crt".into(),
+        format!("{}.crt", ask.name),
+        format!("{}.key", ask.name),
+    ]
+    .map(|name: String| ask.dir.join(name));
+    let text = [&ca, &certificate, &key]
+        .map(|path| path.display().to_string())
+        .join("\n");
+    let json = json!({
+        "name": ask.name, "not_after": until.to_string(), "ca": ca, "certificate": certificate, "key": key,
+    });
+    voice.data(&text, &json)?;
+    voice.say(&format!("{} has a certificate until {until}.", ask.name));
     Ok(Exit::Ok)
 }
 

@@ -77,7 +77,7 @@ fn is_of(cross: &Certificate, root: &Certificate) -> bool {
 }
 
 /// Whether it is a CA that this one has issued.
-fn is_issued_by(one: &Certificate, issuer: &Certificate) -> bool {
+pub(super) fn is_issued_by(one: &Certificate, issuer: &Certificate) -> bool {
     let named = one
         .issuer()
         .is_ok_and(|name| issuer.subject().is_ok_and(|other| name == other));
@@ -88,7 +88,7 @@ fn is_issued_by(one: &Certificate, issuer: &Certificate) -> bool {
         && one.verify_issued_by(issuer.key()).is_ok()
 }
 
-fn pem(certificates: &[Certificate]) -> Result<String, Error> {
+pub(super) fn pem(certificates: &[Certificate]) -> Result<String, Error> {
     certificates.iter().map(|one| Ok(one.to_pem()?)).collect()
 }
 

@@ -183,6 +183,16 @@ impl Home {
         kept_key(&path, group)
     }
 
+    /// The key in use, or a new one, which is on the disk when this returns.
+    pub(crate) fn own_key(&self, name: &str) -> Result<PrivateKey, Error> {
+        kept_key(&self.key(name), None)
+    }
+
+    /// Puts a certificate with its issuers in place, PEM, for the key in use.
+    pub(crate) fn save_certificate(&self, name: &str, pem: &str) -> Result<(), Error> {
+        disk::write(&self.certificate(name), pem.as_bytes(), public())
+    }
+
     /// The key that was made for the enrolment, or a new one, which is on the disk when this returns.
     pub(crate) fn enrolment_key(&self, name: &str, group: Option<&str>) -> Result<PrivateKey, Error> {
         let [_, path] = self.beside(name, ENROL);

@@ -6,6 +6,7 @@
 mod anchors;
 pub mod enrol;
 pub mod files;
+pub mod provisioner;
 pub mod renew;
 pub mod run;
 pub mod status;
