@@ -207,6 +207,28 @@ fn enrol(muster: &mut Muster, said: &str) {
     assert!(muster.ok(&renew).contains("would") && device(muster) == before);
     muster.ok(&renew[..4]);
     assert_ne!(device(muster), before);
+    let (url, print) = (muster.url(), muster.ok(&["ca", "fingerprint"]));
+    let sign = [
+        "agent",
+        "sign",
+        "site-010",
+        "--ca-url",
+        &url,
+        "--fingerprint",
+        print.trim(),
+    ];
+    let flags = [
+        "--password-file",
+        "data/provisioner-password",
+        "--dir",
+        "signed",
+        "--dry-run",
+    ];
+    let mut sign = [&sign[..], &flags].concat();
+    assert!(muster.ok(&sign).contains("would") && !muster.path().join("signed").exists());
+    sign.pop();
+    muster.ok(&sign);
+    assert!(muster.path().join("signed/site-010.crt").exists());
     // It is the server that would listen; that it does is shown in tests/brokers.
     assert!(muster.ok(&["doctor", "listen", "--dry-run"]).contains("would"));
     muster.stop();
@@ -268,6 +290,7 @@ fn every_writing_command_says_what_it_would_do_and_does_nothing() {
             enrol(&mut muster, &said);
             missing.remove("agent enrol");
             missing.remove("agent renew");
+            missing.remove("agent sign");
             missing.remove("doctor listen");
         }
         missing.retain(|command| !line.starts_with(command.as_str()));
