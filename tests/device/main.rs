@@ -21,6 +21,7 @@ mod faults;
 #[path = "../brokers/fleet.rs"]
 #[allow(dead_code, reason = "not all of it is needed here")]
 mod fleet;
+mod hooks;
 mod interrupted;
 mod mqtt;
 mod password;

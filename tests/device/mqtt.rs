@@ -12,7 +12,7 @@ use crate::cut::Proxy;
 use crate::fleet::{Fleet, Mosquitto};
 
 /// The broker, `backend` that may see the fleet, and a device.
-fn world() -> Option<(Fleet, Mosquitto)> {
+pub fn world() -> Option<(Fleet, Mosquitto)> {
     let fleet = Fleet::start()?;
     let printed = fleet.issue_broker();
     for name in ["site-001", "backend"] {
@@ -77,7 +77,7 @@ impl Client {
 
     /// Watches as `backend`, and sees a message of its own before anything else happens. That is asked for last: what another watcher
     /// left there comes at once, and the filter is in force by then.
-    fn watch(fleet: &Fleet, port: u16, filter: &str) -> Self {
+    pub fn watch(fleet: &Fleet, port: u16, filter: &str) -> Self {
         let client = Self::start(
             mqtt(
                 fleet,
@@ -101,7 +101,7 @@ impl Client {
         client
     }
 
-    fn printed(&self) -> Vec<String> {
+    pub fn printed(&self) -> Vec<String> {
         self.printed.lock().unwrap().clone()
     }
 
@@ -117,7 +117,7 @@ impl Client {
         kill_process(Pid::from_child(&self.running.0), signal).unwrap();
     }
 
-    fn ended(&mut self) -> std::process::ExitStatus {
+    pub fn ended(&mut self) -> std::process::ExitStatus {
         let child: &mut Child = &mut self.running.0;
         crate::common::wait_for_child(child, std::time::Duration::from_secs(60))
     }
