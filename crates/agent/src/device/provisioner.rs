@@ -104,7 +104,8 @@ async fn right(ask: &Ask) -> Result<Right, Error> {
     let root = ca::root(&ask.url, &ask.fingerprint).await?;
     let client = Client::new(ca::connector(&ask.url, std::slice::from_ref(&root), None)?, None);
     let kid = kid(&client, &ask.provisioner).await?;
-    let path = format!("/provisioners/{}/encrypted-key", escape(&kid));
+    // A step-ca takes the name of a key as it stands there, without unescaping.
+    let path = format!("/provisioners/{kid}/encrypted-key");
     let sealed: Sealed = client.get_step(&path).await?;
     let key = decrypt_private_jwk(&sealed.key, ask.password.as_bytes())?;
     Ok(Right {
@@ -124,7 +125,15 @@ async fn kid(client: &Client, name: &str) -> Result<String, Error> {
         let all = page.provisioners.unwrap_or_default();
         let found = all.iter().find(|one| one["type"] == "JWK" && one["name"] == name);
         if let Some(kid) = found.and_then(|one| one["key"]["kid"].as_str()) {
-            return Ok(kid.to_owned());
+            let is_thumbprint = kid
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+            let odd = || {
+                Error::new(format!(
+                    "the key of the provisioner {name:?} has a name that is no thumbprint"
+                ))
+            };
+            return is_thumbprint.then(|| kid.to_owned()).ok_or_else(odd);
         }
         if page.next.is_empty() {
             break;
