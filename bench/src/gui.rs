@@ -96,7 +96,7 @@ const NO_PAGES: [&str; 15] = [
 ];
 
 /// What lists are narrowed by, and sorted by.
-const LISTS: [(&str, &[&str], &[&str]); 5] = [
+const LISTS: [(&str, &[&str], &[&str]); 8] = [
     (
         "certificates",
         &[
@@ -145,6 +145,17 @@ const LISTS: [(&str, &[&str], &[&str]); 5] = [
         &["", "role=viewer", "q=a"],
         &["name", "-role", "created"],
     ),
+    (
+        "brokers",
+        &["", "state=proven", "program=mosquitto", "q=hub"],
+        &["state", "-name", "sessions"],
+    ),
+    (
+        "ca/provisioners",
+        &["", "profile=client", "q=iot"],
+        &["name", "-created"],
+    ),
+    ("profiles", &["", "kind=client", "q=ser"], &["name", "-validity"]),
 ];
 
 /// Every page that the router has, with a device, a certificate and a token of the fleet; of the lists each filter and
@@ -160,6 +171,7 @@ pub(crate) fn paths(device: &str, serial: &str, token: &str) -> Result<Vec<Strin
         for act in ["suspend", "revoke"] {
             let path = path.replace("devices/{name}", &format!("devices/{device}"));
             let path = path.replace("users/{name}", "users/admin").replace("{act}", act);
+            let path = path.replace("profiles/{name}", "profiles/client");
             let path = path.replace("{serial}", serial).replace("{id}", token);
             if !filled.contains(&path) {
                 filled.push(path);

@@ -14,9 +14,10 @@ use muster_api::agent::Join;
 use muster_api::client::escape;
 use muster_api::types::{ActRequest, AddBroker, Broker, Done, JoinBroker};
 
-use super::Common;
 use super::connect::Session;
+use super::list::Paging;
 use super::report::{Exit, Failure, Voice, table};
+use super::{Common, list as pages};
 use crate::config::{Config, Flags};
 use crate::secret::write_private;
 
@@ -66,8 +67,9 @@ Exit code 5 if a line is dangerous")]
 It asks the CA for certificates with reserved names that live for ten minutes. Exit code 5 if the listener lets in
 who must not get in, or keeps out who must.")]
     Test(test::TestArgs),
-    /// List brokers: what each enforces, since when, and what is wrong
-    List,
+    /// List brokers: what each enforces, since when, and what is wrong; what needs somebody comes first
+    #[command(after_help = "Exit code 5 if one that is shown is not proven, or something is wrong there")]
+    List(ListArgs),
     /// Let a broker's agent join again: its machine was lost, or its key
     Join {
         /// The broker's name
@@ -86,6 +88,24 @@ who must not get in, or keeps out who must.")]
         #[arg(long)]
         dry_run: bool,
     },
+}
+
+#[derive(clap::Args)]
+pub(super) struct ListArgs {
+    /// all, proven, unconfirmed, silent, waiting or retired
+    #[arg(long)]
+    state: Option<String>,
+    /// all, mosquitto, rabbitmq, emqx, haproxy or gate
+    #[arg(long)]
+    program: Option<String>,
+    /// Beginning of a name
+    #[arg(long, value_name = "WHAT")]
+    search: Option<String>,
+    /// state, name, proof, certificate, crl, sessions or created; with - in front it is turned round
+    #[arg(long, allow_hyphen_values = true)]
+    sort: Option<String>,
+    #[command(flatten)]
+    paging: Paging,
 }
 
 #[derive(clap::Args)]
@@ -141,15 +161,23 @@ pub(super) async fn run(common: &Common, voice: Voice, command: BrokerCommand) -
         BrokerCommand::Config(args) => config::print(voice, args),
         BrokerCommand::Lint(args) => lint::run(voice, &args),
         BrokerCommand::Test(args) => test::run(common, voice, args).await,
-        BrokerCommand::List => {
+        BrokerCommand::List(args) => {
             let session = Session::start(common).await?;
-            let all: Vec<Broker> = session.client.get("/brokers").await?;
-            session.finish().await?;
-            voice.data(&rows(&all), &all)?;
-            let well = all.iter().all(|broker| {
-                matches!(broker.state.as_str(), "proven" | "retired") && broker.alarms.is_empty()
+            let wishes = [
+                ("state", &args.state),
+                ("program", &args.program),
+                ("q", &args.search),
+                ("sort", &args.sort),
+            ];
+            let mut well = true;
+            let shown = pages::run(session, voice, "brokers", &wishes, &args.paging, |all| {
+                well = all.iter().all(|broker: &Broker| {
+                    matches!(broker.state.as_str(), "proven" | "retired") && broker.alarms.is_empty()
+                });
+                rows(all)
             });
-            Ok(if well { Exit::Ok } else { Exit::Attention })
+            let exit = shown.await?;
+            Ok(if well { exit } else { Exit::Attention })
         }
         BrokerCommand::Retire { name, note, dry_run } => {
             let session = Session::start(common).await?.dry_run(dry_run);

@@ -4,12 +4,13 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 use muster_api::client::escape;
-use muster_api::types::{Authority, Crl, FreshCrl, Generation, Profile};
+use muster_api::types::{Authority, Crl, FreshCrl, Generation};
 use muster_ca::authority::{DEFAULT, INTERNAL};
 
 use super::cert::confirm;
 use super::connect::Session;
 use super::desk::Desk;
+use super::profile;
 use super::provisioner::{self, ProvisionerCommand};
 use super::report::{Exit, Failure, Voice, table};
 use super::{Common, files};
@@ -61,7 +62,7 @@ pub(super) enum CaCommand {
         dry_run: bool,
     },
     /// List the profiles: what may be issued
-    Profile,
+    Profile(profile::ListArgs),
     /// Provisioners: how `step` clients prove their right
     #[command(subcommand)]
     Provisioner(ProvisionerCommand),
@@ -194,25 +195,21 @@ pub(super) async fn run(common: &Common, voice: Voice, command: CaCommand) -> Re
             let desk = Desk::open(common, args.recovery_secret, args.dry_run).await?;
             desk.import(voice, &args.name, brought).await
         }
+        CaCommand::Profile(args) => profile::list(common, voice, args).await,
+        CaCommand::Provisioner(command) => provisioner::run(common, voice, command).await,
         online @ (CaCommand::Show
         | CaCommand::Root { .. }
         | CaCommand::Fingerprint { .. }
         | CaCommand::Crl { .. }
-        | CaCommand::Profile
-        | CaCommand::Provisioner(_)
         | CaCommand::Rollover(_)) => {
-            let dry_run = if let CaCommand::Provisioner(command) = &online {
-                command.is_dry_run()
-            } else {
-                matches!(
-                    online,
-                    CaCommand::Rollover(
-                        RolloverCommand::Activate { dry_run: true, .. }
-                            | RolloverCommand::Finish { dry_run: true, .. }
-                            | RolloverCommand::Revoke { dry_run: true, .. }
-                    )
+            let dry_run = matches!(
+                online,
+                CaCommand::Rollover(
+                    RolloverCommand::Activate { dry_run: true, .. }
+                        | RolloverCommand::Finish { dry_run: true, .. }
+                        | RolloverCommand::Revoke { dry_run: true, .. }
                 )
-            };
+            );
             let session = Session::start(common).await?.dry_run(dry_run);
             let exit = run_online(&session, voice, online).await?;
             session.finish().await?;
@@ -277,11 +274,6 @@ async fn run_online(session: &Session, voice: Voice, command: CaCommand) -> Resu
             let crl = fresh_lists(session, voice, authority, generation).await?;
             write(voice, out, &crl.pem, &crl)?;
         }
-        CaCommand::Profile => {
-            let profiles: Vec<Profile> = session.client.get("/profiles").await?;
-            voice.data(&profile_rows(&profiles), &profiles)?;
-        }
-        CaCommand::Provisioner(command) => return provisioner::run(session, voice, command).await,
         CaCommand::Rollover(RolloverCommand::Activate { which, dry_run }) => {
             rollover_step(session, voice, &which.authority, "activate", dry_run).await?;
         }
@@ -301,6 +293,8 @@ async fn run_online(session: &Session, voice: Voice, command: CaCommand) -> Resu
         CaCommand::Rollover(RolloverCommand::Start { .. })
         | CaCommand::Import(_)
         | CaCommand::RootCrl { .. }
+        | CaCommand::Profile(_)
+        | CaCommand::Provisioner(_)
         | CaCommand::Create { .. } => {
             return Err(Failure::failed("this is done with the server stopped"));
         }
@@ -412,40 +406,4 @@ fn rows(authorities: &[Authority]) -> String {
         .iter()
         .flat_map(|a| a.generations.iter().map(move |g| row(a, g)));
     table(&std::iter::once(head).chain(all).collect::<Vec<_>>())
-}
-
-fn profile_rows(profiles: &[Profile]) -> String {
-    let head = [
-        "PROFILE",
-        "KIND",
-        "AUTHORITY",
-        "SHORTEST",
-        "DEFAULT",
-        "LONGEST",
-        "GRACE",
-        "KEYS",
-        "NAMES",
-        "POINTERS",
-    ]
-    .map(str::to_owned)
-    .to_vec();
-    let row = |p: &Profile| {
-        vec![
-            p.name.clone(),
-            p.kind.clone(),
-            p.authority.clone(),
-            p.min.clone(),
-            p.default.clone(),
-            p.max.clone(),
-            p.grace.clone(),
-            p.keys.join(","),
-            p.sans.join(","),
-            p.pointers.join(","),
-        ]
-    };
-    table(
-        &std::iter::once(head)
-            .chain(profiles.iter().map(row))
-            .collect::<Vec<_>>(),
-    )
 }

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
 use super::connect::Session;
+use super::list::whole;
 use super::report::{Exit, Failure, Voice};
 use super::{Common, files, issue};
 
@@ -68,7 +69,7 @@ struct FailedRow {
 pub(super) async fn run(common: &Common, voice: Voice, args: ImportArgs) -> Result<Exit, Failure> {
     let rows = read(&args.file)?;
     let session = Session::start(common).await?.dry_run(args.dry_run);
-    let profiles: Arc<[Profile]> = session.client.get::<Vec<Profile>>("/profiles").await?.into();
+    let profiles: Arc<[Profile]> = whole::<Profile>(&session.client, "profiles").await?.into();
     let total = rows.len();
     let bar = progress(voice, total);
     let failed = Arc::new(Mutex::new(Vec::new()));

@@ -15,6 +15,7 @@ use muster_pki::{p12, pem};
 use zeroize::Zeroizing;
 
 use super::connect::Session;
+use super::list::whole;
 use super::report::{Exit, Failure, Voice};
 use super::{Common, files};
 use crate::real::{self, SystemEntropy};
@@ -114,7 +115,7 @@ pub(super) async fn issue(common: &Common, voice: Voice, args: IssueArgs) -> Res
             .map_err(|why| Failure::failed(format!("cannot write into {}: {why}", args.out.display())))?;
     }
     let session = Session::start(common).await?.dry_run(args.dry_run);
-    let profiles: Vec<Profile> = session.client.get("/profiles").await?;
+    let profiles: Vec<Profile> = whole(&session.client, "profiles").await?;
     let kind_of_key = key_kind(&profiles, args.kind.as_deref(), args.key_type.as_deref())?;
     let request = IssueRequest {
         name: Some(args.name.clone()),
@@ -236,7 +237,7 @@ pub(super) async fn renew(common: &Common, voice: Voice, args: RenewArgs) -> Res
         .get(&format!("/devices/{}", escape(&args.name)))
         .await?;
     let newest = device.certificates.first();
-    let profiles: Vec<Profile> = session.client.get("/profiles").await?;
+    let profiles: Vec<Profile> = whole(&session.client, "profiles").await?;
     let request = IssueRequest {
         name: Some(args.name.clone()),
         profile: Some(device.profile.clone()),

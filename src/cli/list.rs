@@ -28,6 +28,25 @@ pub(super) struct Paging {
 /// The parameters of a list that were given.
 pub(super) type Wishes<'a> = &'a [(&'a str, &'a Option<String>)];
 
+/// Every row of a short list, page by page.
+pub(super) async fn whole<T: DeserializeOwned>(client: &Client, noun: &str) -> Result<Vec<T>, Failure> {
+    let mut all = Vec::new();
+    let mut cursor = None;
+    loop {
+        let paging = Paging {
+            limit: 500,
+            cursor,
+            csv: false,
+        };
+        let page: Page<T> = client.get(&path(noun, &[], &paging)).await?;
+        all.extend(page.items);
+        match page.next {
+            Some(next) => cursor = Some(next),
+            None => return Ok(all),
+        }
+    }
+}
+
 /// Asks for a list and prints it.
 pub(super) async fn run<T: Serialize + DeserializeOwned>(
     session: Session,
@@ -35,7 +54,7 @@ pub(super) async fn run<T: Serialize + DeserializeOwned>(
     noun: &str,
     wishes: Wishes<'_>,
     paging: &Paging,
-    rows: impl Fn(&[T]) -> String,
+    rows: impl FnOnce(&[T]) -> String,
 ) -> Result<Exit, Failure> {
     let path = path(noun, wishes, paging);
     if paging.csv {

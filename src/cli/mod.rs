@@ -16,6 +16,7 @@ mod init;
 mod inspect;
 mod issue;
 mod list;
+mod profile;
 mod proof;
 mod provisioner;
 pub(crate) mod report;

@@ -8,8 +8,10 @@ use muster_api::types::{AddProvisioner, Provisioner};
 use muster_ca::ports::Entropy;
 use zeroize::Zeroizing;
 
+use super::Common;
 use super::connect::Session;
 use super::init::password;
+use super::list::{self as pages, Paging};
 use super::report::{Exit, Failure, Voice, table};
 use crate::real::SystemEntropy;
 use crate::secret::write_private;
@@ -36,8 +38,8 @@ pub(super) enum ProvisionerCommand {
         #[arg(long)]
         dry_run: bool,
     },
-    /// List provisioners
-    List,
+    /// List provisioners by name
+    List(ListArgs),
     /// Remove a provisioner; its tokens are refused from now on
     Remove {
         /// Its name
@@ -48,21 +50,27 @@ pub(super) enum ProvisionerCommand {
     },
 }
 
-impl ProvisionerCommand {
-    pub(super) fn is_dry_run(&self) -> bool {
-        match self {
-            Self::Add { dry_run, .. } | Self::Remove { dry_run, .. } => *dry_run,
-            Self::List => false,
-        }
-    }
+#[derive(clap::Args)]
+pub(super) struct ListArgs {
+    /// Only those that name this profile
+    #[arg(long)]
+    profile: Option<String>,
+    /// Beginning of a name
+    #[arg(long, value_name = "WHAT")]
+    search: Option<String>,
+    /// name or created; with - in front the greatest comes first
+    #[arg(long, allow_hyphen_values = true)]
+    sort: Option<String>,
+    #[command(flatten)]
+    paging: Paging,
 }
 
-pub(super) async fn run(
-    session: &Session,
-    voice: Voice,
-    command: ProvisionerCommand,
-) -> Result<Exit, Failure> {
-    let dry_run = command.is_dry_run();
+pub(super) async fn run(common: &Common, voice: Voice, command: ProvisionerCommand) -> Result<Exit, Failure> {
+    let dry_run = match &command {
+        ProvisionerCommand::Add { dry_run, .. } | ProvisionerCommand::Remove { dry_run, .. } => *dry_run,
+        ProvisionerCommand::List(_) => false,
+    };
+    let session = Session::start(common).await?.dry_run(dry_run);
     match command {
         ProvisionerCommand::Add {
             name,
@@ -105,30 +113,13 @@ pub(super) async fn run(
             };
             voice.data(&text, &made)?;
         }
-        ProvisionerCommand::List => {
-            let provisioners: Vec<Provisioner> = session.client.get("/provisioners").await?;
-            let head = ["NAME", "KEY", "PROFILES", "NAMES", "REPLACES KEYS"]
-                .map(str::to_owned)
-                .to_vec();
-            let row = |p: &Provisioner| {
-                let names = if p.names.is_empty() {
-                    "any".to_owned()
-                } else {
-                    p.names.join(", ")
-                };
-                let replaces = if p.may_replace { "yes" } else { "no" };
-                vec![
-                    p.name.clone(),
-                    p.kid.clone(),
-                    p.profiles.join(", "),
-                    names,
-                    replaces.into(),
-                ]
-            };
-            let rows: Vec<_> = std::iter::once(head)
-                .chain(provisioners.iter().map(row))
-                .collect();
-            voice.data(&table(&rows), &provisioners)?;
+        ProvisionerCommand::List(args) => {
+            let wishes = [
+                ("profile", &args.profile),
+                ("q", &args.search),
+                ("sort", &args.sort),
+            ];
+            return pages::run(session, voice, "provisioners", &wishes, &args.paging, rows).await;
         }
         ProvisionerCommand::Remove { name, .. } => {
             let answer: serde_json::Value = session
@@ -138,7 +129,35 @@ pub(super) async fn run(
             voice.data(voice.done("removed", dry_run), &answer)?;
         }
     }
+    session.finish().await?;
     Ok(Exit::Ok)
+}
+
+fn rows(provisioners: &[Provisioner]) -> String {
+    let head = ["NAME", "KEY", "PROFILES", "NAMES", "REPLACES KEYS", "SINCE"]
+        .map(str::to_owned)
+        .to_vec();
+    let row = |one: &Provisioner| {
+        let names = if one.names.is_empty() {
+            "any".to_owned()
+        } else {
+            one.names.join(", ")
+        };
+        let replaces = if one.may_replace { "yes" } else { "no" };
+        vec![
+            one.name.clone(),
+            one.kid.clone(),
+            one.profiles.join(", "),
+            names,
+            replaces.into(),
+            one.created.clone(),
+        ]
+    };
+    table(
+        &std::iter::once(head)
+            .chain(provisioners.iter().map(row))
+            .collect::<Vec<_>>(),
+    )
 }
 
 /// 256 random bits as text.

@@ -140,7 +140,7 @@ impl Beside {
     pub fn known(&self) -> serde_json::Value {
         let output = self.fleet.muster.run(&["broker", "list", "--json"]);
         let all: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-        all[0].clone()
+        all["items"][0].clone()
     }
 
     /// Waits until the CA has the proof for everything that was decided.

@@ -130,7 +130,7 @@ fn while_the_ca_is_away_alarms_name_the_hour_and_after_it_nobody_comes_in() {
     wait_for("a proof", || {
         let output = fleet.muster.run(&["broker", "list", "--json"]);
         let all: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-        all[0]["state"] == "proven"
+        all["items"][0]["state"] == "proven"
     });
     fleet.issue("site-1", &["--kind", "client", "--validity", "90d"]);
     fleet.issue("bad", &["--kind", "client", "--validity", "90d"]);

@@ -101,7 +101,7 @@ impl Front {
         wait_for("a proof", || {
             let output = self.fleet.muster.run(&["broker", "list", "--json"]);
             let all: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-            all[0]["state"] == "proven"
+            all["items"][0]["state"] == "proven"
         });
     }
 

@@ -152,7 +152,7 @@ fn a_broker_that_is_cut_off_is_unconfirmed_and_converges_by_itself() {
     let state = || {
         let output = muster.run(&["broker", "list", "--json"]);
         let all: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-        all[0]["state"].as_str().unwrap().to_owned()
+        all["items"][0]["state"].as_str().unwrap().to_owned()
     };
     wait_for("a proof", || state() == "proven");
 

@@ -171,6 +171,7 @@ def many(tour):
         ("devices", ["site-001", "site-003"], "Suspend"),
         ("tokens", ["site-900", "wave sites-2026"], "Withdraw"),
         ("users", ["ci", "bob"], "Remove"),
+        ("brokers", ["hub.example.org"], "Retire"),
         ("certificates", ["site-001", "site-003"], "Revoke"),
     ]:
         page.goto(place)

@@ -90,7 +90,7 @@ impl<'a> Agent<'a> {
         self.report(&json!({ "enforced": 0, "sequence": 0, "version": "0.1.0" }));
         let output = self.muster.run(&["broker", "list", "--json"]);
         let all: Value = serde_json::from_slice(&output.stdout).unwrap();
-        all[0]["state"].as_str().unwrap().to_owned()
+        all["items"][0]["state"].as_str().unwrap().to_owned()
     }
 }
 
@@ -340,7 +340,7 @@ fn agents_of_older_and_newer_releases_are_understood() {
     agent.report(&report);
     // Its only epoch is not of this CA, so that it is unconfirmed.
     let listed = muster.run(&["broker", "list", "--json"]);
-    let shown = &serde_json::from_slice::<Value>(&listed.stdout).unwrap()[0];
+    let shown = &serde_json::from_slice::<Value>(&listed.stdout).unwrap()["items"][0];
     assert_eq!(
         (&shown["sessions"], &shown["agent_version"]),
         (&json!(3), &json!("0.1.0"))

@@ -32,7 +32,7 @@ fn root_name(muster: &Muster) -> String {
 }
 
 fn provisioner_name(muster: &Muster) -> String {
-    muster.json(&["ca", "provisioner", "list"])[0]["name"]
+    muster.json(&["ca", "provisioner", "list"])["items"][0]["name"]
         .as_str()
         .unwrap()
         .to_owned()
@@ -152,7 +152,7 @@ fn a_configured_profile_sets_limits() {
     let toml = std::fs::read_to_string(&file).unwrap();
     std::fs::write(&file, format!("{toml}\n[profile.visitor]\nmin = \"1h\"\ndefault = \"2h\"\nmax = \"12h\"\ngrace = \"0s\"\nrenewable = false\n")).unwrap();
     let profiles = muster.json(&["ca", "profile"]);
-    let visitor = profiles
+    let visitor = profiles["items"]
         .as_array()
         .unwrap()
         .iter()

@@ -98,6 +98,72 @@ fn a_list_is_filtered_sorted_and_paged_both_ways() {
 }
 
 #[test]
+fn brokers_provisioners_and_profiles_are_lists_like_the_others() {
+    let muster = Muster::start();
+    for (name, program) in [("east", "gate"), ("west", "mosquitto")] {
+        muster.ok(&["broker", "add", name, "--program", program]);
+    }
+    let brokers = |args: &[&str]| {
+        // One that has not joined needs attention.
+        let output = muster.run(&[&["broker", "list", "--json"], args].concat());
+        assert_eq!(output.status.code(), Some(5), "{args:?}");
+        serde_json::from_slice::<Value>(&output.stdout).unwrap()
+    };
+    let first = brokers(&["--limit", "1", "--sort", "-name"]);
+    assert_eq!(column(&first, "name"), ["west"]);
+    let next = first["next"].as_str().unwrap();
+    let second = brokers(&["--limit", "1", "--sort", "-name", "--cursor", next]);
+    assert_eq!(column(&second, "name"), ["east"]);
+    assert_eq!(column(&brokers(&["--program", "gate"]), "name"), ["east"]);
+    assert_eq!(
+        column(&brokers(&["--search", "we", "--state", "waiting"]), "name"),
+        ["west"]
+    );
+    let csv = muster.ok(&["broker", "list", "--csv", "--search", "east"]);
+    assert!(
+        csv.starts_with("name,program,state,") && csv.contains("\neast,gate,waiting,"),
+        "{csv}"
+    );
+    muster.ok(&["broker", "retire", "east"]);
+    muster.ok(&["broker", "list", "--state", "retired"]);
+    muster.exits(2, &["broker", "list", "--sort", "size"]);
+
+    let list = |args: &[&str]| column(&muster.json(args), "name");
+    assert_eq!(
+        list(&["ca", "profile", "--sort", "-name"]),
+        ["server", "client", "broker"]
+    );
+    assert_eq!(list(&["ca", "profile", "--kind", "server"]), ["server"]);
+    muster.ok(&[
+        "ca",
+        "provisioner",
+        "add",
+        "makers",
+        "--password-file",
+        "makers.password",
+        "--profile",
+        "client",
+    ]);
+    assert_eq!(
+        list(&[
+            "ca",
+            "provisioner",
+            "list",
+            "--search",
+            "mak",
+            "--profile",
+            "client"
+        ]),
+        ["makers"]
+    );
+    assert!(
+        muster
+            .ok(&["ca", "provisioner", "list", "--csv"])
+            .starts_with("name,kid,profiles,")
+    );
+}
+
+#[test]
 fn a_search_finds_names_serial_numbers_and_fingerprints() {
     let muster = Muster::start();
     let one = issue(&muster, "site-001", "client");

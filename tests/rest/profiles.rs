@@ -179,7 +179,7 @@ fn pointers_go_in_as_it_says_and_all_of_it_is_shown() {
     .unwrap();
     let shown = muster.json(&["ca", "profile"]);
     let one = |name: &str| {
-        shown
+        shown["items"]
             .as_array()
             .unwrap()
             .iter()

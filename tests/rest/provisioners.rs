@@ -44,7 +44,7 @@ fn names_and_profiles_bound_what_it_may_ask_for() {
         &["--profile", "client", "--names", "site-*,*.site.example.org"],
     );
     let listed = fleet.muster.json(&["ca", "provisioner", "list"]);
-    let shown = listed
+    let shown = listed["items"]
         .as_array()
         .unwrap()
         .iter()
@@ -102,7 +102,7 @@ fn one_that_cannot_be_meant_is_not_made() {
         fleet.muster.exits(code, &[&add[..], &more].concat());
     }
     let listed = fleet.muster.json(&["ca", "provisioner", "list"]);
-    assert_eq!(listed.as_array().unwrap().len(), 1);
+    assert_eq!(listed["items"].as_array().unwrap().len(), 1);
 }
 
 #[test]

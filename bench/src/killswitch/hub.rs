@@ -65,7 +65,7 @@ impl Hub {
         hub.until("the broker's proof", |hub| {
             let listed = hub.command(&["broker", "list", "--json"]).output().ok();
             let all: Option<Value> = listed.and_then(|listed| serde_json::from_slice(&listed.stdout).ok());
-            all.is_some_and(|all| all[0]["state"] == "proven")
+            all.is_some_and(|all| all["items"][0]["state"] == "proven")
         })
         .await?;
         // Not before: the CA hangs up on who says nothing while a broker starts.

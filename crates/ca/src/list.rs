@@ -1,7 +1,8 @@
 //! Lists: what a page of each noun is asked by, and what it answers. Pages follow each other by cursor, both ways, and no
 //! page looks at more rows than a bound, however large the fleet.
 
-mod operators;
+mod brokers;
+mod few;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -12,7 +13,8 @@ use crate::certificate::Serial;
 use crate::device::{DeviceName, Kind, State, is_reserved};
 use crate::error::Error;
 
-pub use self::operators::{OperatorList, OperatorSort};
+pub use self::brokers::{BrokerList, BrokerSort};
+pub use self::few::{OperatorList, OperatorSort, ProfileList, ProfileSort, ProvisionerList, ProvisionerSort};
 
 /// The longest page.
 pub const MAX_LIMIT: usize = 500;

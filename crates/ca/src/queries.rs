@@ -12,7 +12,10 @@ use crate::enrol::draft::Draft;
 use crate::enrol::who::Proof;
 use crate::enrol::{Issued, may};
 use crate::error::Error;
-use crate::list::{AuditList, CertificateList, DeviceList, OperatorList, Page, Paging, Search, TokenList};
+use crate::list::{
+    AuditList, CertificateList, DeviceList, OperatorList, Page, Paging, ProfileList, ProvisionerList, Search,
+    TokenList,
+};
 use crate::operator::{Operator, Permission};
 use crate::ports::{Change, Counts};
 use crate::profile::Profile;
@@ -232,6 +235,16 @@ impl Ca {
             .iter()
             .map(|provisioner| provisioner.record.clone())
             .collect()
+    }
+
+    /// A page of provisioners.
+    pub fn list_provisioners(&self, list: &ProvisionerList) -> Result<Page<Provisioner>, Error> {
+        list.page(self.provisioners())
+    }
+
+    /// A page of profiles.
+    pub fn list_profiles(&self, list: &ProfileList) -> Result<Page<Profile>, Error> {
+        list.page(self.profiles())
     }
 
     /// Every profile.

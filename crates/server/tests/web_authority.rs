@@ -154,7 +154,7 @@ async fn a_provisioner_comes_with_a_password_and_goes_by_its_name() {
     let done = browser
         .post("/ca/provisioners/-/remove", "name=makers&confirm=makers")
         .await;
-    assert_eq!(done.header("location"), Some("/ca"));
+    assert_eq!(done.header("location"), Some("/ca/provisioners"));
     assert_eq!(server.edge.ca().provisioners().len(), 2);
     assert_eq!(
         browser.get("/ca/provisioners/-/remove?name=makers").await.status,
@@ -175,6 +175,11 @@ async fn an_operator_looks_at_the_authority_and_changes_nothing() {
         page.contains("olga") && !page.contains("provisioners/-/"),
         "{page}"
     );
+    let list = browser.get("/ca/provisioners").await.text();
+    assert!(
+        list.contains("iot-devices") && !list.contains("provisioners/-/new"),
+        "{list}"
+    );
     let sent = browser.post("/ca/provisioners/-/new", "name=makers").await;
     assert_eq!(sent.status, 403);
     server.finish().await;
@@ -187,20 +192,84 @@ async fn profiles_and_settings_are_there_to_read() {
     ca.add_operator(local(), "eve", Role::Viewer).await.unwrap();
     ca.set_password(local(), "eve", PASSWORD).await.unwrap();
     browser.log_in("eve", PASSWORD).await;
-    let profiles = browser.get("/profiles").await.text();
+    let list = browser.get("/profiles").await.text();
+    assert!(list.contains("<a href=\"/profiles/client\">") && list.contains("muster ca profile --limit 50"));
+    let client = browser.get("/profiles/client").await.text();
     for words in [
-        "id=\"client\"",
         "30 days",
         "5 minutes to 366 days",
         "RSA of 2048 bits or more",
-        "[profile.broker]",
+        "[profile.client]",
+        "none until public_url is set; then the revocation list",
     ] {
-        assert!(profiles.contains(words), "{words}: {profiles}");
+        assert!(client.contains(words), "{words}: {client}");
     }
-    assert!(profiles.contains("none until public_url is set; then the revocation list"));
+    assert_eq!(browser.get("/profiles/nobody").await.status, 404);
     let settings = browser.get("/settings").await.text();
     assert!(settings.contains("http://&#60;b&#62;.example.org") && settings.contains("MUSTER_PUBLIC_URL"));
     assert!(settings.contains("Certificates do not say where their revocation list is"));
     assert!(!settings.contains("<form method=\"post\" action=\"/settings"));
+    server.finish().await;
+}
+
+#[tokio::test]
+async fn provisioners_and_profiles_are_lists_like_the_others() {
+    let (mut browser, server) = Browser::and_server().await;
+    browser.log_in("admin", PASSWORD).await;
+    let sent = "name=makers&profile=client&names=site-*";
+    browser.post("/ca/provisioners/-/new", sent).await;
+    let mut rows = async |path: &str| {
+        let page = browser.get(path).await.text();
+        let rows = page.split("<td class=\"key\">").skip(1);
+        let names = rows.map(|row| {
+            let text = row.split("</td>").next().unwrap();
+            let text = text.split("</a>").next().unwrap();
+            text.rsplit('>').next().unwrap().to_owned()
+        });
+        names.collect::<Vec<_>>().join(" ")
+    };
+    for (path, wanted) in [
+        ("/profiles", "broker client server"),
+        ("/profiles?sort=-name", "server client broker"),
+        ("/profiles?sort=kind&q=C", "client"),
+        ("/profiles?kind=server", "server"),
+        ("/profiles?q=zzz", ""),
+        ("/profiles?limit=1", "broker"),
+        ("/ca/provisioners?q=make", "makers"),
+        ("/ca/provisioners?sort=-created&limit=1", "makers"),
+        ("/ca/provisioners?profile=nothing", ""),
+    ] {
+        assert_eq!(rows(path).await, wanted, "{path}");
+    }
+    for (path, begins) in [
+        ("/profiles/-/profiles.csv?kind=client", "name,kind,authority,min,"),
+        (
+            "/ca/provisioners/-/provisioners.csv?q=makers",
+            "name,kid,profiles,",
+        ),
+    ] {
+        let csv = browser.get(path).await.unchunked();
+        assert!(
+            csv.starts_with(begins) && csv.lines().count() == 2,
+            "{path}: {csv}"
+        );
+    }
+    for (path, name) in [
+        ("/profiles/-/profiles.json?sort=-name", "server"),
+        ("/ca/provisioners/-/provisioners.json?q=makers", "makers"),
+    ] {
+        let json: serde_json::Value = serde_json::from_str(&browser.get(path).await.unchunked()).unwrap();
+        assert_eq!(json[0]["name"], name, "{path}");
+    }
+    let page = browser.get("/ca/provisioners?q=makers&show=key").await.text();
+    assert!(
+        page.contains("muster ca provisioner list --limit 50 --search makers"),
+        "{page}"
+    );
+    assert!(
+        page.contains(">Key</th>") && !page.contains(">Profiles</th>"),
+        "{page}"
+    );
+    assert_eq!(browser.get("/profiles?sort=age").await.status, 400);
     server.finish().await;
 }

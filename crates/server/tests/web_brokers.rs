@@ -8,6 +8,8 @@ use common::{Answer, Server};
 use muster_backends::signer::generate;
 use muster_ca::broker::agent::{Outcome, Report};
 use muster_ca::broker::epoch::Heard;
+use muster_ca::broker::{BrokerWish, Program};
+use muster_ca::device::DeviceName;
 use muster_ca::enrol::who::Evidence;
 use muster_ca::{Ask, Proof, Wish};
 use muster_pki::csr::Csr;
@@ -253,5 +255,135 @@ async fn an_agent_that_asks_over_and_over_gets_no_more_canaries() {
     }
     let why = ca.canary(agent.proof(), &csr).await.unwrap_err();
     assert!(why.to_string().contains("10 canaries in 10 minutes"), "{why}");
+    server.finish().await;
+}
+
+async fn add(server: &Server, name: &str, program: Program) {
+    let wish = BrokerWish {
+        name: DeviceName::parse(name).unwrap(),
+        program,
+        profile: "server".into(),
+        sans: Vec::new(),
+    };
+    server.edge.ca().add_broker(local(), wish).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_list_is_searched_sorted_narrowed_and_saved() {
+    let (mut browser, server) = logged_in().await;
+    for (name, program) in [
+        ("east.example.org", Program::Mosquitto),
+        ("lab.example.org", Program::Gate),
+        ("west.example.org", Program::Mosquitto),
+    ] {
+        add(&server, name, program).await;
+    }
+    let sent = format!("name={HUB}&program=mosquitto&profile=server&sans=");
+    let joining = browser.post("/brokers/-/new", &sent).await.text();
+    let agent = Agent::join(&server, &joining).await;
+    agent.tries(&server, "", &[]).await;
+    let mut rows = async |query: &str| {
+        let page = browser.get(&format!("/brokers?{query}")).await.text();
+        let links = page.split("<td class=\"key\"><a href=\"/brokers/").skip(1);
+        let names = links.map(|rest| rest.split('.').next().unwrap().to_owned());
+        (names.collect::<Vec<_>>().join(" "), page)
+    };
+    // What needs somebody comes first.
+    for (query, wanted) in [
+        ("", "east lab west hub"),
+        ("sort=-name", "west lab hub east"),
+        ("sort=sessions", "hub east lab west"),
+        ("state=proven", "hub"),
+        ("state=waiting&sort=name", "east lab west"),
+        ("program=gate", "lab"),
+        ("q=WE", "west"),
+        ("q=zzz", ""),
+    ] {
+        assert_eq!(rows(query).await.0, wanted, "{query}");
+    }
+    let (names, first) = rows("sort=name&limit=3&show=created").await;
+    assert_eq!(names, "east hub lab");
+    assert!(
+        first.contains(">Registered<") && !first.contains(">Enforces<"),
+        "{first}"
+    );
+    assert!(
+        first.contains("muster broker list --limit 3 --sort name")
+            && first.contains("/brokers?limit=3&#38;sort=name"),
+        "{first}"
+    );
+    let next = between(
+        &first,
+        "<a class=\"button small\" href=\"/brokers?",
+        "\" rel=\"next\"",
+    );
+    let (names, last) = rows(&next.replace("&#38;", "&")).await;
+    assert_eq!(names, "west");
+    assert!(last.contains("rel=\"prev\"") && !last.contains("rel=\"next\""));
+
+    let csv = browser.get("/brokers/-/brokers.csv?state=proven&limit=1").await;
+    assert_eq!(
+        csv.header("content-disposition"),
+        Some("attachment; filename=\"brokers.csv\"")
+    );
+    let csv = csv.unchunked();
+    let lines: Vec<_> = csv.lines().collect();
+    assert!(
+        lines.len() == 2 && lines[0].starts_with("name,program,state,epoch,"),
+        "{csv}"
+    );
+    assert!(lines[1].starts_with("hub.example.org,mosquitto,proven,"), "{csv}");
+    let json = browser.get("/brokers/-/brokers.json?sort=-name").await;
+    let json: serde_json::Value = serde_json::from_str(&json.unchunked()).unwrap();
+    assert_eq!(json.as_array().unwrap().len(), 4);
+    assert_eq!(json[0]["name"], "west.example.org");
+    for bad in ["sort=size", "state=tired", "program=vernemq", "cursor=AAAA"] {
+        assert_eq!(browser.get(&format!("/brokers?{bad}")).await.status, 400, "{bad}");
+    }
+    server.finish().await;
+}
+
+#[tokio::test]
+async fn several_brokers_are_retired_by_their_count() {
+    let (mut browser, server) = logged_in().await;
+    for name in ["east.example.org", "west.example.org", "north.example.org"] {
+        add(&server, name, Program::Mosquitto).await;
+    }
+    let ticked = "name=east.example.org&name=west.example.org";
+    let asked = browser.post("/brokers/-/retire", ticked).await.text();
+    assert!(
+        asked.contains("Retire 2 brokers?")
+            && asked.contains(
+                "for name in east.example.org west.example.org; do muster broker retire $name; done"
+            ),
+        "{asked}"
+    );
+    let serving = async || {
+        let all = server.edge.ca().broker_standings(local()).await.unwrap();
+        let serving = all.iter().filter(|one| one.broker.retired.is_none());
+        serving.count()
+    };
+    for (form, status) in [
+        ("", 400),
+        ("name=nobody&count=1", 404),
+        (&format!("{ticked}&count=3"), 422),
+    ] {
+        let refused = browser.post("/brokers/-/retire", form).await;
+        assert_eq!(refused.status, status, "{form}: {}", refused.text());
+    }
+    assert_eq!(serving().await, 3, "all or none");
+    let done = browser
+        .post("/brokers/-/retire", &format!("{ticked}&count=2"))
+        .await;
+    assert_eq!(went_to(&done), "/brokers");
+    assert_eq!(serving().await, 1);
+    let list = browser.get("/brokers").await.text();
+    assert!(list.contains("Retired: 2 brokers."), "{list}");
+    assert_eq!(
+        list.matches("name=\"name\" value=").count(),
+        1,
+        "what is out of service cannot be ticked"
+    );
+    assert_eq!(browser.post("/brokers/-/retire", ticked).await.status, 409);
     server.finish().await;
 }

@@ -354,7 +354,7 @@ async fn several_are_removed_by_their_count() {
     let wrong = admin.post("/remove-users", "name=bob&name=carol&count=3").await;
     assert_eq!(wrong.status, 422);
     assert!(
-        wrong.text().contains("2 are chosen, so nobody was removed"),
+        wrong.text().contains("2 are chosen, so nothing was done"),
         "{}",
         wrong.text()
     );

@@ -13,6 +13,7 @@ use crate::device::DeviceName;
 use crate::enrol::who::{Caller, Proof, Purpose, Who};
 use crate::enrol::{Issued, may};
 use crate::error::{Error, Refusal};
+use crate::list::{BrokerList, Page};
 use crate::operator::Permission;
 use crate::ports::{Change, Crl, StoreError, Write};
 
@@ -107,6 +108,25 @@ impl Standing {
         let reported = self.report.as_ref().and_then(|report| report.crl_next_update);
         reported.or(self.broker.enforced.and_then(|enforced| enforced.crl_until))
     }
+
+    /// What is wrong there, as its agent says, without the broker's name in front; if it says nothing, why the last epoch is
+    /// not enforced.
+    pub fn wrong(&self) -> Vec<String> {
+        let name = format!("{}: ", self.broker.name);
+        let alarms = self.report.iter().flat_map(|report| &report.alarms);
+        let alarms: Vec<_> = alarms
+            .map(|alarm| alarm.strip_prefix(&name).unwrap_or(alarm).to_owned())
+            .collect();
+        if alarms.is_empty() {
+            return self
+                .broker
+                .failed
+                .iter()
+                .map(|failed| failed.why.clone())
+                .collect();
+        }
+        alarms
+    }
 }
 
 /// Whether a broker enforces what it has to.
@@ -125,15 +145,19 @@ pub enum StandingState {
 }
 
 impl StandingState {
+    /// Each with its word.
+    pub const ALL: [(Self, &'static str); 5] = [
+        (Self::Proven, "proven"),
+        (Self::Unconfirmed, "unconfirmed"),
+        (Self::Silent, "silent"),
+        (Self::Waiting, "waiting"),
+        (Self::Retired, "retired"),
+    ];
+
     /// The word for it.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Proven => "proven",
-            Self::Unconfirmed => "unconfirmed",
-            Self::Silent => "silent",
-            Self::Waiting => "waiting",
-            Self::Retired => "retired",
-        }
+        let found = Self::ALL.iter().find(|(state, _)| *state == self);
+        found.map_or("unconfirmed", |(_, word)| word)
     }
 }
 
@@ -255,6 +279,11 @@ impl Ca {
             }
         }
         Err(Error::Conflict(format!("{name} changes all the time; ask again")))
+    }
+
+    /// A page of brokers, and how each stands.
+    pub async fn brokers(&self, proof: Proof, list: BrokerList) -> Result<Page<Standing>, Error> {
+        list.page(self.broker_standings(proof).await?)
     }
 
     /// How every broker stands, by name.

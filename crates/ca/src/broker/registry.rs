@@ -10,7 +10,6 @@ use crate::device::{Device, DeviceName, State};
 use crate::enrol::may::complete;
 use crate::enrol::who::{Caller, Proof};
 use crate::error::Error;
-use crate::operator::Permission;
 use crate::ports::{Change, Write};
 use crate::revoke::check_note;
 
@@ -31,12 +30,6 @@ pub struct BrokerWish {
 }
 
 impl Ca {
-    /// Every broker, by name; those out of service, too.
-    pub async fn brokers(&self, proof: Proof) -> Result<Vec<Broker>, Error> {
-        self.operator(proof, Permission::Read).await?;
-        Ok(self.store.brokers().await?)
-    }
-
     /// Registers a broker and makes the enrolment token that its agent joins with. The secret is in the answer and nowhere
     /// else.
     pub async fn add_broker(

@@ -1,5 +1,6 @@
 //! The words in which lists are asked for, wherever they are: `status=active&sort=-expiry&q=site-`.
 
+mod few;
 mod nouns;
 pub(crate) mod rows;
 
@@ -12,13 +13,13 @@ use muster_ca::Error;
 use muster_ca::device::{DeviceName, Kind, State};
 use muster_ca::list::{
     AuditList, CertificateList, CertificateSort, CertificateStatus, Cursor, DeviceList, DeviceSort,
-    MAX_LIMIT, OperatorList, OperatorSort, Paging, Search, Span, TokenList, TokenStatus,
+    MAX_LIMIT, Paging, Search, Span, TokenList, TokenStatus,
 };
-use muster_ca::operator::Role;
 use muster_pki::time::parse_duration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+pub(crate) use self::few::{BrokerQuery, OperatorQuery, ProfileQuery, ProvisionerQuery};
 pub(crate) use self::nouns::Listing;
 
 /// The length of a page when nobody says.
@@ -228,43 +229,6 @@ impl AuditQuery {
         })
     }
 }
-
-/// Which operators.
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct OperatorQuery {
-    /// `all`, `admin`, `operator`, `viewer` or `auditor`.
-    pub(crate) role: Option<String>,
-    /// The beginning of a name.
-    pub(crate) q: Option<String>,
-    /// `name`, `role` or `created`; with `-` in front the greatest comes first.
-    pub(crate) sort: Option<String>,
-    /// How many rows.
-    pub(crate) limit: Option<usize>,
-    /// Where the page begins.
-    pub(crate) cursor: Option<String>,
-    /// `json`, `jsonl` or `csv`.
-    pub(crate) format: Option<String>,
-}
-
-impl OperatorQuery {
-    fn wish(&self) -> Result<OperatorList, Error> {
-        let (sort, descending) = order(&self.sort, "name", &OPERATOR_SORTS)?;
-        Ok(OperatorList {
-            role: choice(&self.role, "role", &Role::ALL.map(|(role, word)| (word, role)))?,
-            prefix: given(&self.q).unwrap_or_default().trim().to_owned(),
-            sort,
-            descending,
-            paging: paging(&self.cursor, self.limit)?,
-        })
-    }
-}
-
-const OPERATOR_SORTS: [(&str, OperatorSort); 3] = [
-    ("name", OperatorSort::Name),
-    ("role", OperatorSort::Role),
-    ("created", OperatorSort::Created),
-];
 
 /// A form sends what was not filled in as an empty text.
 fn given(text: &Option<String>) -> Option<&str> {

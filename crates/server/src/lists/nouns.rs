@@ -5,12 +5,18 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use muster_api::types as api;
-use muster_ca::list::{AuditList, CertificateList, DeviceList, OperatorList, Page, Paging, TokenList};
+use muster_ca::list::{
+    AuditList, BrokerList, CertificateList, DeviceList, OperatorList, Page, Paging, ProfileList,
+    ProvisionerList, TokenList,
+};
 use muster_ca::{Ca, Error, Proof};
 use serde::de::DeserializeOwned;
 
 use super::rows::{self, Row};
-use super::{AuditQuery, CertificateQuery, DeviceQuery, OperatorQuery, TokenQuery};
+use super::{
+    AuditQuery, BrokerQuery, CertificateQuery, DeviceQuery, OperatorQuery, ProfileQuery, ProvisionerQuery,
+    TokenQuery,
+};
 
 /// The parameters with which a list is asked for.
 pub(crate) trait Listing: DeserializeOwned + Send + 'static {
@@ -175,5 +181,79 @@ impl Listing for OperatorQuery {
     async fn page(ca: Arc<Ca>, proof: Proof, list: OperatorList) -> Result<Page<Self::Row>, Error> {
         let found = ca.operators(proof, list).await?;
         Ok(found.map(|record| rows::operator(&record)))
+    }
+}
+
+impl Listing for BrokerQuery {
+    const NOUN: &'static str = "brokers";
+    const COMMAND: &'static str = "muster broker list";
+    const PARAMETERS: &'static [&'static str] = &["q", "state", "program", "sort"];
+    type List = BrokerList;
+    type Row = api::Broker;
+
+    fn list(&self, _now: Timestamp) -> Result<BrokerList, Error> {
+        self.wish()
+    }
+
+    fn format(&self) -> Option<&str> {
+        self.format.as_deref()
+    }
+
+    fn paging(list: &mut BrokerList) -> &mut Paging {
+        &mut list.paging
+    }
+
+    async fn page(ca: Arc<Ca>, proof: Proof, list: BrokerList) -> Result<Page<Self::Row>, Error> {
+        Ok(ca.brokers(proof, list).await?.map(rows::broker))
+    }
+}
+
+impl Listing for ProvisionerQuery {
+    const NOUN: &'static str = "provisioners";
+    const COMMAND: &'static str = "muster ca provisioner list";
+    const PARAMETERS: &'static [&'static str] = &["q", "profile", "sort"];
+    type List = ProvisionerList;
+    type Row = api::Provisioner;
+
+    fn list(&self, _now: Timestamp) -> Result<ProvisionerList, Error> {
+        self.wish()
+    }
+
+    fn format(&self) -> Option<&str> {
+        self.format.as_deref()
+    }
+
+    fn paging(list: &mut ProvisionerList) -> &mut Paging {
+        &mut list.paging
+    }
+
+    async fn page(ca: Arc<Ca>, _proof: Proof, list: ProvisionerList) -> Result<Page<Self::Row>, Error> {
+        Ok(ca
+            .list_provisioners(&list)?
+            .map(|record| rows::provisioner(&record)))
+    }
+}
+
+impl Listing for ProfileQuery {
+    const NOUN: &'static str = "profiles";
+    const COMMAND: &'static str = "muster ca profile";
+    const PARAMETERS: &'static [&'static str] = &["q", "kind", "sort"];
+    type List = ProfileList;
+    type Row = api::Profile;
+
+    fn list(&self, _now: Timestamp) -> Result<ProfileList, Error> {
+        self.wish()
+    }
+
+    fn format(&self) -> Option<&str> {
+        self.format.as_deref()
+    }
+
+    fn paging(list: &mut ProfileList) -> &mut Paging {
+        &mut list.paging
+    }
+
+    async fn page(ca: Arc<Ca>, _proof: Proof, list: ProfileList) -> Result<Page<Self::Row>, Error> {
+        Ok(ca.list_profiles(&list)?.map(|record| rows::profile(&record)))
     }
 }

@@ -1,13 +1,18 @@
 //! The rows of lists as they travel: the same over `/api/v1`, in the GUI's files and for the command line.
 
 use jiff::Timestamp;
+use muster_api::agent::Denial;
 use muster_api::types as api;
 use muster_ca::audit::Entry;
+use muster_ca::broker::agent::Standing;
 use muster_ca::certificate::{Certificate, Status};
 use muster_ca::device::Device;
 use muster_ca::operator::Operator;
+use muster_ca::profile::Profile;
+use muster_ca::provisioner::Provisioner;
 use muster_ca::token::EnrolmentToken;
 use muster_pki::crl::Reason;
+use muster_pki::time::format_duration;
 use muster_pki::{cert, key};
 use serde::Serialize;
 
@@ -135,6 +140,76 @@ pub(crate) fn operator(record: &Operator) -> api::Operator {
     }
 }
 
+pub(crate) fn broker(standing: Standing) -> api::Broker {
+    let crl_until = standing.crl_until();
+    let Standing {
+        broker,
+        state,
+        heard,
+        report,
+    } = standing;
+    let report = report.unwrap_or_default();
+    api::Broker {
+        name: broker.name.to_string(),
+        program: broker.program.as_str().into(),
+        sans: broker.sans.iter().map(ToString::to_string).collect(),
+        state: state.as_str().into(),
+        created: time(broker.created),
+        enforced: broker.enforced.map(|enforced| api::Enforced {
+            number: enforced.number,
+            sequence: enforced.sequence,
+            at: enforced.at.to_string(),
+            micros: enforced.micros,
+        }),
+        failed: broker.failed.map(|failed| api::FailedEpoch {
+            number: failed.number,
+            at: failed.at.to_string(),
+            why: failed.why,
+        }),
+        heard: heard.map(time),
+        crl_next_update: crl_until.map(time),
+        certificate_not_after: report.certificate_not_after.map(time),
+        sessions: report.sessions,
+        alarms: report.alarms,
+        denials: report
+            .denials
+            .into_iter()
+            .map(|(device, topic, times)| Denial { device, topic, times })
+            .collect(),
+        agent_version: (!report.version.is_empty()).then_some(report.version),
+    }
+}
+
+pub(crate) fn provisioner(record: &Provisioner) -> api::Provisioner {
+    api::Provisioner {
+        name: record.name.clone(),
+        kid: record.kid.clone(),
+        profiles: record.profiles.clone(),
+        names: record.names.clone(),
+        may_replace: record.may_replace,
+        created: time(record.created),
+        password: None,
+    }
+}
+
+pub(crate) fn profile(record: &Profile) -> api::Profile {
+    let (min, default, max) = record.validity();
+    api::Profile {
+        name: record.name().into(),
+        kind: record.kind().as_str().into(),
+        authority: record.authority().into(),
+        min: format_duration(min),
+        default: format_duration(default),
+        max: format_duration(max),
+        grace: format_duration(record.grace()),
+        renewable: record.renewable(),
+        suspend_clones: record.suspends_clones(),
+        keys: record.keys(),
+        sans: record.sans(),
+        pointers: record.pointers().into_iter().map(str::to_owned).collect(),
+    }
+}
+
 impl Row for api::Certificate {
     const HEAD: &'static [&'static str] = &[
         "device",
@@ -240,6 +315,98 @@ impl Row for api::Operator {
             self.logs_in.to_string(),
             self.second_factor.to_string(),
             self.has_key.to_string(),
+        ]
+    }
+}
+
+impl Row for api::Broker {
+    const HEAD: &'static [&'static str] = &[
+        "name",
+        "program",
+        "state",
+        "epoch",
+        "proved_at",
+        "micros",
+        "certificate_not_after",
+        "crl_next_update",
+        "sessions",
+        "heard",
+        "wrong",
+        "sans",
+        "created",
+        "agent_version",
+    ];
+
+    fn cells(&self) -> Vec<String> {
+        let enforced = self.enforced.as_ref();
+        let text = |text: &Option<String>| text.clone().unwrap_or_default();
+        let number = |number: Option<u64>| number.map(|number| number.to_string()).unwrap_or_default();
+        let failed = self.failed.iter().map(|failed| &failed.why);
+        let wrong: Vec<_> = failed.chain(&self.alarms).map(String::as_str).collect();
+        vec![
+            self.name.clone(),
+            self.program.clone(),
+            self.state.clone(),
+            number(enforced.map(|enforced| enforced.number)),
+            enforced.map(|enforced| enforced.at.clone()).unwrap_or_default(),
+            number(enforced.map(|enforced| enforced.micros)),
+            text(&self.certificate_not_after),
+            text(&self.crl_next_update),
+            number(self.sessions),
+            text(&self.heard),
+            wrong.join("; "),
+            self.sans.join(" "),
+            self.created.clone(),
+            text(&self.agent_version),
+        ]
+    }
+}
+
+impl Row for api::Provisioner {
+    const HEAD: &'static [&'static str] = &["name", "kid", "profiles", "names", "may_replace", "created"];
+
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.name.clone(),
+            self.kid.clone(),
+            self.profiles.join(" "),
+            self.names.join(" "),
+            self.may_replace.to_string(),
+            self.created.clone(),
+        ]
+    }
+}
+
+impl Row for api::Profile {
+    const HEAD: &'static [&'static str] = &[
+        "name",
+        "kind",
+        "authority",
+        "min",
+        "default",
+        "max",
+        "grace",
+        "renewable",
+        "suspend_clones",
+        "keys",
+        "sans",
+        "pointers",
+    ];
+
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.name.clone(),
+            self.kind.clone(),
+            self.authority.clone(),
+            self.min.clone(),
+            self.default.clone(),
+            self.max.clone(),
+            self.grace.clone(),
+            self.renewable.to_string(),
+            self.suspend_clones.to_string(),
+            self.keys.join(" "),
+            self.sans.join(" "),
+            self.pointers.join(" "),
         ]
     }
 }

@@ -23,6 +23,7 @@ mod pages;
 mod proofs;
 mod query;
 mod route;
+mod several;
 mod visit;
 
 use std::sync::Arc;

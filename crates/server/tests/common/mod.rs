@@ -446,6 +446,22 @@ impl Answer {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
+    /// A body that came in chunks (RFC 9112, section 7.1), to its end.
+    pub fn unchunked(&self) -> String {
+        assert_eq!(self.header("transfer-encoding"), Some("chunked"), "{}", self.head);
+        let (text, mut whole) = (self.text(), String::new());
+        let mut rest = text.as_str();
+        loop {
+            let (size, after) = rest.split_once("\r\n").expect("the last chunk");
+            let size = usize::from_str_radix(size, 16).unwrap();
+            if size == 0 {
+                return whole;
+            }
+            whole.push_str(&after[..size]);
+            rest = after[size..].strip_prefix("\r\n").unwrap();
+        }
+    }
+
     pub fn json(&self) -> Value {
         assert_eq!(
             self.header("content-type"),

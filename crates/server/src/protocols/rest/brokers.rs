@@ -3,10 +3,9 @@
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::routing::{get, post};
-use muster_api::agent::Denial;
 use muster_api::types as api;
 use muster_ca::access;
-use muster_ca::broker::agent::{Standing, StandingState};
+use muster_ca::broker::agent::StandingState;
 use muster_ca::broker::{Broker, BrokerWish, Program};
 use muster_ca::device::DeviceName;
 use muster_ca::operator::Permission;
@@ -14,17 +13,19 @@ use muster_pki::name::San;
 use zeroize::Zeroizing;
 
 use super::route::Route;
-use super::{Answer, Api, Body, Failure, done, views};
+use super::{Answer, Api, Body, Failure, done, export, views};
 use crate::gate::Sender;
+use crate::lists::BrokerQuery;
 
 pub(super) const ROUTES: &[Route] = &[
     Route::get(
         "/brokers",
         Permission::Read,
         "Brokers, and whether each enforces what it has to.",
-        || get(list),
+        || get(export::list::<BrokerQuery>),
     )
-    .gives::<Vec<api::Broker>>(),
+    .asks::<BrokerQuery>()
+    .lists::<api::Broker>(),
     Route::post(
         "/brokers",
         Permission::Administer,
@@ -80,11 +81,6 @@ pub(super) const ROUTES: &[Route] = &[
     )
     .gives::<api::Done>(),
 ];
-
-async fn list(State(api): State<Api>, Sender(proof): Sender) -> Answer<Vec<api::Broker>> {
-    let all = api.ca.broker_standings(proof).await?;
-    Ok(Json(all.into_iter().map(broker).collect()))
-}
 
 async fn add(
     State(api): State<Api>,
@@ -215,44 +211,4 @@ async fn drop_access(
     let device = DeviceName::restored(name.clone());
     api.ca.set_access(proof, &device, None).await?;
     Ok(done(name, "changed"))
-}
-
-fn broker(standing: Standing) -> api::Broker {
-    let crl_until = standing.crl_until();
-    let Standing {
-        broker,
-        state,
-        heard,
-        report,
-    } = standing;
-    let report = report.unwrap_or_default();
-    api::Broker {
-        name: broker.name.to_string(),
-        program: broker.program.as_str().into(),
-        sans: broker.sans.iter().map(ToString::to_string).collect(),
-        state: state.as_str().into(),
-        created: views::time(broker.created),
-        enforced: broker.enforced.map(|enforced| api::Enforced {
-            number: enforced.number,
-            sequence: enforced.sequence,
-            at: enforced.at.to_string(),
-            micros: enforced.micros,
-        }),
-        failed: broker.failed.map(|failed| api::FailedEpoch {
-            number: failed.number,
-            at: failed.at.to_string(),
-            why: failed.why,
-        }),
-        heard: heard.map(views::time),
-        crl_next_update: crl_until.map(views::time),
-        certificate_not_after: report.certificate_not_after.map(views::time),
-        sessions: report.sessions,
-        alarms: report.alarms,
-        denials: report
-            .denials
-            .into_iter()
-            .map(|(device, topic, times)| Denial { device, topic, times })
-            .collect(),
-        agent_version: (!report.version.is_empty()).then_some(report.version),
-    }
 }

@@ -8,16 +8,16 @@ use axum::routing::{delete, get, post};
 use muster_api::types as api;
 use muster_ca::operator::Permission;
 use muster_ca::ports::Crl;
-use muster_ca::provisioner::Provisioner;
 use muster_ca::registry::ProvisionerWish;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use super::route::Route;
-use super::{Answer, Api, Body, Failure, Query, done, views};
+use super::{Answer, Api, Body, Failure, Query, done, export, views};
 use crate::Configured;
 use crate::gate::Sender;
+use crate::lists::{ProfileQuery, ProvisionerQuery};
 
 pub(super) const ROUTES: &[Route] = &[
     Route::get("/authorities", Permission::Read, "The authorities with their certificates.", || get(authorities))
@@ -30,10 +30,12 @@ pub(super) const ROUTES: &[Route] = &[
         .gives::<api::Crl>(),
     Route::post("/authorities/{name}/rollover/{step}", Permission::Administer, "The next step of a roll-over to a new issuing CA.", || post(rollover))
         .gives::<api::Generation>(),
-    Route::get("/profiles", Permission::Read, "The rules of what may be issued.", || get(profiles))
-        .gives::<Vec<api::Profile>>(),
-    Route::get("/provisioners", Permission::Read, "How requesters prove their right.", || get(provisioners))
-        .gives::<Vec<api::Provisioner>>(),
+    Route::get("/profiles", Permission::Read, "The rules of what may be issued.", || get(export::list::<ProfileQuery>))
+        .asks::<ProfileQuery>()
+        .lists::<api::Profile>(),
+    Route::get("/provisioners", Permission::Read, "How requesters prove their right.", || get(export::list::<ProvisionerQuery>))
+        .asks::<ProvisionerQuery>()
+        .lists::<api::Provisioner>(),
     Route::post("/provisioners", Permission::Administer, "Adds a provisioner.", || post(add_provisioner))
         .takes::<api::AddProvisioner>(r#"{"name": "site-makers", "password": "m9Q2vXw7TbKc4RzN8sLpYh", "profiles": ["client"], "names": ["site-*"]}"#)
         .gives::<api::Provisioner>(),
@@ -104,14 +106,6 @@ async fn rollover(
     Ok(Json(views::generation(&generation)?))
 }
 
-async fn profiles(State(api): State<Api>) -> Answer<Vec<api::Profile>> {
-    Ok(Json(api.ca.profiles().map(views::profile).collect()))
-}
-
-async fn provisioners(State(api): State<Api>) -> Answer<Vec<api::Provisioner>> {
-    Ok(Json(api.ca.provisioners().iter().map(provisioner).collect()))
-}
-
 async fn add_provisioner(
     State(api): State<Api>,
     Sender(proof): Sender,
@@ -131,7 +125,7 @@ async fn add_provisioner(
     let added = api.ca.add_provisioner(proof, wish, &password).await?;
     Ok(Json(api::Provisioner {
         password: told.then(|| password.to_string()),
-        ..provisioner(&added)
+        ..views::provisioner(&added)
     }))
 }
 
@@ -151,16 +145,4 @@ async fn configured(State(api): State<Api>) -> Answer<Vec<api::Setting>> {
         origin: one.origin.clone(),
     };
     Ok(Json(api.edge.settings().configured.iter().map(setting).collect()))
-}
-
-fn provisioner(record: &Provisioner) -> api::Provisioner {
-    api::Provisioner {
-        name: record.name.clone(),
-        kid: record.kid.clone(),
-        profiles: record.profiles.clone(),
-        names: record.names.clone(),
-        may_replace: record.may_replace,
-        created: views::time(record.created),
-        password: None,
-    }
 }

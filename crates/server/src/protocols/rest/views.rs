@@ -4,13 +4,11 @@ use jiff::Timestamp;
 use muster_api::types as api;
 use muster_ca::authority::{Authority, Generation};
 use muster_ca::ports::{Crl, DeviceCount};
-use muster_ca::profile::Profile;
 use muster_ca::queries::ExpiryDay;
 use muster_pki::pem;
-use muster_pki::time::format_duration;
 
 use super::Failure;
-pub(super) use crate::lists::rows::{certificate, device, hex, operator, time, token};
+pub(super) use crate::lists::rows::{certificate, device, hex, operator, provisioner, time, token};
 
 pub(super) fn issued(issued: &muster_ca::Issued, now: Timestamp) -> Result<api::Issued, Failure> {
     let record = issued.certificate();
@@ -86,22 +84,4 @@ pub(super) fn crl(record: &Crl, with_text: bool) -> Result<api::Crl, Failure> {
             String::new()
         },
     })
-}
-
-pub(super) fn profile(record: &Profile) -> api::Profile {
-    let (min, default, max) = record.validity();
-    api::Profile {
-        name: record.name().into(),
-        kind: record.kind().as_str().into(),
-        authority: record.authority().into(),
-        min: format_duration(min),
-        default: format_duration(default),
-        max: format_duration(max),
-        grace: format_duration(record.grace()),
-        renewable: record.renewable(),
-        suspend_clones: record.suspends_clones(),
-        keys: record.keys(),
-        sans: record.sans(),
-        pointers: record.pointers().into_iter().map(str::to_owned).collect(),
-    }
 }

@@ -2,6 +2,7 @@
 
 mod files;
 mod provisioner;
+mod provisioners;
 mod rollover;
 
 use askama::Template;
@@ -10,6 +11,7 @@ use jiff::Timestamp;
 use muster_ca::authority::{Authority, DEFAULT, Generation, INTERNAL, ROOT, Stage};
 use muster_ca::file_stem;
 use muster_ca::operator::Permission;
+use muster_ca::provisioner::Provisioner;
 
 use crate::Settings;
 use crate::web::components::{Badge, Copied, Icon, Lane, Lanes, Lines, Mood, When};
@@ -30,12 +32,18 @@ pub(in crate::web) const PAGE: Page = Page {
         files::CRL,
         rollover::FORM,
         rollover::SEND,
+        provisioners::LIST,
+        provisioners::CSV,
+        provisioners::JSON,
         provisioner::FORM,
         provisioner::SEND,
         provisioner::REMOVE_FORM,
         provisioner::REMOVE,
     ],
 };
+
+/// So many provisioners are named here; the list has them all.
+const NAMED: usize = 12;
 
 /// A root or an issuing CA.
 struct Issuer {
@@ -66,14 +74,6 @@ struct Rollover {
     retiring: Option<u32>,
 }
 
-struct Provisioner {
-    name: String,
-    profiles: String,
-    names: String,
-    replaces: bool,
-    since: When,
-}
-
 #[derive(Template)]
 #[template(path = "pages/authority/show.html")]
 struct Show {
@@ -88,7 +88,8 @@ struct Show {
     issuers: Vec<Issuer>,
     lifetimes: Lanes,
     rollovers: Vec<Rollover>,
-    provisioners: Vec<Provisioner>,
+    /// The names of the first, and how many more there are.
+    provisioners: (Vec<String>, usize),
     lines: Lines,
 }
 
@@ -139,7 +140,7 @@ async fn show(visit: Visit) -> Answer {
             .filter(|one| one.name != INTERNAL)
             .map(rollover)
             .collect(),
-        provisioners: ca.provisioners().into_iter().map(provisioner).collect(),
+        provisioners: named(&ca.provisioners()),
         lines: Lines::new("ca", "muster ca show", "GET /authorities"),
     })
 }
@@ -234,16 +235,7 @@ fn rollover(authority: &Authority) -> Rollover {
     }
 }
 
-fn provisioner(record: muster_ca::provisioner::Provisioner) -> Provisioner {
-    Provisioner {
-        profiles: record.profiles.join(", "),
-        names: if record.names.is_empty() {
-            "any free name".into()
-        } else {
-            record.names.join(", ")
-        },
-        replaces: record.may_replace,
-        since: When::date(record.created),
-        name: record.name,
-    }
+fn named(all: &[Provisioner]) -> (Vec<String>, usize) {
+    let names = all.iter().take(NAMED).map(|one| one.name.clone());
+    (names.collect(), all.len().saturating_sub(NAMED))
 }

@@ -163,7 +163,7 @@ async fn remove(visit: Visit, Form(sent): Form<Sent>) -> Answer {
         return remove_page(&visit, name, confirm, again, Some(&why));
     }
     visit.ca().remove_provisioner(visit.proof(), name).await?;
-    Ok(visit.go_and_say("ca", &format!("The provisioner {name} is removed.")))
+    Ok(visit.go_and_say("ca/provisioners", &format!("The provisioner {name} is removed.")))
 }
 
 fn remove_page(visit: &Visit, name: &str, typed: &str, status: StatusCode, refusal: Option<&str>) -> Answer {

@@ -10,6 +10,7 @@ use muster_pki::name::San;
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
+use super::words;
 use crate::web::components::{Copied, Field, Icon, Lines};
 use crate::web::fault::Fault;
 use crate::web::form::Form;
@@ -89,16 +90,7 @@ pub(super) async fn again(visit: Visit, Path(name): Path<String>) -> Answer {
 }
 
 fn page(visit: &Visit, status: StatusCode, sent: &Sent, refusal: Option<&str>) -> Answer {
-    let word = |program: &'static str| match program {
-        "mosquitto" => "Mosquitto",
-        "rabbitmq" => "RabbitMQ",
-        "emqx" => "EMQX 5",
-        "haproxy" => "HAProxy that ends TLS",
-        _ => "Muster's gate, in front of any other",
-    };
-    let programs = Program::ALL
-        .iter()
-        .map(|(_, id)| ((*id).to_owned(), word(id).to_owned()));
+    let programs = Program::ALL.map(|(program, id)| (id.to_owned(), words(program).to_owned()));
     let kinds = [
         ("server", "server: devices connect to it"),
         ("broker", "broker: it connects to other brokers, too"),
@@ -118,7 +110,7 @@ fn page(visit: &Visit, status: StatusCode, sent: &Sent, refusal: Option<&str>) -
                 .with("autocomplete", "off")
                 .with("spellcheck", "false")
                 .with("maxlength", "50"),
-            program: Field::choice("program", "Program", programs.collect())
+            program: Field::choice("program", "Program", programs.into())
                 .value(&sent.program)
                 .required(),
             profile: Field::choice(

@@ -7,13 +7,21 @@ mod retire;
 use askama::Template;
 use axum::routing::{get, post};
 use jiff::Timestamp;
-use muster_ca::broker::agent::{Standing, StandingState};
+use muster_ca::broker::Program;
+use muster_ca::broker::agent::Standing;
 use muster_ca::operator::Permission;
 
-use crate::web::components::{Badge, Icon, Lines, When, thousands};
+use crate::lists::BrokerQuery;
+use crate::web::components::{
+    Badge, Heads, Icon, Lines, Listed, Pages, Search, Toolbar, Tools, When, thousands,
+};
+use crate::web::export;
+use crate::web::form::Form;
 use crate::web::frame::Frame;
 use crate::web::proofs::{badge, took};
+use crate::web::query::Filters;
 use crate::web::route::{Entry, Page, Route};
+use crate::web::several::Several;
 use crate::web::visit::{Answer, Visit, html};
 
 pub(in crate::web) const PAGE: Page = Page {
@@ -24,6 +32,15 @@ pub(in crate::web) const PAGE: Page = Page {
     }),
     routes: &[
         Route::get("brokers", Permission::Read, || get(list)),
+        Route::get("brokers/-/brokers.csv", Permission::Read, || {
+            get(export::csv::<BrokerQuery>)
+        }),
+        Route::get("brokers/-/brokers.json", Permission::Read, || {
+            get(export::json::<BrokerQuery>)
+        }),
+        Route::post("brokers/-/retire", Permission::Administer, || {
+            post(retire_several)
+        }),
         Route::get("brokers/-/new", Permission::Administer, || get(add::form)),
         Route::post("brokers/-/new", Permission::Administer, || post(add::send)),
         Route::get("brokers/{name}", Permission::Read, || get(one::show)),
@@ -37,57 +54,112 @@ pub(in crate::web) const PAGE: Page = Page {
     ],
 };
 
+/// The states to choose from, and their words.
+const STATES: [(&str, &str); 6] = [
+    ("", "All"),
+    ("proven", "Proven"),
+    ("unconfirmed", "Unconfirmed"),
+    ("silent", "Silent"),
+    ("waiting", "Not joined"),
+    ("retired", "Retired"),
+];
+/// The columns that can be left out, and whether they are shown when nobody chose.
+const COLUMNS: [(&str, &str, bool); 6] = [
+    ("proof", "Enforces", true),
+    ("certificate", "Certificate ends", true),
+    ("crl", "CRL runs out", true),
+    ("sessions", "Sessions", true),
+    ("heard", "Agent last heard", false),
+    ("created", "Registered", false),
+];
+/// What else narrows the list, in a menu.
+const NARROWED_BY: [&str; 1] = ["program"];
+const SEARCH: Search = Search {
+    name: "q",
+    label: "Beginning of a name",
+    hint: "Beginning of a name",
+};
+
 #[derive(Template)]
 #[template(path = "pages/brokers/list.html")]
 struct List {
     frame: Frame,
     administers: bool,
+    toolbar: Toolbar,
+    heads: Heads,
     rows: Vec<Row>,
+    filtered: bool,
+    pages: Pages,
     lines: Lines,
 }
 
 struct Row {
     name: String,
     program: &'static str,
+    serving: bool,
     state: Badge,
     epoch: Option<(u64, When, String)>,
     certificate: Option<When>,
     crl: Option<When>,
     sessions: Option<String>,
+    heard: Option<When>,
+    created: When,
     wrong: Option<String>,
 }
 
-async fn list(visit: Visit) -> Answer {
-    let mut all = visit.ca().broker_standings(visit.proof()).await?;
-    all.sort_by_key(urgency);
+async fn list(visit: Visit, filters: Filters) -> Answer {
+    let listed = Listed::new(visit.url("brokers"), &filters);
+    let asked = filters.asked::<BrokerQuery>(visit.now())?;
+    let found = visit.ca().brokers(visit.proof(), asked).await?;
+    let programs = Program::ALL.map(|(program, id)| (id.to_owned(), words(program).to_owned()));
+    let toolbar = listed.toolbar(Tools {
+        search: SEARCH,
+        chips: Some(listed.chips("State", "state", STATES)),
+        fields: vec![listed.choice("program", "Program", programs)],
+        given: &NARROWED_BY,
+        columns: &COLUMNS,
+        file: visit.url("brokers/-/brokers"),
+    });
     html(&List {
         frame: visit.frame("Brokers"),
         administers: visit.may(Permission::Administer),
-        rows: all.iter().map(|one| row(one, visit.now())).collect(),
-        lines: Lines::new("brokers", "muster broker list", "GET /brokers"),
+        heads: listed.heads("state", heads(&toolbar)),
+        toolbar,
+        rows: found.items.iter().map(|one| row(one, visit.now())).collect(),
+        filtered: listed.is_narrowed::<BrokerQuery>(),
+        pages: listed.pages(&found),
+        lines: listed.lines::<BrokerQuery>(),
     })
 }
 
-/// What needs somebody comes first.
-fn urgency(standing: &Standing) -> u8 {
-    match standing.state {
-        StandingState::Silent => 0,
-        StandingState::Unconfirmed => 1,
-        StandingState::Proven if !wrong(standing).is_empty() => 2,
-        StandingState::Waiting => 3,
-        StandingState::Proven => 4,
-        StandingState::Retired => 5,
+/// The heads of the columns that are shown, and what the list is sorted by with each.
+fn heads(toolbar: &Toolbar) -> Vec<(&'static str, Option<&'static str>)> {
+    let mut heads = vec![("Broker", Some("name")), ("State", Some("state"))];
+    let shown = COLUMNS.iter().filter(|(name, ..)| toolbar.shows(name));
+    heads.extend(shown.map(|(name, words, _)| (*words, (*name != "heard").then_some(*name))));
+    heads
+}
+
+/// What a program is called.
+fn words(program: Program) -> &'static str {
+    match program {
+        Program::Mosquitto => "Mosquitto",
+        Program::RabbitMq => "RabbitMQ",
+        Program::Emqx => "EMQX 5",
+        Program::HaProxy => "HAProxy that ends TLS",
+        Program::Gate => "Muster's gate, in front of any other",
     }
 }
 
 fn row(standing: &Standing, now: Timestamp) -> Row {
     let broker = &standing.broker;
     let report = standing.report.as_ref();
-    let wrong = wrong(standing);
+    let wrong = standing.wrong();
     let more = wrong.len().saturating_sub(1);
     Row {
         name: broker.name.to_string(),
         program: broker.program.as_str(),
+        serving: broker.retired.is_none(),
         state: badge(standing.state),
         epoch: broker.enforced.map(|enforced| {
             (
@@ -101,6 +173,8 @@ fn row(standing: &Standing, now: Timestamp) -> Row {
             .map(|at| When::relative(at, now)),
         crl: standing.crl_until().map(|at| When::relative(at, now)),
         sessions: report.and_then(|report| report.sessions).map(thousands),
+        heard: standing.heard.map(|at| When::relative(at, now)),
+        created: When::date(broker.created),
         wrong: wrong.into_iter().next().map(|first| match more {
             0 => first,
             more => format!("{first}; and {more} more"),
@@ -108,16 +182,6 @@ fn row(standing: &Standing, now: Timestamp) -> Row {
     }
 }
 
-/// What is wrong there, as its agent says: without its name, which stands above.
-fn wrong(standing: &Standing) -> Vec<String> {
-    let broker = &standing.broker;
-    let name = format!("{}: ", broker.name);
-    let alarms = standing.report.iter().flat_map(|report| &report.alarms);
-    let alarms: Vec<_> = alarms
-        .map(|alarm| alarm.strip_prefix(&name).unwrap_or(alarm).to_owned())
-        .collect();
-    if alarms.is_empty() {
-        return broker.failed.iter().map(|failed| failed.why.clone()).collect();
-    }
-    alarms
+async fn retire_several(visit: Visit, Form(sent): Form<Vec<(String, String)>>) -> Answer {
+    Several::Brokers.send(&visit, &sent).await
 }

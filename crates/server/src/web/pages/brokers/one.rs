@@ -6,8 +6,7 @@ use muster_ca::broker::agent::{Standing, StandingState};
 use muster_ca::device::DeviceName;
 use muster_ca::operator::Permission;
 
-use super::wrong;
-use crate::web::components::{Badge, Icon, Lines, Mood, When, thousands};
+use crate::web::components::{Badge, Icon, Lines, Mood, When, quoted, thousands};
 use crate::web::event::sentence;
 use crate::web::frame::Frame;
 use crate::web::history::History;
@@ -63,7 +62,7 @@ pub(super) async fn show(visit: Visit, Path(name): Path<String>) -> Answer {
         state: badge(standing.state),
         mood,
         words,
-        wrong: wrong(&standing).iter().map(|words| sentence(words)).collect(),
+        wrong: standing.wrong().iter().map(|words| sentence(words)).collect(),
         epoch: broker.enforced.map(|enforced| {
             (
                 enforced.number,
@@ -83,13 +82,17 @@ pub(super) async fn show(visit: Visit, Path(name): Path<String>) -> Answer {
             .map(|(device, topic, times)| (device, topic, thousands(times)))
             .collect(),
         history,
-        lines: Lines::new("broker", "muster broker list --json", "GET /brokers"),
+        lines: Lines::new(
+            "broker",
+            &format!("muster broker list --search {} --json", quoted(name.as_str())),
+            &format!("GET /brokers?q={name}"),
+        ),
     })
 }
 
 /// What its state means.
 fn verdict(standing: &Standing) -> (Mood, String) {
-    let alarmed = !wrong(standing).is_empty();
+    let alarmed = !standing.wrong().is_empty();
     match standing.state {
         StandingState::Proven if alarmed => (Mood::Warning, "What is decided is in force here; something else needs somebody.".into()),
         StandingState::Proven => (

@@ -1,6 +1,5 @@
 //! Users and roles: who may do what.
 
-mod many;
 mod one;
 
 use askama::Template;
@@ -19,6 +18,7 @@ use crate::web::form::{Form, escape};
 use crate::web::frame::Frame;
 use crate::web::query::Filters;
 use crate::web::route::{Entry, Page, Route};
+use crate::web::several::Several;
 use crate::web::visit::{Answer, Visit, html, html_with};
 
 pub(in crate::web) const PAGE: Page = Page {
@@ -37,7 +37,7 @@ pub(in crate::web) const PAGE: Page = Page {
         }),
         Route::post("users", Permission::Administer, || post(add)),
         Route::get("add-user", Permission::Administer, || get(form)),
-        Route::post("remove-users", Permission::Administer, || post(many::remove)),
+        Route::post("remove-users", Permission::Administer, || post(remove_several)),
         Route::get("users/{name}", Permission::Administer, || get(one::show)),
         Route::post("users/{name}/role", Permission::Administer, || {
             post(one::change_role)
@@ -168,6 +168,10 @@ async fn list(visit: Visit, filters: Filters) -> Answer {
         pages: listed.pages(&found),
         lines: listed.lines::<OperatorQuery>(),
     })
+}
+
+async fn remove_several(visit: Visit, Form(sent): Form<Vec<(String, String)>>) -> Answer {
+    Several::Users.send(&visit, &sent).await
 }
 
 #[derive(Template)]

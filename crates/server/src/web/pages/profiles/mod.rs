@@ -1,13 +1,19 @@
-//! Profiles: what may be issued, in plain words. They are changed in the configuration.
+//! Profiles: what may be issued, as a list and in plain words. They are changed in the configuration.
 
 use askama::Template;
+use axum::extract::Path;
 use axum::routing::get;
 use muster_ca::device::Kind;
 use muster_ca::operator::Permission;
 use muster_ca::profile::Profile;
 
-use crate::web::components::{Icon, Lines, lasting};
+use crate::lists::ProfileQuery;
+use crate::web::components::{Heads, Icon, Lines, Listed, Pages, Search, Toolbar, Tools, lasting, quoted};
+use crate::web::export;
+use crate::web::fault::Fault;
+use crate::web::form::escape;
 use crate::web::frame::Frame;
+use crate::web::query::Filters;
 use crate::web::route::{Entry, Page, Route};
 use crate::web::visit::{Answer, Visit, html};
 
@@ -17,8 +23,78 @@ pub(in crate::web) const PAGE: Page = Page {
         label: "Profiles",
         icon: "profile",
     }),
-    routes: &[Route::get("profiles", Permission::Read, || get(show))],
+    routes: &[
+        Route::get("profiles", Permission::Read, || get(list)),
+        Route::get("profiles/-/profiles.csv", Permission::Read, || {
+            get(export::csv::<ProfileQuery>)
+        }),
+        Route::get("profiles/-/profiles.json", Permission::Read, || {
+            get(export::json::<ProfileQuery>)
+        }),
+        Route::get("profiles/{name}", Permission::Read, || get(show)),
+    ],
 };
+
+/// The kinds to choose from, and their words.
+const KINDS: [(&str, &str); 4] = [
+    ("", "All"),
+    ("client", "Clients"),
+    ("server", "Servers"),
+    ("broker", "Brokers that bridge"),
+];
+/// The columns that can be left out, and whether they are shown when nobody chose.
+const COLUMNS: [(&str, &str, bool); 6] = [
+    ("kind", "Kind", true),
+    ("validity", "Valid for", true),
+    ("renewed", "Renewed", true),
+    ("keys", "Keys", true),
+    ("names", "Names", false),
+    ("authority", "Issued by", true),
+];
+const SEARCH: Search = Search {
+    name: "q",
+    label: "Beginning of a name",
+    hint: "Beginning of a name",
+};
+
+#[derive(Template)]
+#[template(path = "pages/profiles/list.html")]
+struct List {
+    frame: Frame,
+    toolbar: Toolbar,
+    heads: Heads,
+    rows: Vec<Words>,
+    pages: Pages,
+    lines: Lines,
+}
+
+async fn list(visit: Visit, filters: Filters) -> Answer {
+    let listed = Listed::new(visit.url("profiles"), &filters);
+    let asked = filters.asked::<ProfileQuery>(visit.now())?;
+    let found = visit.ca().list_profiles(&asked)?;
+    let toolbar = listed.toolbar(Tools {
+        search: SEARCH,
+        chips: Some(listed.chips("Kind", "kind", KINDS)),
+        fields: Vec::new(),
+        given: &[],
+        columns: &COLUMNS,
+        file: visit.url("profiles/-/profiles"),
+    });
+    let head = |(name, words, _): &(&'static str, &'static str, bool)| {
+        let sorts = ["kind", "validity"].contains(name);
+        (*words, sorts.then_some(*name))
+    };
+    let shown = COLUMNS.iter().filter(|(name, ..)| toolbar.shows(name)).map(head);
+    let heads = std::iter::once(("Profile", Some("name"))).chain(shown);
+    html(&List {
+        frame: visit.frame("Profiles"),
+        heads: listed.heads("name", heads.collect::<Vec<_>>()),
+        toolbar,
+        rows: found.items.iter().map(|profile| words(&visit, profile)).collect(),
+        pages: listed.pages(&found),
+        lines: listed.lines::<ProfileQuery>(),
+    })
+}
 
 struct Words {
     name: String,
@@ -29,6 +105,7 @@ struct Words {
     default: String,
     min: String,
     max: String,
+    renewed: &'static str,
     renewal: String,
     keys: String,
     names: String,
@@ -37,27 +114,29 @@ struct Words {
 }
 
 #[derive(Template)]
-#[template(path = "pages/profiles.html")]
-struct Profiles {
+#[template(path = "pages/profiles/show.html")]
+struct Show {
     frame: Frame,
-    profiles: Vec<Words>,
+    profile: Words,
     lines: Lines,
 }
 
-async fn show(visit: Visit) -> Answer {
-    let public_url = visit.ca().settings().public_url.clone();
-    html(&Profiles {
-        frame: visit.frame("Profiles"),
-        profiles: visit
-            .ca()
-            .profiles()
-            .map(|profile| words(profile, public_url.is_some()))
-            .collect(),
-        lines: Lines::new("profiles", "muster ca profile", "GET /profiles"),
+async fn show(visit: Visit, Path(name): Path<String>) -> Answer {
+    let found = visit.ca().profiles().find(|profile| profile.name() == name);
+    let profile = found.ok_or_else(|| Fault::missing("there is no profile of this name"))?;
+    html(&Show {
+        frame: visit.frame(&name),
+        profile: words(&visit, profile),
+        lines: Lines::new(
+            "profile",
+            &format!("muster ca profile --search {}", quoted(&name)),
+            &format!("GET /profiles?q={}", escape(&name)),
+        ),
     })
 }
 
-fn words(profile: &Profile, has_url: bool) -> Words {
+fn words(visit: &Visit, profile: &Profile) -> Words {
+    let has_url = visit.ca().settings().public_url.is_some();
     let (min, default, max) = profile.validity();
     let (whom, usage) = match profile.kind() {
         Kind::Client => (
@@ -83,6 +162,11 @@ fn words(profile: &Profile, has_url: bool) -> Words {
         default: lasting(default),
         min: lasting(min),
         max: lasting(max),
+        renewed: match (profile.renewable(), grace.is_zero()) {
+            (false, _) => "no",
+            (true, true) => "before its end",
+            (true, false) => "even after its end",
+        },
         renewal: match (profile.renewable(), grace.is_zero()) {
             (false, _) => "no: when it ends, the device enrols anew".into(),
             (true, true) => "by the device itself, before it ends".into(),
