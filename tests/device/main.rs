@@ -14,6 +14,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod anchors;
 mod cut;
 mod demo;
 mod enrol;

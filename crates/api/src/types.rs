@@ -110,7 +110,7 @@ pub struct Issued {
     pub pem: String,
     /// The issuing CA, PEM.
     pub issuing: String,
-    /// The root, PEM.
+    /// The root, PEM. While another takes its place: both, and the cross-certificate by which the one vouches for the other.
     pub root: String,
     /// Whether it ends with its issuer, earlier than asked for.
     pub clamped: bool,

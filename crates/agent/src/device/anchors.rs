@@ -1,10 +1,11 @@
 //! Which CAs the device believes.
 //!
 //! The first root came with the code, and was checked by its fingerprint. Another one is believed only if a root that the device has
-//! vouches for it, with a cross-certificate: the new root's name and key, signed by the one before (RFC 4210, section 4.4). An
-//! issuing CA has to come from a root that is believed. That the device has what it was sent is told to the CA with the
-//! confirmation of the certificate that came with it.
+//! vouches for it, with a cross-certificate that holds now: the new root's name and key, signed by the one before (RFC 4210,
+//! section 4.4). An issuing CA has to come from a root that is believed. A root that the CA does not send any more is believed no
+//! longer. That the device has what it was sent is told to the CA with the confirmation of the certificate that came with it.
 
+use jiff::Timestamp;
 use muster_api::types::Issued;
 use muster_pki::cert::Certificate;
 
@@ -14,44 +15,59 @@ use crate::{Error, ca};
 
 /// Puts in place what came with a certificate, if it follows from what the device believes. Returns the settings with every root that is
 /// believed now, to be saved.
-pub(super) fn believe(home: &Home, settings: &Settings, issued: &Issued) -> Result<Settings, Error> {
+pub(super) fn believe(
+    home: &Home,
+    settings: &Settings,
+    issued: &Issued,
+    now: Timestamp,
+) -> Result<Settings, Error> {
     let known = ca::roots(&settings.root)?;
     let sent = ca::roots(&format!("{}{}", issued.root, issued.issuing))?;
-    let believed = accept(&known, &sent)?;
+    let believed = accept(&known, &sent, now)?;
     let roots = pem(&believed.roots)?;
     home.save_anchors(&format!("{roots}{}", pem(&believed.issuing)?))?;
-    let mut settings = settings.clone();
-    if believed.roots.len() > known.len() {
-        settings.root = roots;
-    }
-    Ok(settings)
+    Ok(Settings {
+        root: roots,
+        ..settings.clone()
+    })
 }
 
 struct Believed {
-    /// Those that were known, then new ones.
+    /// Those that were known and were sent again, then new ones.
     roots: Vec<Certificate>,
     issuing: Vec<Certificate>,
 }
 
-fn accept(known: &[Certificate], sent: &[Certificate]) -> Result<Believed, Error> {
+fn accept(known: &[Certificate], sent: &[Certificate], now: Timestamp) -> Result<Believed, Error> {
     let (own, others): (Vec<_>, Vec<_>) = sent.iter().partition(|one| is_issued_by(one, one));
-    let mut roots = known.to_vec();
+    let is_in = |root: &Certificate, roots: &[Certificate]| roots.iter().any(|one| one.der() == root.der());
+    let mut roots: Vec<_> = known
+        .iter()
+        .filter(|one| own.iter().any(|root| root.der() == one.der()))
+        .cloned()
+        .collect();
     for root in own {
-        let is_known = known.iter().any(|one| one.der() == root.der());
-        if is_known {
+        if is_in(root, &roots) {
             continue;
         }
-        let vouched = others
-            .iter()
-            .any(|cross| is_of(cross, root) && known.iter().any(|one| is_issued_by(cross, one)));
-        if !vouched {
+        let vouches =
+            |cross: &&&Certificate| is_of(cross, root) && known.iter().any(|one| is_issued_by(cross, one));
+        let cross: Vec<_> = others.iter().filter(vouches).collect();
+        if !holds(root, now) || !cross.iter().any(|cross| holds(cross, now)) {
+            let why = match cross[..] {
+                [] => "none that this device has vouches for it",
+                _ => "it does not hold now, or what vouches for it does not",
+            };
             return Err(Error::new(format!(
-                "the CA has sent another root, {}, and none that this device has vouches for it: it is not believed (if it is \
-                 right, an operator makes a code with its fingerprint: muster device recover NAME)",
+                "the CA has sent another root, {}, and {why}: it is not believed (if it is right, an operator makes a code with its \
+                 fingerprint: muster device recover NAME)",
                 hex(&root.fingerprint())
             )));
         }
         roots.push(root.clone());
+    }
+    if roots.is_empty() {
+        return Err(Error::new("the CA has sent no root"));
     }
     let issuing = others
         .into_iter()
@@ -66,6 +82,11 @@ fn accept(known: &[Certificate], sent: &[Certificate]) -> Result<Believed, Error
         )),
         None => Ok(Believed { roots, issuing }),
     }
+}
+
+/// Whether its time has begun and has not ended.
+fn holds(one: &Certificate, now: Timestamp) -> bool {
+    (one.not_before()..=one.not_after()).contains(&now)
 }
 
 /// Whether it is a CA of the same name and with the same key.
@@ -101,9 +122,12 @@ mod tests {
     use super::*;
     use crate::local::new_key;
 
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(seconds).unwrap()
+    }
+
     /// A CA of this name and key, issued by another or by itself.
     fn made(name: &str, key: &PrivateKey, by: Option<(&Certificate, &PrivateKey)>) -> Certificate {
-        let at = |seconds| jiff::Timestamp::from_second(seconds).unwrap();
         let template = Template {
             serial: &[1],
             common_name: name,
@@ -133,10 +157,13 @@ mod tests {
         let known = std::slice::from_ref(&old);
         let tried = |sent: &[&Certificate]| {
             let sent: Vec<_> = sent.iter().map(|one| (*one).clone()).collect();
-            accept(known, &sent).map(|believed| (believed.roots.len(), believed.issuing.len()))
+            accept(known, &sent, at(1_850_000_000))
+                .map(|believed| (believed.roots.len(), believed.issuing.len()))
         };
         assert_eq!(tried(&[&old, &issuing]), Ok((1, 1)));
-        assert_eq!(tried(&[&new, &cross, &next]), Ok((2, 1)));
+        assert_eq!(tried(&[&old, &new, &cross, &next]), Ok((2, 1)));
+        assert_eq!(tried(&[&new, &cross, &next]), Ok((1, 1)), "the old one has gone");
+        assert!(tried(&[&issuing]).is_err(), "no root");
         let why = tried(&[&new, &next]).unwrap_err().to_string();
         assert!(why.contains("none that this device has vouches for it"), "{why}");
         // What a stranger signs under these names helps nobody.

@@ -166,7 +166,7 @@ async fn fetch(
         csr: request(key, name)?,
     };
     let issued: Issued = client.post("/enrol", &request).await?;
-    let believing = anchors::believe(home, &settings, &issued)?;
+    let believing = anchors::believe(home, &settings, &issued, clock())?;
     home.save_pending(&believing)?;
     home.keep_enrolled(&believing, key, &issued)?;
     home.install(name)?;

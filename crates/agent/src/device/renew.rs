@@ -158,7 +158,7 @@ async fn fetch(home: &Home, settings: &Settings, clock: &Clock) -> Result<(), Er
     match answer {
         Ok(issued) => {
             // A new issuing CA comes with its first certificate.
-            let believing = anchors::believe(home, settings, &issued)?;
+            let believing = anchors::believe(home, settings, &issued, clock())?;
             if believing != *settings {
                 home.save(&believing)?;
             }
