@@ -14,7 +14,8 @@ pub const BROKER: &str = "mqtt.ak-sg.com";
 pub const BROKER_SANS: &str = "mqtt.ak-sg.com,10.0.80.50,emqx.local,localhost,127.0.0.1";
 
 /// One second to show it while it holds, and not long to wait until it does not.
-const SHORT: &str = "[profile.short]\nbase = \"client\"\nmin = \"1s\"\ndefault = \"4s\"\n";
+const SHORT: &str = "[profile.short]\nbase = \"client\"\nmin = \"1s\"\ndefault = \"4s\"\n\
+    [profile.brief]\nbase = \"server\"\nmin = \"1s\"\ndefault = \"2s\"\n";
 
 /// Whether everything is there that these tests need.
 pub fn tools() -> bool {

@@ -33,7 +33,12 @@ impl Front {
         fleet.muster.ok(&[&["broker", "add", BROKER][..], &sans].concat());
         fs::create_dir_all(fleet.path(BROKER)).unwrap();
         fs::copy(fleet.muster.root(), fleet.ca()).unwrap();
-        let behind = Mosquitto::start_plain(&fleet.path("behind"), "");
+        // HAProxy does not look at topics.
+        let acl = fleet.path("behind.acl");
+        fs::write(&acl, "pattern readwrite fleet/%c/#\n").unwrap();
+        let more = format!("acl_file {}\n", acl.display());
+        let more = if program == "haproxy" { more.as_str() } else { "" };
+        let behind = Mosquitto::start_plain(&fleet.path("behind"), more);
         let mut front = Self {
             port: free_port(),
             fleet,
@@ -150,6 +155,12 @@ fn a_revoked_device_is_out_and_comes_back_with_another_certificate(program: &'st
     let again = front.device("site-1");
     front.proven();
     assert!(again.publishes("fleet/site-1/up", "again"));
+    let address = format!("localhost:{}", front.port);
+    let said = front
+        .fleet
+        .muster
+        .ok(&["broker", "test", &address, "--wait", "60"]);
+    assert!(!said.contains("WRONG"), "{said}");
 }
 
 #[test]

@@ -1,117 +1,147 @@
-//! `muster broker test` against the real Mosquitto: content with what is printed, and with nothing that was spoilt.
+//! `muster broker test` against real listeners: content with what is printed, and it names what was spoilt.
+//!
+//! One CA and one run for all: each row of the table is a listener of its own, new lists are brought to all of them as somebody without an
+//! agent does, and a few are tried at a time.
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::common::{free_port, wait_for};
-use crate::fleet::{BROKER, Fleet, Mosquitto, install};
+use crate::common::{free_port, pause};
+use crate::faults::{GOOD, RABBITMQ, ROWS, Row};
+use crate::fleet::Fleet;
+use crate::listeners::{Listener, Stage};
 
-/// What came of each attempt: `held`, `wrong` or `not-tried`.
-type Outcomes = BTreeMap<String, String>;
+/// How many are tried at a time.
+const AT_ONCE: usize = 4;
 
-/// Tries a listener, and meanwhile brings every new list to it, as somebody without an agent does.
-fn tried(fleet: &Fleet, broker: &Mosquitto, host: &str) -> (i32, Outcomes) {
-    let done = AtomicBool::new(false);
-    let address = format!("{host}:{}", broker.port);
-    let output = std::thread::scope(|scope| {
-        let trial = scope.spawn(|| {
-            let output = fleet
-                .muster
-                .run(&["broker", "test", &address, "--wait", "8", "--json"]);
-            done.store(true, Ordering::Relaxed);
-            output
-        });
-        wait_for("the end of the trial", || {
-            fleet.reload(broker);
-            done.load(Ordering::Relaxed)
-        });
-        trial.join().unwrap()
-    });
+/// What came of each attempt: `held`, `wrong` or `not-tried`, and the words.
+type Outcomes = BTreeMap<String, (String, String)>;
+
+fn tried(fleet: &Fleet, row: &Row, port: u16) -> (Option<i32>, Outcomes) {
+    let address = format!("{}:{port}", row.host);
+    let patience = if row.brought { "60" } else { "1" };
+    let output = fleet
+        .muster
+        .run(&["broker", "test", &address, "--wait", patience, "--json"]);
     let answer: serde_json::Value = serde_json::from_slice(&output.stdout)
-        .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)));
+        .unwrap_or_else(|_| panic!("{}: {}", row.what, String::from_utf8_lossy(&output.stderr)));
     let all = answer["trials"].as_array().unwrap().iter();
     let word = |one: &serde_json::Value, key: &str| one[key].as_str().unwrap().to_owned();
-    (
-        output.status.code().unwrap(),
-        all.map(|one| (word(one, "as"), word(one, "outcome"))).collect(),
-    )
+    let all = all.map(|one| (word(one, "as"), (word(one, "outcome"), word(one, "words"))));
+    (output.status.code(), all.collect())
 }
 
-/// The broker with its printed configuration, in which something was replaced.
-fn broker(fleet: &Fleet, faults: &[(&str, &str)]) -> Mosquitto {
-    let printed = fleet.issue_broker();
-    let etc = fleet.path(&format!("etc-{}", free_port()));
-    install(&etc.join("certs"), &fleet.path(BROKER));
-    fleet.new_crl(&etc.join("certs/crl.pem"));
-    fs::write(etc.join("muster.acl"), printed.text("Mosquitto: who may do what")).unwrap();
-    let port = free_port();
-    let mut conf = printed.text("Mosquitto: listener");
-    for (good, bad) in faults {
-        assert!(conf.contains(good), "{conf}");
-        conf = conf.replace(good, bad);
+/// What the command should have said and did not, or said and should not have.
+fn complaints(row: &Row, exit: Option<i32>, outcomes: &Outcomes) -> Vec<String> {
+    let mut all = Vec::new();
+    for (whom, (outcome, words)) in outcomes {
+        let expected = row.wrong.iter().find(|(name, _)| name == whom);
+        if (outcome == "wrong") != expected.is_some()
+            || expected.is_some_and(|(_, said)| !words.contains(said))
+        {
+            all.push(format!("{whom}: {outcome}: {words}"));
+        }
     }
-    let conf = conf
-        .replace("/etc/mosquitto", &etc.display().to_string())
-        .replace("\nlistener 8883\n", &format!("\nlistener {port}\n"));
-    Mosquitto::start(&etc, &conf, port)
+    let missing = row.wrong.iter().filter(|(whom, _)| !outcomes.contains_key(*whom));
+    all.extend(missing.map(|(whom, _)| format!("{whom}: not said")));
+    if exit != Some(if row.wrong.is_empty() { 0 } else { 5 }) {
+        all.push(format!("exit {exit:?}"));
+    }
+    all
 }
 
-fn wrong(outcomes: &Outcomes) -> Vec<&str> {
-    let wrong = outcomes.iter().filter(|(_, outcome)| *outcome == "wrong");
-    wrong.map(|(whom, _)| whom.as_str()).collect()
+/// Tries all of them, and brings every new list to those that get them.
+fn try_all(stage: &Stage, listeners: &[Listener]) -> BTreeMap<&'static str, Outcomes> {
+    let (next, said) = (Mutex::new(listeners.iter()), Mutex::new(BTreeMap::new()));
+    let wrong = Mutex::new(Vec::new());
+    let working = AtomicBool::new(true);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut before = String::new();
+            while working.load(Ordering::Relaxed) {
+                let lists = stage.lists();
+                if lists != before {
+                    listeners
+                        .iter()
+                        .filter(|one| one.row.brought)
+                        .for_each(|one| one.bring(&lists));
+                    before = lists;
+                }
+                pause();
+            }
+        });
+        let workers: Vec<_> = (0..AT_ONCE)
+            .map(|_| {
+                scope.spawn(|| {
+                    loop {
+                        let Some(listener) = next.lock().unwrap().next() else {
+                            return;
+                        };
+                        let (exit, outcomes) = tried(&stage.fleet, listener.row, listener.port);
+                        let complaints = complaints(listener.row, exit, &outcomes);
+                        if !complaints.is_empty() {
+                            let what = listener.row.what;
+                            wrong
+                                .lock()
+                                .unwrap()
+                                .push(format!("{what}: {complaints:#?}\n{}", listener.log()));
+                        }
+                        said.lock().unwrap().insert(listener.row.what, outcomes);
+                    }
+                })
+            })
+            .collect();
+        let ended: Vec<_> = workers
+            .into_iter()
+            .map(std::thread::ScopedJoinHandle::join)
+            .collect();
+        working.store(false, Ordering::Relaxed);
+        assert!(ended.iter().all(Result::is_ok), "a trial ended before its time");
+    });
+    let wrong = wrong.into_inner().unwrap();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    said.into_inner().unwrap()
 }
 
 #[test]
-fn a_good_listener_holds() {
-    let Some(fleet) = Fleet::start() else { return };
-    let (exit, outcomes) = tried(&fleet, &broker(&fleet, &[]), "localhost");
-    assert_eq!((exit, wrong(&outcomes)), (0, Vec::new()), "{outcomes:?}");
-    let not_tried: Vec<_> = outcomes
+fn every_fault_of_a_listener_is_named_and_nothing_of_a_good_one() {
+    let Some(stage) = Stage::new() else { return };
+    let listeners: Vec<Listener> = GOOD.iter().chain(ROWS).map(|row| stage.start(row)).collect();
+    let faults = ROWS.len();
+    assert!(faults >= 20, "{faults} faults");
+    let said = try_all(&stage, &listeners);
+    let good = &said[GOOD[0].what];
+    let not_tried: Vec<_> = good
         .iter()
-        .filter(|(_, outcome)| *outcome == "not-tried")
+        .filter(|(_, (outcome, _))| outcome == "not-tried")
         .collect();
-    assert_eq!(not_tried, [(&"WebSocket".to_owned(), &"not-tried".to_owned())]);
-    assert_eq!(outcomes.len(), 12, "{outcomes:?}");
+    assert_eq!(not_tried.len(), 1, "{not_tried:?}");
+    assert!(good["WebSocket"].1.contains("speaks none"), "{good:?}");
+    assert_eq!(good.len(), 17, "{good:?}");
     // What was used proves nobody afterwards, and is in the audit log.
-    let log = fleet.muster.ok(&["audit", "list", "--action", "canary.revoked"]);
+    let muster = &stage.fleet.muster;
+    let log = muster.ok(&["audit", "list", "--action", "canary.revoked"]);
     assert!(log.contains("muster-canary.revoked"), "{log}");
-    assert!(!fleet.muster.ok(&["cert", "list"]).contains("muster-canary"));
-    assert!(!fleet.muster.ok(&["device", "list"]).contains("muster-canary"));
+    assert!(!muster.ok(&["cert", "list"]).contains("muster-canary"));
+    assert!(!muster.ok(&["device", "list"]).contains("muster-canary"));
 }
 
 #[test]
-fn every_fault_of_a_listener_is_seen() {
+fn every_fault_of_rabbitmq_is_named() {
+    let Some(stage) = Stage::new().filter(|_| crate::listeners::has_rabbitmq()) else {
+        return;
+    };
+    let listeners: Vec<Listener> = RABBITMQ.iter().map(|row| stage.start(row)).collect();
+    try_all(&stage, &listeners);
+}
+
+#[test]
+fn nobody_there_is_no_fault() {
     let Some(fleet) = Fleet::start() else { return };
-    let open: &[_] = &[
-        ("require_certificate true", "require_certificate false"),
-        ("allow_anonymous false", "allow_anonymous true"),
-        ("use_identity_as_username true", ""),
-        ("use_username_as_clientid true", ""),
-    ];
-    for (faults, host, expected) in [
-        (open, "localhost", "no certificate"),
-        (&[("\ncrlfile ", "\n#crlfile ")], "localhost", "revoked"),
-        (
-            &[("use_username_as_clientid true", "")],
-            "localhost",
-            "another's client id",
-        ),
-        (&[("acl_file ", "#acl_file ")], "localhost", "foreign topic"),
-        (
-            &[("use_identity_as_username true", "")],
-            "localhost",
-            "a good certificate",
-        ),
-        (&[], "127.0.0.2", "a client that checks"),
-    ] {
-        let broker = broker(&fleet, faults);
-        let (exit, outcomes) = tried(&fleet, &broker, host);
-        assert!(
-            wrong(&outcomes).contains(&expected),
-            "{expected}: {outcomes:?}\n{}",
-            broker.log()
-        );
-        assert_eq!(exit, 5);
-    }
+    let address = format!("localhost:{}", free_port());
+    let said = fleet.muster.exits(1, &["broker", "test", &address]);
+    assert!(said.contains("nobody answers"), "{said}");
+    assert!(fs::read_dir(fleet.muster.path()).is_ok());
 }

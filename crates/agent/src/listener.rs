@@ -8,13 +8,15 @@ use std::time::Duration;
 use bytes::BytesMut;
 use muster_pki::cert::Certificate;
 use muster_pki::name::San;
-use rumqttc::mqttbytes::v4::{Connect, ConnectReturnCode, Disconnect, Packet, PingReq, Publish, Subscribe};
+use rumqttc::mqttbytes::v4::{
+    Connect, ConnectAuth, ConnectReturnCode, Disconnect, Packet, PingReq, Publish, Subscribe,
+};
 use rumqttc::mqttbytes::{self, QoS};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
 use rustls::{AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, SignatureScheme};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -29,6 +31,9 @@ const PING: Duration = Duration::from_secs(20);
 const KEEP_ALIVE: u16 = 60;
 /// The longest packet that is taken from a broker: nothing but acknowledgements is expected.
 const MAX_PACKET: usize = 4096;
+
+/// The client id of somebody who shows no certificate.
+pub(crate) const NOBODY: &str = "muster-canary.nobody";
 
 /// What a client that tried to connect has seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -128,34 +133,88 @@ impl Listener {
 
     /// The same with what [`Self::client`] has made.
     pub async fn connect_as(&self, config: &Arc<ClientConfig>, client_id: &str) -> Result<Session, Seen> {
+        self.start(config, Connect::new(client_id)).await
+    }
+
+    /// The same with a user name of its own choice, and an empty password.
+    pub async fn connect_claiming(
+        &self,
+        config: &Arc<ClientConfig>,
+        client_id: &str,
+        user: &str,
+    ) -> Result<Session, Seen> {
+        let mut connect = Connect::new(client_id);
+        connect.auth = ConnectAuth::UsernamePassword {
+            username: user.to_owned(),
+            password: bytes::Bytes::new(),
+        };
+        self.start(config, connect).await
+    }
+
+    async fn start(&self, config: &Arc<ClientConfig>, connect: Connect) -> Result<Session, Seen> {
         let mut session = Session {
             stream: self.handshake(config).await?,
             buffer: BytesMut::new(),
         };
-        session.begin(client_id).await?;
+        session.begin(connect).await?;
         Ok(session)
     }
 
-    /// Whether a client that shows this gets WebSocket for asking (RFC 6455).
-    pub async fn upgrades(&self, config: &Arc<ClientConfig>) -> bool {
-        const ASK: &[u8] = b"GET /mqtt HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-            Sec-WebSocket-Key: bXVzdGVyLXRyaWFsLWtleQ==\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: mqtt\r\n\r\n";
-        let Ok(mut stream) = self.handshake(config).await else {
-            return false;
-        };
-        let mut answer = [0; 12];
-        let asked = async {
-            stream.write_all(ASK).await?;
-            stream.flush().await?;
-            stream.read_exact(&mut answer).await
-        };
-        matches!(within(asked).await, Ok(Ok(_))) && answer == *b"HTTP/1.1 101"
+    /// Asks for WebSocket (RFC 6455); if it is given, whether by an earlier TLS session.
+    pub async fn upgrade(&self, config: &Arc<ClientConfig>) -> Result<bool, Seen> {
+        let mut stream = self.handshake(config).await?;
+        let resumed = is_resumed(&stream);
+        if within(upgraded(&mut stream)).await?.map_err(|why| seen(&why))? {
+            Ok(resumed)
+        } else {
+            Err(Seen::Strange("it gives no WebSocket".into()))
+        }
     }
 
-    async fn handshake(&self, config: &Arc<ClientConfig>) -> Result<TlsStream<TcpStream>, Seen> {
+    /// What is spoken here without TLS, if anything is.
+    pub async fn without_tls(&self) -> Result<Option<&'static str>, Seen> {
+        let mut connect = BytesMut::new();
+        Connect::new(NOBODY)
+            .write(&mut connect)
+            .map_err(|why| Seen::Strange(why.to_string()))?;
+        let mut answer = [0; 2];
+        let mut tcp = self.tcp().await?;
+        let asked = async {
+            tcp.write_all(&connect).await?;
+            tcp.read_exact(&mut answer).await
+        };
+        // A CONNACK, whatever it says.
+        if matches!(within(asked).await, Ok(Ok(_))) && answer == [0x20, 2] {
+            return Ok(Some("MQTT"));
+        }
+        let mut tcp = self.tcp().await?;
+        let web = matches!(within(upgraded(&mut tcp)).await, Ok(Ok(true)));
+        Ok(web.then_some("WebSocket"))
+    }
+
+    /// What the listener answers to the first bytes of a connection: its first TLS record, kind and content (RFC 8446, section 5.1).
+    pub async fn first_record(&self, bytes: &[u8]) -> Result<(u8, Vec<u8>), Seen> {
+        let mut tcp = self.tcp().await?;
+        let asked = async {
+            tcp.write_all(bytes).await?;
+            let mut head = [0; 5];
+            tcp.read_exact(&mut head).await?;
+            let mut content = vec![0; usize::from(u16::from_be_bytes([head[3], head[4]]))];
+            tcp.read_exact(&mut content).await?;
+            Ok((head[0], content))
+        };
+        within(asked).await?.map_err(|why| seen(&why))
+    }
+
+    async fn tcp(&self) -> Result<TcpStream, Seen> {
         let tcp = within(TcpStream::connect(&self.address)).await?;
         let tcp = tcp.map_err(|why| Seen::Unreachable(why.to_string()))?;
         let _ = tcp.set_nodelay(true);
+        Ok(tcp)
+    }
+
+    async fn handshake(&self, config: &Arc<ClientConfig>) -> Result<TlsStream<TcpStream>, Seen> {
+        let tcp = self.tcp().await?;
         let handshake = TlsConnector::from(config.clone()).connect(self.name(), tcp);
         within(handshake).await?.map_err(|why| seen(&why))
     }
@@ -214,8 +273,7 @@ pub struct Session {
 }
 
 impl Session {
-    async fn begin(&mut self, client_id: &str) -> Result<(), Seen> {
-        let mut connect = Connect::new(client_id);
+    async fn begin(&mut self, mut connect: Connect) -> Result<(), Seen> {
         connect.keep_alive = KEEP_ALIVE;
         let mut bytes = BytesMut::new();
         connect
@@ -263,7 +321,12 @@ impl Session {
 
     /// Whether its TLS session is an earlier one.
     pub fn resumed(&self) -> bool {
-        self.stream.get_ref().1.handshake_kind() == Some(rustls::HandshakeKind::Resumed)
+        is_resumed(&self.stream)
+    }
+
+    /// Whether the broker ends it within this time.
+    pub async fn ends(&mut self, bound: Duration) -> bool {
+        matches!(tokio::time::timeout(bound, self.packet()).await, Ok(Err(_)))
     }
 
     /// Whether the broker still answers.
@@ -334,6 +397,21 @@ impl Session {
             }
         }
     }
+}
+
+/// Whether WebSocket is given to who asks for it.
+async fn upgraded(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> std::io::Result<bool> {
+    const ASK: &[u8] = b"GET /mqtt HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        Sec-WebSocket-Key: bXVzdGVyLXRyaWFsLWtleQ==\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: mqtt\r\n\r\n";
+    let mut answer = [0; 12];
+    stream.write_all(ASK).await?;
+    stream.flush().await?;
+    stream.read_exact(&mut answer).await?;
+    Ok(answer == *b"HTTP/1.1 101")
+}
+
+fn is_resumed(stream: &TlsStream<TcpStream>) -> bool {
+    stream.get_ref().1.handshake_kind() == Some(rustls::HandshakeKind::Resumed)
 }
 
 async fn within<T>(step: impl Future<Output = T>) -> Result<T, Seen> {

@@ -32,16 +32,22 @@ pub(in crate::cli) struct TestArgs {
 pub(super) async fn run(common: &Common, voice: Voice, args: TestArgs) -> Result<Exit, Failure> {
     let bad = || Failure::usage(format!("{:?} is no HOST:PORT", args.listener));
     let (host, port) = args.listener.rsplit_once(':').ok_or_else(bad)?;
-    let chain = fetch(host, port.parse().map_err(|_| bad())?).await?;
+    let port = port.parse().map_err(|_| bad())?;
+    let listener = Listener::new(&args.listener);
+    let plain = trial::without_tls(&listener).await;
+    let plain = plain.map_err(|why| Failure::failed(why.0))?;
+    if plain.outcome == Outcome::Wrong {
+        return tell(voice, &[plain]);
+    }
+    let chain = fetch(host, port).await?;
     let session = Session::start(common).await?;
     let key = SystemEntropy
         .private_key(KeyKind::P256)
         .map_err(muster_ca::Error::from)?;
     let csr = pem::encode(pem::CSR, &Csr::build("muster-canary", &[], &key)?)?;
     let given: Trials = session.client.post("/trials", &Request { csr }).await?;
-    let mut all = vec![server(&chain, &given, host)];
+    let mut all = vec![plain, server(&chain, &given, host)];
     let (papers, serial) = papers(&given, key)?;
-    let listener = Listener::new(&args.listener);
     // What it shows is judged above; here it only has to stay the same.
     let shown = Certificate::all_from_pem(&chain)?;
     listener.pin(&shown.iter().take(1).collect::<Vec<_>>());
@@ -58,12 +64,11 @@ pub(super) async fn run(common: &Common, voice: Voice, args: TestArgs) -> Result
     tell(voice, &all)
 }
 
-/// Whether clients that check it would believe the broker.
+/// Whether clients that check it and have the root would believe the broker.
 fn server(chain: &str, given: &Trials, host: &str) -> Trial {
-    let anchors = format!("{}{}", given.root, given.issuing);
     let verdict = explain::verify(&VerifyInput {
         leaf_chain: chain.as_bytes(),
-        trust_anchors: anchors.as_bytes(),
+        trust_anchors: given.root.as_bytes(),
         crls: &[],
         purpose: Some(Purpose::Server),
         host: Some(host.trim_matches(['[', ']'])),

@@ -59,9 +59,10 @@ impl Trial {
         (Self::Revocable, "revocable"),
     ];
 
+    /// The second begins with the first: access rules that compare beginnings are found out.
     fn name(self) -> DeviceName {
         match self {
-            Self::Other => DeviceName::own(&format!("{CANARY}trial-2")),
+            Self::Other => DeviceName::own(&format!("{CANARY}trial-11")),
             Self::Revocable => DeviceName::own(&format!("{CANARY}revoked")),
             Self::Good | Self::Expired | Self::Early | Self::Server => {
                 DeviceName::own(&format!("{CANARY}trial-1"))
