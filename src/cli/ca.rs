@@ -210,12 +210,37 @@ pub(super) async fn run(common: &Common, voice: Voice, command: CaCommand) -> Re
                         | RolloverCommand::Revoke { dry_run: true, .. }
                 )
             );
+            let withdrawn = if let CaCommand::Rollover(RolloverCommand::Revoke {
+                which,
+                dry_run: false,
+                ..
+            }) = &online
+            {
+                Some(which.authority.clone())
+            } else {
+                None
+            };
             let session = Session::start(common).await?.dry_run(dry_run);
             let exit = run_online(&session, voice, online).await?;
             session.finish().await?;
-            Ok(exit)
+            match withdrawn {
+                Some(authority) => name_on_the_roots_list(common, voice, authority).await,
+                None => Ok(exit),
+            }
         }
     }
+}
+
+/// Only the root's key signs that list. Where that is at hand, which it never is while a server runs, it is done at once.
+async fn name_on_the_roots_list(common: &Common, voice: Voice, authority: String) -> Result<Exit, Failure> {
+    if let Ok(desk) = Desk::open(common, None, false).await {
+        return desk.renew_root_crls(voice, Some(authority)).await;
+    }
+    voice.say(
+        "The root's list does not name it yet, which HAProxy and others that check the whole chain go by. Whoever keeps the recovery \
+         secret makes the next one with the server stopped: muster ca root-crl --recovery-secret FILE",
+    );
+    Ok(Exit::Ok)
 }
 
 fn read_brought(args: &ImportArgs) -> Result<Brought, Failure> {

@@ -225,3 +225,64 @@ fn no_two_issuing_cas_bear_one_name() {
     issue(&muster, "site-001", "30d");
     verifies(&muster, "site-001");
 }
+
+/// Programs that check the whole chain go by the root's list, which takes the root's key.
+#[test]
+fn the_roots_list_names_the_issuing_ca_whose_key_somebody_else_has() {
+    let mut muster = Muster::start();
+    issue(&muster, "site-001", "30d");
+    muster.stop();
+    muster.ok(&["ca", "rollover", "start"]);
+    muster.serve();
+    muster.ok(&["ca", "rollover", "activate"]);
+    let said = muster.exits(0, &["ca", "rollover", "revoke", "--yes"]);
+    assert!(said.contains("muster ca root-crl"), "{said}");
+    let todos = |muster: &Muster| {
+        let output = muster.run(&["status", "--json"]);
+        let status: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        status["todos"].to_string()
+    };
+    let asked = "does not name the issuing CA default 1";
+    assert!(todos(&muster).contains(asked), "{}", todos(&muster));
+    let roots_list = |muster: &Muster| {
+        muster.ok(&["ca", "crl", "--generation", "0", "--out", "root.crl"]);
+        muster.ok(&["cert", "inspect", "root.crl"])
+    };
+    let list = roots_list(&muster);
+    assert!(
+        list.contains("revokes      nothing") || list.contains("revokes      0"),
+        "{list}"
+    );
+
+    muster.stop();
+    muster.ok(&["ca", "root-crl"]);
+    muster.serve();
+    let list = roots_list(&muster);
+    assert!(list.contains("revokes      1"), "{list}");
+    assert!(!todos(&muster).contains(asked));
+    let lists = muster.ok(&["ca", "crl"]);
+    std::fs::write(muster.path().join("lists.pem"), lists).unwrap();
+    let verify = ["cert", "verify", "site-001/site-001.crt", "--crl", "lists.pem"];
+    let said = muster.exits(1, &verify);
+    assert!(said.contains("revoked"), "{said}");
+}
+
+/// Without a server, and with the recovery secret where the first run put it, there is nothing left to do.
+#[test]
+fn where_the_roots_key_is_at_hand_its_list_is_made_at_once() {
+    let muster = without_server();
+    issue(&muster, "site-001", "30d");
+    muster.ok(&["ca", "rollover", "start"]);
+    muster.ok(&["ca", "rollover", "activate"]);
+    let said = muster.exits(0, &["ca", "rollover", "revoke", "--yes"]);
+    assert!(
+        said.contains("The CRL of the root of default is good until"),
+        "{said}"
+    );
+    muster.ok(&["ca", "crl", "--generation", "0", "--out", "root.crl"]);
+    assert!(
+        muster
+            .ok(&["cert", "inspect", "root.crl"])
+            .contains("revokes      1")
+    );
+}

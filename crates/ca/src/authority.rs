@@ -63,6 +63,8 @@ pub struct Generation {
     pub certificate: Vec<u8>,
     /// Since when.
     pub created: Timestamp,
+    /// Since when somebody else has its key, so that the root's list names it.
+    pub revoked: Option<Timestamp>,
 }
 
 impl Generation {

@@ -24,7 +24,7 @@ const ROOT_LIFE: SignedDuration = SignedDuration::from_hours(396 * 24);
 /// A list is made anew when it is this old, even if nothing was revoked.
 const RENEW_AFTER: SignedDuration = SignedDuration::from_hours(24);
 /// Lists are backdated as certificates are.
-const BACKDATE: SignedDuration = SignedDuration::from_hours(1);
+pub(crate) const BACKDATE: SignedDuration = SignedDuration::from_hours(1);
 /// So long an entry stays after its certificate can no longer be renewed: at least one more list (RFC 5280, section 3.3).
 const KEEP: SignedDuration = SignedDuration::from_hours(2 * 24);
 

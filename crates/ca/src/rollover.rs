@@ -142,9 +142,11 @@ impl Ca {
     }
 
     /// Retires the issuing CA that issues no more although certificates of it live: somebody else has its key. Nothing trusts it any more that
-    /// asks this CA or has an agent beside it; brokers end the sessions of its devices.
+    /// asks this CA or has an agent beside it; brokers end the sessions of its devices. The root's list names it from when that is next
+    /// made, which takes the root's key: [`Self::renew_root_crl`].
     pub async fn revoke_rollover(&self, proof: Proof, authority: &str) -> Result<Generation, Error> {
-        let (caller, old) = self.retiring(proof, authority).await?;
+        let (caller, mut old) = self.retiring(proof, authority).await?;
+        old.revoked = Some(self.clock.now());
         self.withdraw(caller, authority, old, "although certificates of it live")
             .await
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use muster_pki::cert::{Certificate, Issuer, Pointers, Role, Template, assemble};
+use muster_pki::crl::{Entry, Reason};
 use muster_pki::jose::{JweRandom, Jwk, encrypt_private_jwk};
 use muster_pki::key::{KeyKind, PublicKey};
 
@@ -162,6 +163,7 @@ impl Ca {
             key: import.root_key.clone(),
             certificate: import.root.der().to_vec(),
             created: now,
+            revoked: None,
         };
         let mut issuing = match &import.issuing {
             Some((certificate, key)) => {
@@ -172,6 +174,7 @@ impl Ca {
                     key: Some(key.clone()),
                     certificate: certificate.der().to_vec(),
                     created: now,
+                    revoked: None,
                 }
             }
             None => {
@@ -231,6 +234,7 @@ impl Ca {
             key: Some(key_name),
             certificate: certificate.der().to_vec(),
             created: now,
+            revoked: None,
         })
     }
 
@@ -246,8 +250,25 @@ impl Ca {
             .key
             .as_deref()
             .ok_or_else(|| Refusal::new("the root's key is not here"))?;
-        self.sign_crl(root_signer, key, &issuer, authority, ROOT, &[], now)
+        let entries = self.withdrawn(authority)?;
+        self.sign_crl(root_signer, key, &issuer, authority, ROOT, &entries, now)
             .await
+    }
+
+    /// The issuing CAs that the root's list names; an authority that is just being made has none.
+    fn withdrawn(&self, authority: &str) -> Result<Vec<Entry>, Error> {
+        let state = self.state.load();
+        let record = state.authority(authority).ok().map(|loaded| &loaded.record);
+        let generations = record.into_iter().flat_map(|record| &record.generations);
+        let revoked = generations.filter_map(|one| one.revoked.map(|at| (one, at)));
+        let entry = |(one, at): (&Generation, Timestamp)| -> Result<Entry, Error> {
+            Ok(Entry {
+                serial: one.parsed()?.serial().to_vec(),
+                revoked_at: at,
+                reason: Reason::CaCompromise,
+            })
+        };
+        revoked.map(entry).collect()
     }
 
     /// A provisioner with a new key that only its password opens.

@@ -6,7 +6,8 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::Ca;
-use crate::authority::{Authority, INTERNAL, ROOT, Stage};
+use crate::authority::{Authority, Generation, INTERNAL, ROOT, Stage};
+use crate::crl::BACKDATE;
 use crate::device::DeviceName;
 use crate::enrol::who::Proof;
 use crate::error::Error;
@@ -278,6 +279,18 @@ impl Ca {
                 false,
             ),
             Some(crl) => {
+                let lacks = |one: &&Generation| one.revoked.is_some_and(|at| at > crl.this_update + BACKDATE);
+                if let Some(lacking) = authority.generations.iter().find(lacks) {
+                    todo(
+                        format!(
+                            "the list of the root of {name} does not name the issuing CA {name} {}",
+                            lacking.number
+                        ),
+                        "somebody else has its key; who keeps the recovery secret makes the next list",
+                        "muster ca root-crl",
+                        true,
+                    );
+                }
                 if crl.next_update - ROOT_CRL_NOTICE <= now {
                     todo(
                         format!(

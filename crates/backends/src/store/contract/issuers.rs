@@ -17,6 +17,7 @@ pub(super) async fn only_the_active_issuing_ca_issues(store: &dyn Store) {
             key: None,
             certificate: vec![0x30; 4],
             created: noon(),
+            revoked: None,
         };
         let writes = vec![Write::Authority {
             name: "rolling".into(),

@@ -25,6 +25,7 @@ fn generation(number: u32, stage: Stage) -> Generation {
         key,
         certificate: vec![0x30, 1, 2],
         created: noon(),
+        revoked: (stage == Stage::Retired).then(noon),
     }
 }
 

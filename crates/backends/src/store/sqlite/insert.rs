@@ -156,16 +156,19 @@ pub(super) fn unbind(conn: &Connection, token: &str, key: &[u8; 32]) -> Result<(
 pub(super) fn generation(conn: &Connection, name: &str, generation: &Generation) -> Result<(), Fault> {
     run(
         conn,
-        "INSERT INTO authorities (name, number, stage, key, certificate, created) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+        "INSERT INTO authorities (name, number, stage, key, certificate, created, revoked)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
          ON CONFLICT (name, number) DO UPDATE
-         SET stage = excluded.stage, key = excluded.key, certificate = excluded.certificate, created = excluded.created",
+         SET stage = excluded.stage, key = excluded.key, certificate = excluded.certificate, created = excluded.created,
+             revoked = excluded.revoked",
         params![
             name,
             generation.number,
             generation.stage.as_str(),
             generation.key,
             generation.certificate,
-            millis(generation.created)
+            millis(generation.created),
+            generation.revoked.map(millis)
         ],
     )?;
     Ok(())

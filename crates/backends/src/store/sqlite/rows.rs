@@ -170,6 +170,7 @@ pub(super) fn generation(row: &Row<'_>) -> Read<(String, Generation)> {
         key: row.get(3)?,
         certificate: row.get(4)?,
         created: moment(row, 5)?,
+        revoked: maybe_moment(row, 6)?,
     };
     Ok((row.get(0)?, found))
 }

@@ -148,6 +148,7 @@ CREATE TABLE authorities (
     key         TEXT,
     certificate BLOB NOT NULL,
     created     INTEGER NOT NULL,
+    revoked     INTEGER, -- since when somebody else has its key
     PRIMARY KEY (name, number)
 ) STRICT, WITHOUT ROWID;
 
