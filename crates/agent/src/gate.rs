@@ -11,6 +11,7 @@
 
 mod control;
 mod judge;
+mod newcomers;
 mod packet;
 mod proxy;
 mod session;
@@ -26,6 +27,7 @@ use tokio::sync::Semaphore;
 
 use crate::{Clock, Error};
 use judge::Judge;
+use newcomers::Newcomers;
 use sessions::Sessions;
 
 pub(crate) use control::ask;
@@ -33,6 +35,8 @@ pub(crate) use control::ask;
 /// What the gate reads in its directory, in the order in which it is put in place.
 pub(crate) const FILES: [&str; 4] = ["crls.pem", "trust.pem", "server.pem", "access.json"];
 
+/// How often it is looked whose certificates have run out.
+const CLOCK: Duration = Duration::from_secs(1);
 /// File descriptors that are no connections.
 const OWN_FILES: u64 = 64;
 
@@ -78,6 +82,7 @@ pub async fn run(
     tokio::select! {
         () = accept(&listener, &settings, most, &sessions) => {}
         () = orders.follow(&settings.dir, &sessions) => {}
+        () = watch_the_clock(&sessions) => {}
         () = stop => {}
     }
     Ok(())
@@ -99,19 +104,32 @@ fn more_files(most: usize) -> usize {
     room.min(most).max(1)
 }
 
-/// Takes connections, as many as there may be at once; others wait.
+/// Ends the sessions whose certificates run out.
+async fn watch_the_clock(sessions: &Sessions) {
+    loop {
+        tokio::time::sleep(CLOCK).await;
+        sessions.end_expired();
+    }
+}
+
+/// Takes connections, as many as there may be at once; others wait. Whose address has too many that lead nowhere is cut.
 async fn accept(listener: &TcpListener, settings: &Settings, most: usize, sessions: &Arc<Sessions>) {
     let room = Arc::new(Semaphore::new(most));
+    let newcomers = Newcomers::new(most);
     loop {
         let Ok(permit) = room.clone().acquire_owned().await else {
             return;
         };
         match listener.accept().await {
             Ok((tcp, from)) => {
+                let Some(newcomer) = newcomers.admit(from.ip()) else {
+                    tracing::debug!(%from, "its address has too many connections that have not begun a session");
+                    continue;
+                };
                 let (sessions, settings) = (sessions.clone(), settings.clone());
                 tokio::spawn(async move {
                     keep_alive(&tcp);
-                    if let Err(why) = session::serve(tcp, from, &settings, &sessions).await {
+                    if let Err(why) = session::serve(tcp, from, newcomer, &settings, &sessions).await {
                         tracing::debug!(%from, "{why}");
                     }
                     drop(permit);

@@ -9,6 +9,9 @@
 
 mod common;
 
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
 use common::{Kind, World};
 use muster_agent::listener::Seen;
 use muster_api::agent::{DeviceRules, Rules};
@@ -207,4 +210,54 @@ async fn broken_files_change_nothing() {
         assert!(world.agent.watch().await.is_err());
         world.proves().await;
     }
+}
+
+/// A session ends with the certificate that it stands on.
+#[tokio::test]
+async fn who_came_with_a_certificate_goes_when_it_runs_out() {
+    let Some(mut world) = World::new(Kind::Gate).await else {
+        return;
+    };
+    let (brief, good) = (world.fleet.brief_device("brief"), world.fleet.device("good"));
+    let [brief, good] = [brief, good].map(|pair| world.fleet.tls(&pair, &TLS12));
+    let mut brief = world.fleet.session(&world.hub, &brief).await.expect("brief");
+    let mut good = world.fleet.session(&world.hub, &good).await.expect("good");
+    world.hub.ahead.store(2 * 3600, Ordering::Relaxed);
+    // Who says nothing is cut only after 15 s.
+    let ended = tokio::time::timeout(Duration::from_secs(12), brief.hangs_up()).await;
+    assert_eq!(ended, Ok(true));
+    assert!(good.answers().await, "nobody else is lost");
+}
+
+/// One address takes some of the room with connections that lead nowhere, and not all of it.
+#[tokio::test]
+async fn nobody_takes_all_the_room_before_the_handshake() {
+    let Some(mut world) = World::new(Kind::Gate).await else {
+        return;
+    };
+    let device = world.fleet.device("good");
+    let gate = std::net::SocketAddr::from(([127, 0, 0, 1], world.hub.port));
+    let mut hostile = Vec::new();
+    // More than the hundred that there is room for.
+    for _ in 0..150 {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+        hostile.push(socket.connect(gate).await.unwrap());
+    }
+    assert_eq!(world.hub.sees(&device).await, Seen::Accepted);
+    drop(hostile);
+}
+
+/// Who says nothing on the gate's socket keeps nobody else from asking.
+#[tokio::test]
+async fn the_gate_hears_several_at_a_time() {
+    let Some(world) = World::new(Kind::Gate).await else {
+        return;
+    };
+    let path = world.hub.files().join("gate.sock");
+    let silent = [0; 4].map(|_| std::os::unix::net::UnixStream::connect(&path).unwrap());
+    let asked = world.agent.broker();
+    let sessions = tokio::time::timeout(Duration::from_secs(4), asked.sessions()).await;
+    assert_eq!(sessions.ok().flatten(), Some(0));
+    drop(silent);
 }

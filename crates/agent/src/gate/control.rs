@@ -9,6 +9,8 @@ use muster_api::agent::Denial;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use super::sessions::Sessions;
 use crate::Error;
@@ -16,6 +18,9 @@ use crate::Error;
 /// The longest answer, and how long it may take: a list of a million entries is read in seconds.
 const MAX_ANSWER: u64 = 1 << 20;
 const ANSWER: Duration = Duration::from_secs(30);
+/// How many may ask at a time, and how long one may take to say what.
+const PEERS: usize = 8;
+const ORDER: Duration = Duration::from_secs(5);
 /// The longest order.
 const MAX_ORDER: u64 = 16;
 
@@ -53,7 +58,7 @@ pub(crate) async fn ask(dir: &Path, order: &str) -> Result<Told, Error> {
         serde_json::from_slice::<Told>(&answer)
             .map_err(|why| Error::new(format!("the gate's answer cannot be read: {why}")))
     };
-    let told = tokio::time::timeout(ANSWER, talk)
+    let told = timeout(ANSWER, talk)
         .await
         .map_err(|_| Error::new("the gate does not answer on its socket"))??;
     if told.why.is_empty() {
@@ -88,14 +93,21 @@ impl Orders {
         Ok(Self(listener))
     }
 
-    /// Does as it is told, one order after another.
+    /// Does as it is told, by several at a time.
     pub(super) async fn follow(&self, dir: &Path, sessions: &Arc<Sessions>) {
+        let mut peers = JoinSet::new();
         loop {
-            let Ok((stream, _)) = self.0.accept().await else {
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                continue;
-            };
-            let _ = tokio::time::timeout(ANSWER, obey(stream, dir, sessions)).await;
+            tokio::select! {
+                Some(_) = peers.join_next() => {}
+                accepted = self.0.accept(), if peers.len() < PEERS => {
+                    let Ok((stream, _)) = accepted else {
+                        tokio::time::sleep(Duration::from_millis(100)).await;
+                        continue;
+                    };
+                    let (dir, sessions) = (dir.to_owned(), sessions.clone());
+                    peers.spawn(async move { timeout(ANSWER, obey(stream, &dir, &sessions)).await });
+                }
+            }
         }
     }
 }
@@ -103,7 +115,7 @@ impl Orders {
 async fn obey(stream: UnixStream, dir: &Path, sessions: &Arc<Sessions>) -> std::io::Result<()> {
     let mut stream = BufReader::new(stream);
     let mut order = String::new();
-    (&mut stream).take(MAX_ORDER).read_line(&mut order).await?;
+    timeout(ORDER, (&mut stream).take(MAX_ORDER).read_line(&mut order)).await??;
     let mut told = Told::default();
     match order.trim() {
         "reload" => {

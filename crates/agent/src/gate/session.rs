@@ -14,6 +14,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use super::newcomers::Newcomer;
 use super::packet::{self, Connect, Frame, Publish, Reader, Reason, Subscribe};
 use super::sessions::{Sessions, Shown};
 use super::{Settings, proxy};
@@ -41,6 +42,7 @@ type Client = TlsStream<TcpStream>;
 pub(super) async fn serve(
     tcp: TcpStream,
     from: SocketAddr,
+    newcomer: Newcomer,
     settings: &Settings,
     sessions: &Sessions,
 ) -> io::Result<()> {
@@ -61,6 +63,7 @@ pub(super) async fn serve(
         let _ = timeout(LAST_WORDS, client.shutdown()).await;
         return Err(io::Error::other(format!("{} is refused: {reason:?}", shown.name)));
     }
+    drop(newcomer);
     let header = settings
         .proxy_protocol
         .then(|| proxy::header(from, to, &shown.name));

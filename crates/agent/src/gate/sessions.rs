@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
+use jiff::Timestamp;
 use muster_api::agent::Denial;
 use muster_pki::cert::Certificate;
 use rustls::pki_types::CertificateDer;
@@ -17,6 +18,7 @@ pub(super) struct Shown {
     pub(super) chain: Vec<CertificateDer<'static>>,
     pub(super) name: String,
     serial: Vec<u8>,
+    not_after: Timestamp,
 }
 
 impl Shown {
@@ -26,6 +28,7 @@ impl Shown {
             chain: chain.iter().map(|one| one.clone().into_owned()).collect(),
             name: leaf.common_name()?,
             serial: leaf.serial().to_vec(),
+            not_after: leaf.not_after(),
         })
     }
 }
@@ -35,6 +38,7 @@ pub(super) struct Sessions {
     judge: RwLock<Arc<Judge>>,
     live: Mutex<Live>,
     denials: Denials,
+    reloading: Mutex<()>,
     clock: Clock,
 }
 
@@ -62,6 +66,7 @@ impl Sessions {
             judge: RwLock::new(Arc::new(judge)),
             live: Mutex::default(),
             denials: Denials::default(),
+            reloading: Mutex::default(),
             clock,
         }
     }
@@ -110,6 +115,16 @@ impl Sessions {
         }
     }
 
+    /// Sessions end with their certificates.
+    pub(super) fn end_expired(&self) {
+        let now = (self.clock)();
+        for (shown, end) in self.live().all.values() {
+            if shown.not_after < now {
+                end.notify_one();
+            }
+        }
+    }
+
     /// Remembers what was refused.
     pub(super) fn deny(&self, device: &str, topic: &str) {
         self.denials.note(device, topic);
@@ -120,8 +135,10 @@ impl Sessions {
         self.denials.take()
     }
 
-    /// Reads the set that lies there, and takes it up. If it cannot be read, everything stays as it is.
+    /// Reads the set that lies there, and takes it up. If it cannot be read, everything stays as it is. One at a time: else the set that was
+    /// read first could be taken up last.
     pub(super) fn reload(&self, dir: &std::path::Path) -> Result<(), Error> {
+        let _one = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
         self.take_up(Judge::load(dir, &self.clock)?);
         Ok(())
     }

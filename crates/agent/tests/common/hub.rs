@@ -5,9 +5,10 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use muster_agent::Clock;
 use muster_agent::broker::{Place, adapter};
 use muster_agent::enforce::{Enforcer, Parts};
@@ -84,6 +85,8 @@ pub struct Hub {
     broker: Vec<Child>,
     gate: Option<tokio::task::JoinHandle<()>>,
     server: Arc<Pair>,
+    /// How many seconds the gate's clock is ahead.
+    pub ahead: Arc<AtomicI64>,
     /// What time the agent is told.
     pub clock: fn() -> Timestamp,
 }
@@ -113,6 +116,7 @@ impl Hub {
             broker: Vec::new(),
             gate: None,
             server: Arc::new(fleet.server()),
+            ahead: Arc::default(),
             clock: now,
         })
     }
@@ -206,7 +210,9 @@ impl Hub {
                     most: 100,
                 };
                 let never = std::future::pending();
-                let gate = gate::run(settings, Arc::new(now), |_| {}, never);
+                let ahead = self.ahead.clone();
+                let clock = move || now() + SignedDuration::from_secs(ahead.load(Ordering::Relaxed));
+                let gate = gate::run(settings, Arc::new(clock), |_| {}, never);
                 self.gate = Some(tokio::spawn(async { gate.await.unwrap() }));
             }
             Kind::RabbitMq => self.rabbitmq(&conf),

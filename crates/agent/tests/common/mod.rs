@@ -72,6 +72,17 @@ fn sign(template: &Template<'_>, issuer: Option<&Pair>, own: &Pair) -> Certifica
 }
 
 fn issue(name: &str, serial: u64, role: Role, sans: &[San], issuer: Option<&Pair>) -> Pair {
+    issue_for(hours(24), name, serial, role, sans, issuer)
+}
+
+fn issue_for(
+    life: SignedDuration,
+    name: &str,
+    serial: u64,
+    role: Role,
+    sans: &[San],
+    issuer: Option<&Pair>,
+) -> Pair {
     let mut pair = Pair {
         chain: Vec::new(),
         key: new_key().unwrap(),
@@ -81,7 +92,7 @@ fn issue(name: &str, serial: u64, role: Role, sans: &[San], issuer: Option<&Pair
         common_name: name,
         sans,
         not_before: now() - hours(1),
-        not_after: now() + hours(24),
+        not_after: now() + life,
         key: pair.key.public(),
         role,
         pointers: &Pointers::default(),
@@ -137,6 +148,12 @@ impl Fleet {
     pub fn device(&mut self, name: &str) -> Pair {
         self.serial += 1;
         issue(name, self.serial, CLIENT, &[], Some(&self.issuing))
+    }
+
+    /// One whose certificate ends in an hour.
+    pub fn brief_device(&mut self, name: &str) -> Pair {
+        self.serial += 1;
+        issue_for(hours(1), name, self.serial, CLIENT, &[], Some(&self.issuing))
     }
 
     pub fn server(&mut self) -> Pair {
