@@ -35,8 +35,6 @@ const USER: &str = "muster-agent";
 const KEY: &str = "api-key";
 /// For how long a device that is shut out is banned as well, in which time its will is not published. It is refused after that, too: by the agent.
 const BAN: SignedDuration = SignedDuration::from_mins(10);
-/// When sessions of who is shut out are ended once more: EMQX may have been told yes a moment before, and takes 5 s at most.
-const ONCE_MORE: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(6)];
 /// How many calls are made at once.
 const AT_ONCE: usize = 64;
 /// How many sessions are ended with one call.
@@ -89,16 +87,11 @@ impl Emqx {
         })
     }
 
-    /// Whether a device is let in, as far as its name goes.
-    fn lets_in(&self, device: &str) -> bool {
-        self.known.with(|judge| judge.access.lets_in(device)) == Some(true)
-    }
-
     /// Lifts the bans of those who are let in again. What fails is tried again with the next set; a ban ends by itself, too.
     async fn lift(&self) -> Result<(), Error> {
         let all: Vec<String> = {
             let mut to_lift = self.to_lift.lock().unwrap_or_else(PoisonError::into_inner);
-            to_lift.retain(|device| self.lets_in(device));
+            to_lift.retain(|device| self.known.lets_in(device));
             to_lift.iter().cloned().collect()
         };
         for some in all.chunks(AT_ONCE) {
@@ -117,6 +110,11 @@ impl Known {
     fn with<T>(&self, ask: impl FnOnce(&Judge) -> T) -> Option<T> {
         let judge = self.judge.read().unwrap_or_else(PoisonError::into_inner);
         judge.as_ref().map(ask)
+    }
+
+    /// Whether a device is let in, as far as its name goes.
+    fn lets_in(&self, device: &str) -> bool {
+        self.with(|judge| judge.access.lets_in(device)) == Some(true)
     }
 
     /// An answer as EMQX wants it. What is no question is refused.
@@ -205,7 +203,10 @@ impl Broker for Emqx {
     }
 
     async fn shut_out(&self, devices: &[String]) -> Result<Ended, Error> {
-        let (stay, out): (Vec<_>, Vec<_>) = devices.iter().cloned().partition(|device| self.lets_in(device));
+        let (stay, out): (Vec<_>, Vec<_>) = devices
+            .iter()
+            .cloned()
+            .partition(|device| self.known.lets_in(device));
         let until = ((self.known.clock)() + BAN)
             .strftime("%Y-%m-%dT%H:%M:%SZ")
             .to_string();
@@ -216,16 +217,15 @@ impl Broker for Emqx {
         });
         self.api.all("POST", bans).await?;
         // A ban ends the session, but not if there was one already.
-        self.api.kick(&[stay, out.clone()].concat()).await?;
-        if !out.is_empty() {
-            let api = self.api.clone();
-            tokio::spawn(async move {
-                for pause in ONCE_MORE {
-                    tokio::time::sleep(pause).await;
-                    let _ = api.kick(&out).await;
-                }
-            });
-        }
+        self.api.kick(&[&stay[..], &out].concat()).await?;
+        let (api, known) = (self.api.clone(), self.known.clone());
+        super::once_more(move || {
+            // Who is let in again meanwhile has come back with another certificate.
+            let still = out.iter().filter(|device| !known.lets_in(device));
+            let all: Vec<String> = stay.iter().chain(still).cloned().collect();
+            let api = api.clone();
+            async move { api.kick(&all).await }
+        });
         Ok(Ended::Over)
     }
 
