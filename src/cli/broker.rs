@@ -174,7 +174,7 @@ pub(super) async fn run(common: &Common, voice: Voice, command: BrokerCommand) -
                 well = all.iter().all(|broker: &Broker| {
                     matches!(broker.state.as_str(), "proven" | "retired") && broker.alarms.is_empty()
                 });
-                rows(all)
+                format!("{}{}", rows(all), refused(all, None))
             });
             let exit = shown.await?;
             Ok(if well { exit } else { Exit::Attention })
@@ -243,6 +243,31 @@ impl JoinFile {
         ));
         Ok(Exit::Ok)
     }
+}
+
+/// What brokers refused since the CA was started, the newest first: of one device, or of all. Nothing is said of nothing.
+pub(super) fn refused(brokers: &[Broker], only: Option<&str>) -> String {
+    let mut all = Vec::new();
+    for broker in brokers {
+        let wanted = broker
+            .denials
+            .iter()
+            .filter(|denial| only.is_none_or(|name| name == denial.device));
+        all.extend(wanted.map(|denial| {
+            let (device, topic) = (denial.device.clone(), denial.topic.clone());
+            vec![broker.name.clone(), device, topic, denial.times.to_string()]
+        }));
+    }
+    if all.is_empty() {
+        return String::new();
+    }
+    let head = ["BROKER", "DEVICE", "REFUSED TOPIC", "TIMES"]
+        .map(str::to_owned)
+        .to_vec();
+    format!(
+        "\n\n{}",
+        table(&std::iter::once(head).chain(all).collect::<Vec<_>>())
+    )
 }
 
 fn rows(brokers: &[Broker]) -> String {

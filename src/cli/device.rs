@@ -2,8 +2,9 @@
 
 use clap::Subcommand;
 use muster_api::client::escape;
-use muster_api::types::{ActRequest, CreateDevice, Device, NewToken, Revocation};
+use muster_api::types::{ActRequest, Broker, CreateDevice, Device, NewToken, Revocation};
 
+use super::broker::refused;
 use super::cert::{confirm, rows as certificate_rows};
 use super::connect::Session;
 use super::list::Paging;
@@ -193,15 +194,17 @@ async fn list(common: &Common, voice: Voice, args: ListArgs) -> Result<Exit, Fai
 async fn show(common: &Common, voice: Voice, name: &str) -> Result<Exit, Failure> {
     let session = Session::start(common).await?;
     let device: Device = session.client.get(&format!("/devices/{}", escape(name))).await?;
+    let brokers: Vec<Broker> = pages::whole(&session.client, "brokers").await?;
     session.finish().await?;
     let text = format!(
-        "{} ({}, {})\n  profile  {}\n  since    {}\n\n{}",
+        "{} ({}, {})\n  profile  {}\n  since    {}\n\n{}{}",
         device.name,
         device.kind,
         device.state,
         device.profile,
         device.created,
-        certificate_rows(&device.certificates)
+        certificate_rows(&device.certificates),
+        refused(&brokers, Some(name))
     );
     voice.data(&text, &device)?;
     Ok(Exit::Ok)

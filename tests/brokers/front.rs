@@ -193,6 +193,16 @@ fn the_gate_goes_on_without_the_agent() {
         let output = front.fleet.muster.run(&["broker", "list", "--json"]);
         String::from_utf8_lossy(&output.stdout).contains("fleet/other/up")
     });
+    for line in [&["broker", "list"][..], &["device", "show", "site-1"]] {
+        let output = front.fleet.muster.run(line);
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(
+            said.contains("REFUSED TOPIC") && said.contains("fleet/other/up"),
+            "{said}"
+        );
+    }
+    let quiet = front.fleet.muster.ok(&["device", "show", "bad"]);
+    assert!(!quiet.contains("REFUSED TOPIC"), "{quiet}");
     drop(front.front.take());
     front.start_front();
     front.proven();
