@@ -149,11 +149,14 @@ fn while_the_ca_is_away_alarms_name_the_hour_and_after_it_nobody_comes_in() {
         said.times("the CA cannot be reached") > 0
     });
     assert_eq!(said.times(late), 0, "not yet half");
+    let lists = || fs::read(fleet.path("front/crls.pem")).unwrap();
+    let before = lists();
     for day in [15, 16, 17] {
         hours.store(day * DAY, Ordering::Relaxed);
         let times = usize::try_from(day - 14).unwrap();
         wait_for("an alarm, and each day another", || said.times(late) == times);
     }
+    assert!(lists() == before, "the broker is not told to take up what it has");
     let alarms = said.lines("ALARM");
     assert!(
         alarms.iter().all(|line| line.contains(BROKER)),

@@ -299,6 +299,20 @@ impl Enforcer {
         Ok(lists)
     }
 
+    /// Whether the CA has a newer list than those at hand.
+    pub async fn are_there_newer_lists(&self, client: &Client) -> bool {
+        for need in &self.kept.whole.crls {
+            let at_hand = self.memory.crl(&need.name).ok().flatten();
+            let number = |der: &[u8]| Crl::from_der(der).ok().and_then(|crl| crl.number());
+            let newest = client.bytes(&format!("/agent/crl/{}", need.name)).await;
+            let newest = newest.ok().and_then(|der| number(&der));
+            if newest > at_hand.and_then(|der| number(&der)) {
+                return true;
+            }
+        }
+        false
+    }
+
     fn orders(&self, lists: &Lists, set: u64, now: Timestamp) -> Result<Orders, Error> {
         let (local, whole) = (&self.parts.local, &self.kept.whole);
         let mut sets = vec![set];

@@ -412,7 +412,12 @@ impl Agent {
         };
         let is_late = !late(&self.enforcer).is_empty();
         if is_late && self.retry.at.is_none() && due(&mut self.due.lists, RENEW) {
-            self.bring(true).await;
+            let client = self.clients.borrow().clone();
+            let newer = self.enforcer.are_there_newer_lists(&client);
+            // A broker is not told to take up what it has.
+            if tokio::time::timeout(ANSWER, newer).await.unwrap_or(false) {
+                self.bring(true).await;
+            }
         }
         self.alarm(Topic::Crl, late(&self.enforcer));
     }
