@@ -17,12 +17,12 @@ const MAX_FILE: u64 = 64 << 20;
 /// A whole file, or standard input for `-`.
 pub(super) fn bytes(path: &Path) -> Result<Vec<u8>, Failure> {
     let cannot = |why: std::io::Error| {
-        let exit = if why.kind() == std::io::ErrorKind::NotFound {
-            super::Exit::Missing
+        let (exit, fix) = if why.kind() == std::io::ErrorKind::NotFound {
+            (super::Exit::Missing, "name a file that is there")
         } else {
-            super::Exit::Failed
+            (super::Exit::Failed, "name a file that this user may read")
         };
-        Failure::new(exit, format!("cannot read {}: {why}", path.display()))
+        Failure::new(exit, format!("cannot read {}: {why}", path.display())).fix(fix)
     };
     let mut bytes = Vec::new();
     if path == Path::new("-") {

@@ -129,6 +129,11 @@ fn lint_is_content_with_it_and_names_a_line_that_is_dangerous() {
     let good = fleet.path("good.conf");
     fs::write(&good, &printed).unwrap();
     fleet.muster.ok(&["broker", "lint", good.to_str().unwrap()]);
+    let said = fleet.muster.exits(3, &["broker", "lint", "/nonexistent"]);
+    assert!(
+        said.contains("/nonexistent") && said.contains("a file that is there"),
+        "{said}"
+    );
     let bad = fleet.path("bad.conf");
     fs::write(
         &bad,
