@@ -239,3 +239,27 @@ fn without_a_server_the_record_alone_says_why() {
     let refused = muster.exits(2, &["doctor", "listen"]);
     assert!(refused.contains("muster serve"), "{refused}");
 }
+
+#[test]
+fn what_was_seen_is_known_after_a_restart() {
+    let Some(publish) = tool("mosquitto_pub") else {
+        return;
+    };
+    let mut clinic = Clinic::start();
+    clinic.issue("site-1", "site-1", &[]);
+    clinic.muster.ok(&["doctor", "listen"]);
+    clinic.publishes(&publish, "site-1", Some("site-1"));
+    clinic.publishes(&publish, "nobody-known", None);
+    let seen = |clinic: &Clinic| {
+        let strangers = clinic.muster.json(&["doctor", "seen"])["strangers"].clone();
+        (clinic.doctor("site-1")["attempts"].clone(), strangers)
+    };
+    wait_for("both visits", || {
+        let (own, strangers) = seen(&clinic);
+        own.as_array().unwrap().len() == 1 && strangers.as_array().unwrap().len() == 1
+    });
+    let before = seen(&clinic);
+    clinic.muster.kill();
+    clinic.muster.serve();
+    assert_eq!(seen(&clinic), before);
+}

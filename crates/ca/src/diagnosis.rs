@@ -1,11 +1,12 @@
 //! Why a device does not connect: what is known of it, and what was seen of it at the diagnosis listener.
 //!
-//! The listener lets nobody in and tells nobody anything. What it sees is kept in memory, bounded, until the next start; it
+//! The listener lets nobody in and tells nobody anything. What it sees is kept, bounded, in memory and in the store's drawer; it
 //! counts as the device's only where a certificate of ours proved it.
 
 mod attempt;
 mod attempts;
 mod judge;
+mod stored;
 mod verdict;
 
 use std::net::IpAddr;
@@ -15,7 +16,7 @@ use jiff::{SignedDuration, Timestamp};
 use muster_pki::cert;
 
 pub use self::attempt::{Attempt, Certainty, End, Knock, Paper, Shown};
-use self::attempts::Attempts;
+use self::attempts::{Attempts, PLACES};
 pub use self::verdict::{Cause, Facts, Verdict, diagnose};
 use crate::Ca;
 use crate::authority::{INTERNAL, ROOT, Stage};
@@ -25,12 +26,15 @@ use crate::enrol::who::Proof;
 use crate::error::Error;
 use crate::list::{AuditList, Paging};
 use crate::operator::Permission;
-use crate::ports::Change;
+use crate::ports::{Change, Kept};
 
 /// For how many minutes the listener may be switched on.
 pub const LONGEST_MINUTES: u16 = 60;
 /// From how many of its last entries in the audit log it is read where a device comes from.
 const ENTRIES: usize = 20;
+/// What keys in the drawer begin with, and for how long it is known who came.
+const SEEN: &str = "seen";
+const LIFE: SignedDuration = SignedDuration::from_hours(30 * 24);
 
 /// What is kept of the listener.
 #[derive(Default)]
@@ -124,9 +128,28 @@ impl Ca {
         {
             attempt.name = Some(name);
         }
-        let mut inner = self.listener.lock();
-        inner.attempts.add(attempt);
-        inner.mark += 1;
+        let places = {
+            let mut inner = self.listener.lock();
+            inner.mark += 1;
+            inner.attempts.add(attempt)
+        };
+        for (place, attempts) in places {
+            let now = self.clock.now();
+            let value = serde_json::to_vec(&attempts).map_err(|why| Error::Internal(why.to_string()))?;
+            let expires = if attempts.is_empty() { now } else { now + LIFE };
+            let key = format!("{SEEN}/{place}");
+            self.store.jot(Kept { key, value, expires }).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes up what was kept before this process was there.
+    pub(crate) async fn load_visitors(&self) -> Result<(), Error> {
+        let kept = self.store.kept_below(SEEN, self.clock.now(), PLACES).await?;
+        let read = kept
+            .iter()
+            .filter_map(|kept| serde_json::from_slice::<Vec<Attempt>>(&kept.value).ok());
+        self.listener.lock().attempts = Attempts::restored(read.flatten().collect());
         Ok(())
     }
 

@@ -184,6 +184,9 @@ pub trait Store: Send + Sync {
     /// What the drawer holds under keys that begin with this word and a slash and has not run out, in key order; at most
     /// `limit`.
     async fn kept_below(&self, word: &str, now: Timestamp, limit: usize) -> Result<Vec<Kept>, StoreError>;
+    /// Puts something into the drawer that nobody answers for, in place of what lies there under its key: nothing of it is in the audit
+    /// log.
+    async fn jot(&self, kept: Kept) -> Result<(), StoreError>;
     /// Lets what the drawer holds under a key last until another moment. Nothing happens if there is nothing: what was
     /// dropped meanwhile does not come back.
     async fn extend(&self, key: &str, expires: Timestamp) -> Result<(), StoreError>;

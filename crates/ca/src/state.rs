@@ -140,6 +140,7 @@ impl Ca {
             news: Event::new(),
         };
         ca.load_crls().await?;
+        ca.load_visitors().await?;
         Ok(ca)
     }
 

@@ -258,6 +258,10 @@ impl Store for SqliteStore {
             .await
     }
 
+    async fn jot(&self, kept: Kept) -> Result<(), StoreError> {
+        self.queue.ask(Job::Jot(kept)).await.map(drop)
+    }
+
     async fn extend(&self, key: &str, expires: Timestamp) -> Result<(), StoreError> {
         self.queue
             .ask(Job::Extend(key.to_owned(), expires))

@@ -3,7 +3,9 @@
 use std::net::IpAddr;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
+use super::stored;
 use crate::certificate::Serial;
 use crate::device::DeviceName;
 
@@ -28,7 +30,7 @@ pub struct Knock {
 }
 
 /// How a connection to the listener ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum End {
     /// The handshake was finished.
     Finished,
@@ -49,7 +51,7 @@ pub enum End {
 }
 
 /// What a client showed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Shown {
     /// No certificate.
     Nothing,
@@ -60,11 +62,12 @@ pub enum Shown {
 }
 
 /// A certificate that was shown.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Paper {
     /// Its common name.
     pub name: String,
     /// Its serial number.
+    #[serde(with = "stored::serial")]
     pub serial: Serial,
     /// Its issuer's common name.
     pub issuer: String,
@@ -73,8 +76,10 @@ pub struct Paper {
     /// Whether that CA is retired.
     pub retired: bool,
     /// First moment of validity.
+    #[serde(with = "stored::moment")]
     pub not_before: Timestamp,
     /// Last moment of validity.
+    #[serde(with = "stored::moment")]
     pub not_after: Timestamp,
     /// Whether its extended key usage lets it be a client's.
     pub for_clients: bool,
@@ -85,7 +90,7 @@ pub struct Paper {
 }
 
 /// Whose an attempt is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Certainty {
     /// The device's: it proved the key of a certificate that we issued.
     Proved,
@@ -98,13 +103,15 @@ pub enum Certainty {
 }
 
 /// One attempt.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attempt {
     /// When it ended.
+    #[serde(with = "stored::moment")]
     pub at: Timestamp,
     /// From where.
     pub address: IpAddr,
     /// The name that was proved or claimed; what was claimed and nobody has is in [`Attempt::said`] alone.
+    #[serde(with = "stored::name")]
     pub name: Option<DeviceName>,
     /// What the client called itself, by certificate or client id; empty if by neither.
     pub said: String,

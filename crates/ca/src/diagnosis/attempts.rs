@@ -14,6 +14,16 @@ const EACH: usize = 4;
 /// How many of those who are nobody that is known.
 const STRANGERS: usize = 50;
 
+/// The most places that there are.
+pub(super) const PLACES: usize = DEVICES.0 + DEVICES.1 + 1;
+/// What the places of the store are called, with the device's name behind the first two.
+const PROVED: &str = "proved-";
+const CLAIMED: &str = "claimed-";
+const UNKNOWN: &str = "strangers";
+
+/// A place of the store, and what lies there from now on; nothing: it is empty.
+pub(super) type Place = (String, Vec<Attempt>);
+
 /// Everything that is kept.
 #[derive(Default)]
 pub(super) struct Attempts {
@@ -30,17 +40,21 @@ struct Kept {
 }
 
 impl Kept {
-    fn add(&mut self, name: DeviceName, attempt: Attempt, most: usize) {
+    fn add(&mut self, name: DeviceName, attempt: Attempt, most: usize, word: &str) -> Vec<Place> {
         self.order.retain(|one| *one != name);
         self.order.push_front(name.clone());
+        let place = format!("{word}{name}");
         let all = self.of.entry(name).or_default();
         all.push_front(attempt);
         all.truncate(EACH);
+        let mut changed = vec![(place, all.iter().cloned().collect())];
         while self.order.len() > most {
             if let Some(last) = self.order.pop_back() {
                 self.of.remove(&last);
+                changed.push((format!("{word}{last}"), Vec::new()));
             }
         }
+        changed
     }
 
     fn of(&self, name: &DeviceName) -> impl Iterator<Item = &Attempt> {
@@ -49,15 +63,27 @@ impl Kept {
 }
 
 impl Attempts {
-    pub(super) fn add(&mut self, attempt: Attempt) {
+    /// Keeps another one. The places of the store that change with it.
+    pub(super) fn add(&mut self, attempt: Attempt) -> Vec<Place> {
         match (attempt.name.clone(), attempt.certainty) {
-            (Some(name), Certainty::Proved) => self.proved.add(name, attempt, DEVICES.0),
-            (Some(name), _) => self.claimed.add(name, attempt, DEVICES.1),
+            (Some(name), Certainty::Proved) => self.proved.add(name, attempt, DEVICES.0, PROVED),
+            (Some(name), _) => self.claimed.add(name, attempt, DEVICES.1, CLAIMED),
             (None, _) => {
                 self.strangers.push_front(attempt);
                 self.strangers.truncate(STRANGERS);
+                vec![(UNKNOWN.to_owned(), self.strangers())]
             }
         }
+    }
+
+    /// With what lay in the store, in whatever order.
+    pub(super) fn restored(mut all: Vec<Attempt>) -> Self {
+        all.sort_by_key(|attempt| attempt.at);
+        let mut attempts = Self::default();
+        for attempt in all {
+            attempts.add(attempt);
+        }
+        attempts
     }
 
     /// A device's, newest first: what it proved, what somebody claimed for it, and who without a name came from where it comes
@@ -127,6 +153,32 @@ mod tests {
         let kept = all.of(&site, &[]);
         assert_eq!(kept.len(), 1 + EACH);
         assert_eq!(kept.last().unwrap().certainty, Certainty::Proved);
+    }
+
+    #[test]
+    fn what_is_kept_comes_back_from_the_store() {
+        let mut all = Attempts::default();
+        let mut places: HashMap<String, Vec<Attempt>> = HashMap::new();
+        for second in 1..600 {
+            let mut own = attempt(second, &format!("site-{}", second % 300), 1);
+            if second % 2 == 0 {
+                own.certainty = Certainty::Proved;
+            }
+            for (place, kept) in all.add(own).into_iter().chain(all.add(attempt(second, "", 9))) {
+                places.insert(place, kept);
+            }
+        }
+        places.retain(|_, kept| !kept.is_empty());
+        assert!(places.len() <= PLACES, "{}", places.len());
+        let texts = places.values().map(|kept| serde_json::to_string(kept).unwrap());
+        let read = texts.flat_map(|text| serde_json::from_str::<Vec<Attempt>>(&text).unwrap());
+        let again = Attempts::restored(read.collect());
+        assert_eq!(again.strangers(), all.strangers());
+        assert_eq!(again.claimed.order, all.claimed.order);
+        for number in [0, 1, 298, 299] {
+            let site = DeviceName::restored(format!("site-{number}"));
+            assert_eq!(again.of(&site, &[]), all.of(&site, &[]));
+        }
     }
 
     #[test]

@@ -218,6 +218,12 @@ pub(super) async fn the_drawer_forgets(store: &dyn Store) {
     assert!(matches!(missing, Err(StoreError::Changed(_))));
     store.extend("session/one", at(60)).await.unwrap();
     assert_eq!(store.kept("session/one", at(0)).await.unwrap(), None);
+
+    for seconds in [40, 50] {
+        let seen = kept("seen/one", seconds);
+        store.jot(seen.clone()).await.unwrap();
+        assert_eq!(store.kept("seen/one", at(39)).await.unwrap(), Some(seen));
+    }
 }
 
 pub(super) async fn crls_only_get_newer(store: &dyn Store) {

@@ -4,7 +4,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use muster_ca::ports::{Change, StoreError};
+use muster_ca::ports::{Change, Kept, StoreError};
 use rusqlite::{Connection, params};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{error, warn};
@@ -40,6 +40,7 @@ pub(super) enum Job {
     Probe(Timestamp),
     Tidy(Timestamp),
     Extend(String, Timestamp),
+    Jot(Kept),
     /// Adds what makes rows findable.
     Find(News),
     /// Lets a test reach the connection.
@@ -222,6 +223,11 @@ fn perform(conn: &Connection, batch: &mut Batch<'_>, job: Job) -> Result<bool, F
         Job::Extend(key, expires) => {
             let sql = "UPDATE drawer SET expires = ?2 WHERE key = ?1";
             run(conn, sql, params![key, millis(expires)]).map(|_| false)
+        }
+        Job::Jot(kept) => {
+            let sql = "INSERT INTO drawer (key, value, expires) VALUES (?1, ?2, ?3)
+                 ON CONFLICT (key) DO UPDATE SET value = excluded.value, expires = excluded.expires";
+            run(conn, sql, params![kept.key, kept.value, millis(kept.expires)]).map(|_| false)
         }
         Job::Find(news) => find::add(conn, &news).map(|()| news.more),
         #[cfg(test)]
