@@ -143,6 +143,28 @@ def live_list(world):
     assert page.locator("tbody .key a").first.inner_text() == "site-003"
 
 
+def colours_change_where_one_is(page):
+    """Light on a dark system and back, on a page whose secret is shown this once."""
+    page.emulate_media(color_scheme="dark")
+    page.goto("tokens/-/new?for=one")
+    page.get_by_label("Name of the device", exact=True).fill("site-003")
+    page.get_by_role("button", name="Make the token").click()
+    secret = page.locator("#line").inner_text()
+    canvas = lambda: page.evaluate("getComputedStyle(document.body).backgroundColor")
+    dark = canvas()
+    for name, theme, same in [("Light", "light", False), ("Dark", "dark", True), ("As the system", None, True)]:
+        page.get_by_label("Colours").click()
+        with page.expect_response(lambda answer: answer.url.endswith("/theme")) as kept:
+            page.get_by_role("button", name=name, exact=True).click()
+        assert kept.value.status == 303, kept.value.status
+        assert page.evaluate("document.documentElement.dataset.theme ?? null") == theme
+        assert (canvas() == dark) is same, (name, canvas())
+        assert page.locator("#line").inner_text() == secret
+        cookies = {cookie["name"]: cookie["value"] for cookie in page.context.cookies()}
+        assert cookies.get("muster_theme") == theme, cookies
+    page.emulate_media(color_scheme="light")
+
+
 def below_a_base_path(world):
     """The GUI below `/pki/`, where a proxy serves other things as well: nothing is asked for outside of it."""
     base = urllib.parse.urlsplit(world.home).path
@@ -159,8 +181,7 @@ def below_a_base_path(world):
     page.keyboard.type("site-00")
     page.keyboard.press("Enter")
     page.get_by_role("link", name="site-002").wait_for()
-    page.get_by_role("button", name="Dark colours").click()
-    page.locator("html[data-theme=dark]").wait_for()
+    colours_change_where_one_is(page)
     with page.expect_download() as download:
         menu(page, "All certificates")
         page.get_by_role("link", name="CSV").click()

@@ -1,7 +1,7 @@
 //! Answers that every protocol gives in the same way.
 
 use axum::body::Body;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, StatusCode};
@@ -77,6 +77,15 @@ impl From<muster_ca::Error> for Told {
                 told(StatusCode::INTERNAL_SERVER_ERROR, message.into())
             }
         }
+    }
+}
+
+/// The error as programs are told of it, which pages may take out again and say in their own form.
+impl IntoResponse for Told {
+    fn into_response(self) -> Response {
+        let mut response = problem(self.status, &self.in_one_line());
+        response.extensions_mut().insert(self);
+        response
     }
 }
 

@@ -11,7 +11,7 @@ use muster_ca::enrol::who::{Evidence, Origin};
 use muster_ca::operator::Permission;
 use zeroize::Zeroizing;
 
-use crate::peer::Peer;
+use crate::peer::{self, Peer};
 use crate::protocols::rest::{Api, Failure};
 
 const KEY_MISSING: &str = "this needs an API key: send it as 'Authorization: Bearer mk_…'";
@@ -154,13 +154,9 @@ fn origin(parts: &Parts) -> Origin {
             via: "command",
             source: "local".into(),
         },
-        Some(Peer::Remote { address, .. }) => Origin {
+        Some(Peer::Remote { .. }) | None => Origin {
             via: "rest",
-            source: address.ip().to_string(),
-        },
-        None => Origin {
-            via: "rest",
-            source: String::new(),
+            source: peer::address(&parts.extensions).map_or_else(String::new, |address| address.to_string()),
         },
     }
 }

@@ -1,4 +1,5 @@
-//! What every request passes, whatever its protocol: a name for the log, a limit on its time, a count, and JSON if it fails.
+//! What every request passes, whatever its protocol: a name for the log, a limit on its time, a count, JSON if it fails, and what
+//! keeps a browser from doing more with the answer than showing it.
 
 use std::any::Any;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -9,15 +10,18 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{MatchedPath, Request, State};
-use axum::middleware::{Next, from_fn_with_state};
-use axum::response::Response;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use http::header::{
+    CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS,
+};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use tokio::time::{Instant, timeout};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::Edge;
-use crate::answer::{not_found, problem, wrong_method};
+use crate::answer::{Told, not_found, problem, wrong_method};
+use crate::peer::Forwarded;
 
 /// How long a request may take, its body included.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
@@ -26,6 +30,8 @@ const MAX_ID: usize = 128;
 /// The longest text of a framework's own error that is repeated, in bytes.
 const MAX_TEXT: usize = 4096;
 
+/// Programs read it; a browser shows it and loads nothing for it.
+const NOTHING: HeaderValue = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const SMALLSTEP_ID: HeaderName = HeaderName::from_static("x-smallstep-id");
 
@@ -35,28 +41,42 @@ pub(crate) fn around(routes: Router<Edge>, edge: &Edge) -> Router {
         .fallback(not_found)
         .method_not_allowed_fallback(wrong_method)
         .with_state(edge.clone());
-    around_all(routes, edge)
+    around_all(routes.layer(from_fn(in_time)), edge, NOTHING)
 }
 
-/// Puts the shell around routes that have an answer of their own for unknown paths.
-pub(crate) fn around_all(routes: Router, edge: &Edge) -> Router {
+/// Lets no request take too long, and none end by a defect without an answer: what stands around it can put the [`Told`] of
+/// either into its own form.
+pub(crate) fn bounded<S: Clone + Send + Sync + 'static>(routes: Router<S>) -> Router<S> {
     routes
         .layer(CatchPanicLayer::custom(panicked))
-        .layer(from_fn_with_state(edge.clone(), shell))
+        .layer(from_fn(in_time))
 }
 
-async fn shell(State(edge): State<Edge>, request: Request, next: Next) -> Response {
+/// Puts the shell around routes that are bounded and have an answer of their own for unknown paths. `policy` says what a
+/// browser may do with an answer (CSP).
+pub(crate) fn around_all(routes: Router, edge: &Edge, policy: HeaderValue) -> Router {
+    routes
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn_with_state((edge.clone(), policy), shell))
+}
+
+async fn shell(
+    State((edge, policy)): State<(Edge, HeaderValue)>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let started = Instant::now();
     let id = request_id(request.headers());
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
-    let answered = timeout(REQUEST_TIMEOUT, next.run(request)).await;
-    let mut response = answered.unwrap_or_else(|_| too_slow());
+    Forwarded::note(&mut request, edge.settings());
+    let mut response = next.run(request).await;
     let status = response.status();
     if (status.is_client_error() || status.is_server_error()) && !is_told(&response) {
         response = as_json(response).await;
     }
     response.headers_mut().insert(REQUEST_ID, id.clone());
+    protect(response.headers_mut(), policy);
     let took = started.elapsed();
     let path = route.as_ref().map_or("none", MatchedPath::as_str);
     tracing::debug!(%method, path, status = status.as_u16(), took_us = took.as_micros(), ?id, "answered");
@@ -64,9 +84,30 @@ async fn shell(State(edge): State<Edge>, request: Request, next: Next) -> Respon
     response
 }
 
-fn too_slow() -> Response {
-    let message = format!("the request took longer than {} s", REQUEST_TIMEOUT.as_secs());
-    problem(StatusCode::REQUEST_TIMEOUT, &message)
+/// What is said already, such as how long an answer may be kept, stays as it is.
+fn protect(headers: &mut HeaderMap, policy: HeaderValue) {
+    headers.insert(CONTENT_SECURITY_POLICY, policy);
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers
+        .entry(CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-store"));
+}
+
+async fn in_time(request: Request, next: Next) -> Response {
+    let answered = timeout(REQUEST_TIMEOUT, next.run(request)).await;
+    answered.unwrap_or_else(|_| too_slow().into_response())
+}
+
+fn too_slow() -> Told {
+    let limit = REQUEST_TIMEOUT.as_secs();
+    Told {
+        status: StatusCode::REQUEST_TIMEOUT,
+        message: format!("the request took longer than {limit} s, so nobody waits for it any more"),
+        fix: Some(
+            "look whether it was done before you send it again; if it stays slow, ask for less at once"
+                .into(),
+        ),
+    }
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the layer hands the payload over")]
@@ -76,10 +117,12 @@ fn panicked(payload: Box<dyn Any + Send>) -> http::Response<Body> {
         .or_else(|| payload.downcast_ref::<&str>().copied())
         .unwrap_or("no text");
     tracing::error!(text, "a request ran into a defect");
-    problem(
-        StatusCode::INTERNAL_SERVER_ERROR,
-        "something is wrong inside Muster; its log says what",
-    )
+    let told = Told {
+        status: StatusCode::INTERNAL_SERVER_ERROR,
+        message: "something is wrong inside Muster; its log says what".into(),
+        fix: Some("look whether it was done before you send it again".into()),
+    };
+    told.into_response()
 }
 
 /// `step` cannot print an error that is not JSON, and the framework's own ones are plain text.
@@ -180,14 +223,16 @@ mod tests {
             // As a panic does, but that nothing is printed.
             std::panic::resume_unwind(Box::new("a secret"))
         }
-        let routes: Router = Router::new()
-            .route("/", axum::routing::get(broken))
-            .layer(CatchPanicLayer::custom(panicked));
+        let routes: Router = bounded(Router::new().route("/", axum::routing::get(broken)));
         let request = Request::new(Body::empty());
         let response = tower::ServiceExt::oneshot(routes, request).await.unwrap();
         assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
         assert!(is_json(&response));
+        // A page says it in its own form.
+        let told = response.extensions().get::<Told>().unwrap().clone();
+        assert!(told.message.contains("its log says what") && told.fix.is_some());
         let body = to_bytes(response.into_body(), MAX_TEXT).await.unwrap();
-        assert!(!String::from_utf8_lossy(&body).contains("secret"));
+        let body = String::from_utf8_lossy(&body);
+        assert!(body.contains(&told.message) && !body.contains("secret"), "{body}");
     }
 }

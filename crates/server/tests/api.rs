@@ -80,6 +80,85 @@ async fn document(server: &Server) -> Value {
     answer.json()
 }
 
+/// What is wrong with a body or a query, why, and what helps.
+#[tokio::test]
+async fn what_cannot_be_read_is_refused_in_our_words() {
+    let server = Server::start().await;
+    let program = Program::with_role(&server, Role::Admin).await;
+    let key = format!("Authorization: Bearer {}\r\n", program.key);
+    let json = format!("{key}Content-Type: application/json\r\n");
+    let long = format!("{{\"name\":\"{}\"}}", "a".repeat(3 << 20));
+    for (headers, method, path, body, status, words) in [
+        (
+            &json,
+            "POST",
+            "/devices",
+            "{",
+            400,
+            "the body is no JSON: EOF while parsing",
+        ),
+        (
+            &json,
+            "POST",
+            "/devices",
+            "{}",
+            422,
+            "members that this call takes: missing field `name`",
+        ),
+        (
+            &json,
+            "POST",
+            "/devices",
+            r#"{"name":7}"#,
+            422,
+            "name: invalid type",
+        ),
+        (&json, "POST", "/devices", "", 400, "send one JSON object"),
+        (
+            &json,
+            "POST",
+            "/devices",
+            &long,
+            413,
+            "too long; send less at once",
+        ),
+        (
+            &key,
+            "POST",
+            "/devices",
+            "{}",
+            415,
+            "Content-Type: application/json",
+        ),
+        (
+            &key,
+            "GET",
+            "/devices?limit=x",
+            "",
+            400,
+            "question mark are none of this call: limit: invalid digit",
+        ),
+    ] {
+        let request = program
+            .browser
+            .request(method, &format!("/api/v1{path}"), headers, body);
+        let mut browser = Browser::at(&server);
+        let answer = browser.send(&request).await;
+        let said = answer.json();
+        let message = said["message"].as_str().unwrap();
+        assert_eq!(
+            (answer.status, &said["status"]),
+            (status, &Value::from(status)),
+            "{message}"
+        );
+        assert!(
+            message.contains(words) && !message.contains("deserialize"),
+            "{message}"
+        );
+    }
+    server.finish().await;
+}
+
 #[tokio::test]
 async fn the_description_has_every_route_and_no_other() {
     let server = Server::start().await;

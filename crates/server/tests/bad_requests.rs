@@ -151,6 +151,28 @@ async fn a_request_keeps_its_id() {
     server.finish().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn every_listener_tells_browsers_to_do_nothing_with_an_answer() {
+    let server = Server::start().await;
+    let answers = [
+        server.api(&get("/health")).await,
+        server.api(&get("/nothing")).await,
+        server.public(&get("/roots.pem")).await,
+        server.local(&get("/api/v1/status")).await,
+    ];
+    for answer in answers {
+        assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
+        assert_eq!(answer.header("cache-control"), Some("no-store"));
+        let policy = answer.header("content-security-policy");
+        assert_eq!(policy, Some("default-src 'none'; frame-ancestors 'none'"));
+    }
+    // What caches shall keep says so.
+    let crl = server.public(&get("/crl")).await;
+    assert!(crl.header("cache-control").unwrap().contains("max-age="));
+    assert_eq!(crl.header("x-content-type-options"), Some("nosniff"));
+    server.finish().await;
+}
+
 /// One sends a head a byte a second, one a body, and one leaves a kept-alive connection idle: all are closed, and nobody
 /// else notices.
 #[tokio::test(flavor = "multi_thread")]
@@ -179,6 +201,15 @@ async fn slow_and_idle_clients_are_cut() {
             () = dripping => unreachable!("it never ends"),
         }
     });
+    // A form that never ends is answered with a page.
+    let mut form = tokio::net::TcpStream::connect(server.web).await.unwrap();
+    let head = format!(
+        "POST /login HTTP/1.1\r\nHost: localhost:{}\r\nSec-Fetch-Site: same-origin\r\nContent-Length: 1000\r\n\
+         Content-Type: application/x-www-form-urlencoded\r\n\r\nname=",
+        server.web.port()
+    );
+    form.write_all(head.as_bytes()).await.unwrap();
+    let form = tokio::spawn(read(form));
     let dripping = tokio::spawn(async move {
         for byte in b"GET /health HTTP/1.1\r\nX-Long: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa" {
             if slow.write_all(&[*byte]).await.is_err() || slow.flush().await.is_err() {
@@ -196,6 +227,23 @@ async fn slow_and_idle_clients_are_cut() {
         .expect("the slow body is given up")
         .unwrap();
     assert_eq!(body.status, 408, "{}", body.refusal());
+    let page = timeout(Duration::from_secs(40), form)
+        .await
+        .expect("the form is given up")
+        .unwrap();
+    assert_eq!(page.status, 408);
+    assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
+    assert!(
+        page.header("content-security-policy")
+            .unwrap()
+            .contains("script-src 'self'")
+    );
+    assert_eq!(page.header("cache-control"), Some("no-store"));
+    let said = page.text();
+    assert!(
+        said.contains("The request took longer than 30 s") && said.contains("Look whether it was done"),
+        "{said}"
+    );
     assert!(
         timeout(Duration::from_secs(25), dripping).await.unwrap().unwrap(),
         "the slow one was served to its end"

@@ -505,6 +505,23 @@ async fn a_proxy_is_believed_if_it_is_declared() {
         (entries.items[0].action.as_str(), entries.items[0].source.as_str()),
         ("operator.logged_in", "198.51.100.9")
     );
+    // Programs come through it, too.
+    let ca = server.edge.ca();
+    let (_, key) = ca.add_operator(local(), "ci", Role::Operator).await.unwrap();
+    let body = r#"{"name":"site-1","profile":"client"}"#;
+    let headers = format!(
+        "Authorization: Bearer {}\r\nContent-Type: application/json\r\n{through}",
+        *key
+    );
+    let request = browser.request("POST", "/api/v1/devices", &headers, body);
+    let created = send([127, 0, 0, 2], &request).await;
+    assert_eq!(created.status, 200, "{}", created.text());
+    let page = muster_ca::list::AuditList::default();
+    let entries = server.edge.ca().audit(local(), page).await.unwrap();
+    assert_eq!(
+        (entries.items[0].action.as_str(), entries.items[0].source.as_str()),
+        ("device.created", "198.51.100.9")
+    );
     server.finish().await;
 }
 
@@ -538,5 +555,57 @@ async fn a_place_to_go_next_is_on_this_server() {
     let done = browser.post("/theme", form).await;
     assert_eq!((done.status, done.header("location")), (303, Some("/")));
     assert!(browser.get("/login").await.text().contains("data-theme=\"dark\""));
+    server.finish().await;
+}
+
+#[tokio::test]
+async fn colours_are_chosen_and_given_back_to_the_system() {
+    let (mut browser, server) = Browser::and_server().await;
+    browser.log_in("admin", PASSWORD).await;
+    let pressed = |page: &str| {
+        let buttons = page.split("name=\"theme\" value=\"").skip(1);
+        let pressed = buttons.filter(|button| {
+            button
+                .split('>')
+                .next()
+                .unwrap()
+                .contains("aria-pressed=\"true\"")
+        });
+        pressed
+            .map(|button| button.split('"').next().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    for (choice, theme) in [
+        ("", None),
+        ("light", Some("light")),
+        ("dark", Some("dark")),
+        ("system", None),
+    ] {
+        if !choice.is_empty() {
+            let done = browser
+                .post("/theme", &format!("theme={choice}&back=devices%3Fq%3Da"))
+                .await;
+            assert_eq!(
+                (done.status, done.header("location")),
+                (303, Some("/devices?q=a"))
+            );
+        }
+        let page = browser.get("/devices").await.text();
+        let said = page.split("<html").nth(1).unwrap().split('>').next().unwrap();
+        let expected = theme.map(|theme| format!("data-theme=\"{theme}\""));
+        assert!(
+            expected.map_or(!said.contains("data-theme"), |text| said.contains(&text)),
+            "{choice}: {said}"
+        );
+        assert_eq!(pressed(&page), [theme.unwrap_or("system")]);
+    }
+    // To come back to what is shown this once would lose it, so only a script, which stays, may change the colours there.
+    let page = browser.get("/tokens/-/new").await.text();
+    assert!(page.contains("class=\"menu theme\""), "{page}");
+    let made = browser
+        .post("/tokens/-/new", "for=one&name=site-1&profile=client&lifetime=24h")
+        .await
+        .text();
+    assert!(made.contains("class=\"menu theme only-script\""), "{made}");
     server.finish().await;
 }

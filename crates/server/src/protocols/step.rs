@@ -22,7 +22,7 @@ use serde::Serialize;
 
 use crate::answer::{json, not_found};
 use crate::health::verdict;
-use crate::peer::Peer;
+use crate::peer::{self, Peer};
 use crate::protocols::step::error::Failure;
 use crate::{Edge, published};
 
@@ -106,11 +106,11 @@ impl<S: Sync> FromRequestParts<S> for Client {
             .and_then(|text| text.split_once(' '))
             .filter(|(kind, _)| kind.eq_ignore_ascii_case("bearer"));
         let bearer = bearer.map(|(_, token)| token.trim().to_owned());
-        let (source, certificate) = match parts.extensions.remove::<Peer>() {
-            Some(Peer::Remote {
-                address, certificate, ..
-            }) => (address.ip().to_string(), certificate),
-            Some(Peer::Local { .. } | Peer::Process { .. }) | None => (String::new(), None),
+        let address = peer::address(&parts.extensions);
+        let source = address.map_or_else(String::new, |address| address.to_string());
+        let certificate = match parts.extensions.remove::<Peer>() {
+            Some(Peer::Remote { certificate, .. }) => certificate,
+            Some(Peer::Local { .. } | Peer::Process { .. }) | None => None,
         };
         Ok(Self {
             origin: Origin { via: "step", source },

@@ -5,7 +5,7 @@ use axum::body::to_bytes;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
+use http::header::{CONTENT_TYPE, REFERRER_POLICY};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::frame::Frame;
@@ -15,11 +15,10 @@ use super::{Web, cookie};
 use crate::answer::Told;
 
 /// Nothing but what this server sends, and no script or style inside a page.
-const POLICY: HeaderValue = HeaderValue::from_static(
+pub(super) const POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; connect-src 'self'; \
      form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
 );
-const CSP: HeaderName = HeaderName::from_static("content-security-policy");
 const COOP: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
 const CORP: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 const SAME_ORIGIN: HeaderValue = HeaderValue::from_static("same-origin");
@@ -65,15 +64,6 @@ impl From<muster_pki::Error> for Fault {
     }
 }
 
-/// The page is made by [`dress`], which knows how the browser wants it.
-impl IntoResponse for Fault {
-    fn into_response(self) -> Response {
-        let mut response = self.status.into_response();
-        response.extensions_mut().insert(self);
-        response
-    }
-}
-
 #[derive(Template)]
 #[template(path = "components/fault.html")]
 struct FaultPage<'a> {
@@ -89,11 +79,11 @@ pub(super) async fn no_page() -> Fault {
 /// A fault before anything is known of the sender.
 pub(super) fn bare(web: &Web, fault: &Fault) -> Response {
     let mut response = page(web, &HeaderMap::new(), fault);
-    protect(response.headers_mut());
+    hold_together(response.headers_mut());
     response
 }
 
-/// Turns faults into pages, and puts on every answer what keeps a browser from doing anything but showing it.
+/// Turns faults into pages, and puts on every answer what keeps pages of others away from it.
 pub(super) async fn dress(State(web): State<Web>, request: Request, next: Next) -> Response {
     let headers = request.headers().clone();
     let client = request.extensions().get::<Client>().cloned();
@@ -120,7 +110,7 @@ pub(super) async fn dress(State(web): State<Web>, request: Request, next: Next) 
     {
         cookie::end_notice(&web, &client, &mut response);
     }
-    protect(response.headers_mut());
+    hold_together(response.headers_mut());
     response
 }
 
@@ -139,14 +129,10 @@ fn page(web: &Web, headers: &HeaderMap, fault: &Fault) -> Response {
     (fault.status, [(CONTENT_TYPE, HTML)], text).into_response()
 }
 
-fn protect(headers: &mut HeaderMap) {
-    headers.insert(CSP, POLICY);
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+/// What the shell puts on every answer keeps it from doing anything; this is for pages.
+fn hold_together(headers: &mut HeaderMap) {
     // Without a referrer browsers would say `Origin: null` for our own forms.
     headers.insert(REFERRER_POLICY, SAME_ORIGIN);
     headers.insert(COOP, SAME_ORIGIN);
     headers.insert(CORP, SAME_ORIGIN);
-    headers
-        .entry(CACHE_CONTROL)
-        .or_insert(HeaderValue::from_static("no-store"));
 }

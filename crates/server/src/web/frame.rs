@@ -15,6 +15,8 @@ pub(crate) struct Frame {
     pub(crate) base: String,
     /// `light`, `dark`, or nothing for what the system says.
     pub(crate) theme: Option<&'static str>,
+    /// Whether the page is there again when it is loaded again: what came of a form may be shown this once.
+    pub(crate) reloads: bool,
     /// What the page before wants to be said.
     pub(crate) notice: Option<String>,
     /// Who is logged in: name and role.
@@ -56,6 +58,7 @@ impl Frame {
             authority: web.settings().name.clone(),
             base: web.settings().base_path.clone(),
             theme: cookie::theme(headers),
+            reloads: true,
             notice: cookie::notice(headers),
             operator: visitor.map(|visitor| (visitor.name.clone(), visitor.role.as_str())),
             menu: visitor.map(|visitor| menu(visitor, here)).unwrap_or_default(),

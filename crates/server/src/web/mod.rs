@@ -126,8 +126,8 @@ pub(crate) fn service(edge: &Edge, loopback: bool, api: Router, stop: Stop) -> R
             .route("/", axum::routing::get(go.clone()))
             .route(base.trim_end_matches('/'), axum::routing::get(go));
     }
-    let pages = pages
-        .fallback(fault::no_page)
+    let pages = pages.fallback(fault::no_page);
+    let pages = shell::bounded(pages)
         .layer(DefaultBodyLimit::max(FORM_BODY))
         .layer(CompressionLayer::new())
         .layer(from_fn_with_state(web.clone(), fault::dress))
@@ -136,10 +136,11 @@ pub(crate) fn service(edge: &Edge, loopback: bool, api: Router, stop: Stop) -> R
         "" => api,
         base => Router::new().nest(base, api),
     };
+    let api = shell::bounded(api);
     let all = pages
         .merge(api)
         .layer(from_fn_with_state(web, origin::at_the_door));
-    shell::around_all(all, edge)
+    shell::around_all(all, edge, fault::POLICY)
 }
 
 /// Every route: its method, its path below the base path, and what it needs.

@@ -11,7 +11,7 @@ use muster_ca::enrol::who::Origin;
 
 use super::Web;
 use super::fault::Fault;
-use crate::peer::Peer;
+use crate::peer::{self, Peer};
 
 /// A client as the listener, or a proxy that is trusted, tells of it.
 #[derive(Debug, Clone)]
@@ -65,34 +65,12 @@ pub(super) async fn at_the_door(State(web): State<Web>, mut request: Request, ne
             .into_response();
     }
     let client = Client {
-        address: if proxy {
-            behind(&web, headers).unwrap_or(address.ip())
-        } else {
-            address.ip()
-        },
+        address: peer::address(request.extensions()).unwrap_or(address.ip()),
         secure: encrypted || (proxy && said(headers, "x-forwarded-proto") == Some("https")),
         host,
     };
     request.extensions_mut().insert(client);
     next.run(request).await
-}
-
-/// The last address that no proxy of ours wrote about itself: those before it are the client's own words.
-fn behind(web: &Web, headers: &HeaderMap) -> Option<IpAddr> {
-    let lines = headers.get_all("x-forwarded-for").iter();
-    let words: Vec<&str> = lines
-        .filter_map(|line| line.to_str().ok())
-        .flat_map(|line| line.split(','))
-        .collect();
-    let addresses = words.iter().rev().map_while(|word| word.trim().parse().ok());
-    let mut last = None;
-    for address in addresses {
-        last = Some(address);
-        if !web.settings().trusts(address) {
-            break;
-        }
-    }
-    last
 }
 
 fn said<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {

@@ -42,6 +42,8 @@ pub(crate) struct Guest {
     client: Client,
     headers: HeaderMap,
     path: String,
+    /// Whether it only looks.
+    looks: bool,
 }
 
 /// A request of somebody who is logged in.
@@ -90,7 +92,11 @@ impl Guest {
 
     /// What stands around a page that nobody needs a session for.
     pub(crate) fn frame(&self, title: &str) -> Frame {
-        Frame::new(&self.web, &self.headers, title, &self.path, None)
+        let frame = Frame::new(&self.web, &self.headers, title, &self.path, None);
+        Frame {
+            reloads: self.looks,
+            ..frame
+        }
     }
 }
 
@@ -138,13 +144,18 @@ impl Visit {
 
     /// What stands around the page.
     pub(crate) fn frame(&self, title: &str) -> Frame {
-        Frame::new(
-            &self.guest.web,
-            &self.guest.headers,
+        let guest = &self.guest;
+        let frame = Frame::new(
+            &guest.web,
+            &guest.headers,
             title,
-            &self.guest.path,
+            &guest.path,
             Some(&self.visitor),
-        )
+        );
+        Frame {
+            reloads: guest.looks,
+            ..frame
+        }
     }
 }
 
@@ -181,6 +192,7 @@ impl FromRequestParts<Web> for Guest {
             client: client.ok_or_else(|| Fault::new(StatusCode::FORBIDDEN, "the GUI is for browsers"))?,
             headers: parts.headers.clone(),
             path: path.strip_prefix(base).unwrap_or_default().to_owned(),
+            looks: parts.method.is_safe(),
         })
     }
 }

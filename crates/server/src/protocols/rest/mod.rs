@@ -170,11 +170,7 @@ impl<T: serde::de::DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> 
 
     async fn from_request(request: axum::extract::Request, state: &S) -> Result<Self, Failure> {
         let read: Result<Json<T>, JsonRejection> = Json::from_request(request, state).await;
-        let failure = |why: JsonRejection| Failure {
-            status: why.status(),
-            message: why.body_text(),
-        };
-        read.map(|Json(value)| Self(value)).map_err(failure)
+        read.map(|Json(value)| Self(value)).map_err(|why| not_read(&why))
     }
 }
 
@@ -188,6 +184,50 @@ impl<T: serde::de::DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Que
         let read: Result<axum::extract::Query<T>, QueryRejection> =
             axum::extract::Query::from_request_parts(parts, state).await;
         read.map(|axum::extract::Query(value)| Self(value))
-            .map_err(|why| Failure::bad(why.body_text()))
+            .map_err(|why| {
+                Failure::bad(format!(
+                    "the parameters behind the question mark are none of this call: {}; {DESCRIBED}",
+                    cause(&why)
+                ))
+            })
     }
+}
+
+/// Where one finds what a call takes.
+const DESCRIBED: &str = "GET /api/v1/openapi.json describes them";
+
+/// What is wrong with a body, in our words.
+fn not_read(why: &JsonRejection) -> Failure {
+    let message = match why {
+        JsonRejection::JsonDataError(_) => format!(
+            "the body has not the members that this call takes: {}; {DESCRIBED}",
+            cause(why)
+        ),
+        JsonRejection::JsonSyntaxError(_) => {
+            format!("the body is no JSON: {}; send one JSON object", cause(why))
+        }
+        JsonRejection::MissingJsonContentType(_) => {
+            "the body is not said to be JSON; send it with the header Content-Type: application/json".into()
+        }
+        _ if why.status() == StatusCode::PAYLOAD_TOO_LARGE => {
+            "the body is too long; send less at once".into()
+        }
+        _ => format!(
+            "the body could not be read to its end: {}; send it again",
+            cause(why)
+        ),
+    };
+    Failure {
+        status: why.status(),
+        message,
+    }
+}
+
+/// The innermost reason, which the framework's own words stand around.
+fn cause(why: &dyn std::error::Error) -> String {
+    let mut innermost = why;
+    while let Some(inner) = innermost.source() {
+        innermost = inner;
+    }
+    innermost.to_string()
 }

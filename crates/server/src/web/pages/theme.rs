@@ -1,4 +1,5 @@
-//! Light or dark, chosen by hand. The choice is the browser's, so it needs nobody's permission.
+//! The colours: as the system has them, light, or dark. The choice is the browser's, so it needs nobody's permission.
+//! `static/app.js` changes them at once and stays on the page; without it the browser comes back to the page.
 
 use axum::response::Response;
 use axum::routing::post;

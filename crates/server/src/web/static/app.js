@@ -46,3 +46,24 @@ addEventListener("keydown", (event) => {
     search.focus();
   }
 });
+
+// The colours change here and now, and the server is only told to keep the choice: to load the page once more would lose what
+// it shows this once.
+addEventListener("submit", (event) => {
+  const menu = event.target.closest(".theme");
+  const choice = event.submitter;
+  if (!menu || !choice) return;
+  event.preventDefault();
+  if (choice.value === "system") delete document.documentElement.dataset.theme;
+  else document.documentElement.dataset.theme = choice.value;
+  for (const button of menu.querySelectorAll("button")) button.ariaPressed = String(button === choice);
+  menu.open = false;
+  menu.querySelector("summary").focus();
+  const body = new URLSearchParams({ theme: choice.value });
+  fetch(event.target.action, { method: "POST", body, redirect: "manual", keepalive: true }).catch(() => {});
+});
+
+// The menu of colours closes as menus do.
+const colours = document.querySelector(".theme");
+addEventListener("click", (event) => { if (!event.target.closest(".theme")) colours?.removeAttribute("open"); });
+addEventListener("keydown", (event) => { if (event.key === "Escape") colours?.removeAttribute("open"); });
