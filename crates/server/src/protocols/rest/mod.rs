@@ -209,10 +209,11 @@ fn not_read(why: &JsonRejection) -> Failure {
         JsonRejection::MissingJsonContentType(_) => {
             "the body is not said to be JSON; send it with the header Content-Type: application/json".into()
         }
-        _ if why.status() == StatusCode::PAYLOAD_TOO_LARGE => {
+        // What else there is comes of reading it.
+        JsonRejection::BytesRejection(_) | _ if why.status() == StatusCode::PAYLOAD_TOO_LARGE => {
             "the body is too long; send less at once".into()
         }
-        _ => format!(
+        JsonRejection::BytesRejection(_) | _ => format!(
             "the body could not be read to its end: {}; send it again",
             cause(why)
         ),
