@@ -26,7 +26,7 @@ fn text(status: &Status) -> String {
             end.at,
             end.what,
             if end.by_itself {
-                ", if the device does not renew it before, as it is expected to"
+                ", since the device has not renewed it when it should have"
             } else {
                 ""
             }
@@ -34,7 +34,7 @@ fn text(status: &Status) -> String {
     }
     if let Some(until) = &status.looked_until {
         text.push_str(&format!(
-            "\nCertificates are still being looked through: those that run out until {until} are renewed."
+            "\nCertificates are still being looked through: those that run out until {until} need nobody."
         ));
     }
     for problem in &status.problems {

@@ -210,6 +210,12 @@ impl Certificate {
         renewal_due(self.not_before, self.not_after)
     }
 
+    /// From when on a holder that renews by itself is late: with a quarter of the validity left. Renewals are spread, and all
+    /// come before.
+    pub fn overdue_since(&self) -> Timestamp {
+        self.not_after - self.not_after.duration_since(self.not_before) / 4
+    }
+
     /// How it was asked for, without which token or provisioner it was.
     pub fn way(&self) -> &str {
         self.how.split(':').next().unwrap_or_default()

@@ -137,9 +137,15 @@ pub trait Store: Send + Sync {
     /// own do not count.
     async fn first_to_expire(&self, now: Timestamp) -> Result<Option<(Timestamp, Timestamp)>, StoreError>;
     /// Of the certificates that are active and unexpired, those that run out first and whose device has none that lasts
-    /// longer; the authority's own do not count. A page looks at a few thousand that run out; one that is cut short has
-    /// found fewer than it may and says where to look on.
-    async fn unrenewed(&self, now: Timestamp, paging: Paging) -> Result<Page<Unrenewed>, StoreError>;
+    /// longer; the authority's own do not count, nor do those that `renewing` says are renewed by themselves, unless less than
+    /// a quarter of their validity is left. A page looks at a few thousand that run out; one that is cut short has found fewer
+    /// than it may and says where to look on.
+    async fn unrenewed(
+        &self,
+        now: Timestamp,
+        renewing: Renewing,
+        paging: Paging,
+    ) -> Result<Page<Unrenewed>, StoreError>;
 
     /// Every authority.
     async fn authorities(&self) -> Result<Vec<Authority>, StoreError>;
@@ -425,6 +431,15 @@ pub struct Crl {
     pub covers: u64,
     /// The list, DER.
     pub der: Vec<u8>,
+}
+
+/// What certificates are like that their holders renew without anybody's doing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Renewing {
+    /// The profiles they follow.
+    pub profiles: Vec<String>,
+    /// How they were asked for, without what follows the colon.
+    pub ways: Vec<String>,
 }
 
 /// A device whose last certificate runs out.

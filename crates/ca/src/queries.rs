@@ -17,11 +17,14 @@ use crate::list::{
     TokenList,
 };
 use crate::operator::{Operator, Permission};
-use crate::ports::{Change, Counts};
+use crate::ports::{Change, Counts, Renewing};
 use crate::profile::Profile;
 use crate::provisioner::Provisioner;
 use crate::setup::own_act;
 use crate::token::EnrolmentToken;
+
+/// How certificates were asked for that their holders renew.
+const RENEWING_WAYS: [&str; 4] = ["renewal", "token", "listener", "agent"];
 
 /// The name of the authority's own HTTPS listener.
 pub(crate) const LISTENER: &str = "muster-ca";
@@ -180,7 +183,17 @@ impl Ca {
             .profiles
             .get(profile)
             .is_ok_and(|profile| profile.renewable());
-        renewable && matches!(way, "renewal" | "token" | "listener" | "agent")
+        renewable && RENEWING_WAYS.contains(&way)
+    }
+
+    /// The same for the store.
+    pub(crate) fn renewing(&self) -> Renewing {
+        let profiles = self.settings.profiles.iter();
+        let renewable = profiles.filter(|profile| profile.renewable());
+        Renewing {
+            profiles: renewable.map(|profile| profile.name().to_owned()).collect(),
+            ways: RENEWING_WAYS.map(str::to_owned).into(),
+        }
     }
 
     /// Makes what was recorded since the last time findable; see [`Store::catch_up`](crate::ports::Store::catch_up).

@@ -30,9 +30,9 @@ const WALKED_EVERY: SignedDuration = SignedDuration::from_hours(1);
 /// How things stand.
 #[derive(Debug, Clone)]
 pub struct Standing {
-    /// What comes to an end first unless it is renewed or somebody sees to it.
+    /// What comes to an end first unless somebody sees to it. What is renewed by itself and in time is none of it.
     pub first_end: Option<End>,
-    /// If not all certificates could be looked at yet: those that run out until then are renewed.
+    /// If not all certificates could be looked at yet: those that run out until then need nobody.
     pub looked_until: Option<Timestamp>,
     /// What needs somebody, the most urgent first.
     pub todos: Vec<Todo>,
@@ -47,7 +47,7 @@ pub struct End {
     pub at: Timestamp,
     /// What ends.
     pub what: String,
-    /// Whether it is expected to be renewed by itself before.
+    /// Whether it should have been renewed by itself by now.
     pub by_itself: bool,
 }
 
@@ -124,10 +124,10 @@ impl Todo {
 }
 
 /// How far the walk over what runs out first has come. In a large fleet that renews, so many certificates run out whose
-/// devices have younger ones that no request can look at them all.
+/// devices have younger ones, or renew when it is time, that no request can look at them all.
 #[derive(Debug, Default)]
 pub(crate) struct Walk {
-    /// Up to there everything was renewed.
+    /// Up to there nothing needed anybody.
     clear: Option<Cursor>,
     /// Where the walk under way looks on.
     at: Option<Cursor>,
@@ -138,8 +138,8 @@ pub(crate) struct Walk {
 }
 
 impl Ca {
-    /// Looks on along the certificates that run out until one is found that nobody has renewed; an hour later it begins
-    /// anew, since a younger certificate may have been revoked. Says whether there is more to look at now.
+    /// Looks on along the certificates that run out until one is found that needs somebody; an hour later it begins anew, since
+    /// a younger certificate may have been revoked, or a renewal be overdue. Says whether there is more to look at now.
     pub async fn walk_renewed(&self) -> Result<bool, Error> {
         let now = self.clock.now();
         let cursor = {
@@ -149,7 +149,8 @@ impl Ca {
             }
             walk.at.clone()
         };
-        let page = self.store.unrenewed(now, Paging { cursor, limit: 1 }).await?;
+        let paging = Paging { cursor, limit: 1 };
+        let page = self.store.unrenewed(now, self.renewing(), paging).await?;
         let mut walk = self.looked();
         let Some(next) = page.next else {
             walk.clear = walk.at.take();
@@ -176,7 +177,8 @@ impl Ca {
         limit: usize,
     ) -> Result<(Vec<Unrenewed>, Option<Timestamp>), Error> {
         let cursor = self.looked().clear.clone();
-        let page = self.store.unrenewed(now, Paging { cursor, limit }).await?;
+        let paging = Paging { cursor, limit };
+        let page = self.store.unrenewed(now, self.renewing(), paging).await?;
         let until = match page.next.as_ref().and_then(|next| next.place.first()) {
             Some(Part::Number(moment)) => Timestamp::from_millisecond(*moment).ok(),
             Some(Part::Text(_) | Part::Bytes(_)) | None => None,

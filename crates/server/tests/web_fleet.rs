@@ -5,6 +5,7 @@ mod common;
 
 use common::browser::{Browser, PASSWORD, local};
 use common::{Answer, Server, csr, post};
+use jiff::SignedDuration;
 use muster_backends::signer::generate;
 use muster_ca::device::{DeviceName, State};
 use muster_ca::list::{AuditList, Paging, TokenList};
@@ -466,6 +467,41 @@ async fn lists_are_sorted_and_narrowed_by_their_address() {
     assert!(
         second.contains("rel=\"prev\"") && second.contains("b-site"),
         "{second}"
+    );
+    server.finish().await;
+}
+
+/// The date on the dashboard is when somebody has to do something.
+#[tokio::test]
+async fn what_renews_by_itself_ends_nothing_until_it_is_late() {
+    let (mut browser, server) = logged_in().await;
+    let ca = server.edge.ca();
+    let first_end = async || ca.standing(local()).await.unwrap().first_end.unwrap();
+    let before = first_end().await;
+    let wish = muster_ca::registry::TokenWish {
+        device: Some(DeviceName::parse("site-001").unwrap()),
+        wave: String::new(),
+        uses: 1,
+        profile: "client".into(),
+        lifetime: SignedDuration::from_hours(24),
+    };
+    let (_, secret) = ca.create_token(local(), wish).await.unwrap();
+    assert_eq!(enrol(&server, "site-001", &secret).await.status, 200);
+    assert_eq!(first_end().await, before, "its agent renews it in time");
+    // A 30-day certificate with more than a quarter of its time left, and with less.
+    server.pass(SignedDuration::from_hours(22 * 24));
+    assert_eq!(first_end().await, before);
+    server.pass(SignedDuration::from_hours(24));
+    let late = first_end().await;
+    assert_eq!(
+        (late.what.as_str(), late.by_itself),
+        ("the certificate of site-001", true)
+    );
+    browser.log_in("admin", PASSWORD).await;
+    let page = browser.get("/").await.text();
+    assert!(
+        page.contains("since the device has not renewed it when it should have"),
+        "{page}"
     );
     server.finish().await;
 }

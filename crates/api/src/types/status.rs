@@ -16,10 +16,10 @@ pub struct Status {
     pub problems: Vec<String>,
     /// What an operator should see to.
     pub todos: Vec<String>,
-    /// What comes to an end first unless it is renewed or somebody sees to it.
+    /// What comes to an end first unless somebody sees to it. What is renewed by itself and in time is none of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub works_until: Option<End>,
-    /// If certificates are still being looked through for that: those that run out until then are renewed.
+    /// If certificates are still being looked through for that: those that run out until then need nobody.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub looked_until: Option<String>,
     /// Certificates by status.
@@ -47,7 +47,7 @@ pub struct End {
     pub at: String,
     /// What ends.
     pub what: String,
-    /// Whether it is expected to be renewed by itself before.
+    /// Whether it should have been renewed by itself by now.
     #[serde(default)]
     pub by_itself: bool,
 }

@@ -34,6 +34,7 @@ pub(super) async fn store_contract(store: &dyn Store) {
     lists::counts_are_exact(store).await;
     lists::what_is_revoked_is_listed(store).await;
     lists::what_nobody_renewed_is_found(store).await;
+    lists::what_renews_by_itself_is_passed_over(store).await;
     lists::the_last_end_of_an_issuer_is_known(store).await;
     issuers::only_the_active_issuing_ca_issues(store).await;
     issuers::the_living_of_a_device_are_counted(store).await;

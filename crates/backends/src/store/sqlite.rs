@@ -36,7 +36,7 @@ use muster_ca::device::{Device, DeviceName};
 use muster_ca::list::{AuditList, CertificateList, DeviceList, Page, Paging, TokenList};
 use muster_ca::operator::Operator;
 use muster_ca::ports::{
-    Binding, Change, Counts, Crl, Expiries, Kept, RevokedEntry, Store, StoreError, Unrenewed,
+    Binding, Change, Counts, Crl, Expiries, Kept, Renewing, RevokedEntry, Store, StoreError, Unrenewed,
 };
 use muster_ca::provisioner::Provisioner;
 use muster_ca::token::EnrolmentToken;
@@ -160,9 +160,14 @@ impl Store for SqliteStore {
         self.readers.look_up(|conn| read::first_to_expire(conn, now))
     }
 
-    async fn unrenewed(&self, now: Timestamp, paging: Paging) -> Result<Page<Unrenewed>, StoreError> {
+    async fn unrenewed(
+        &self,
+        now: Timestamp,
+        renewing: Renewing,
+        paging: Paging,
+    ) -> Result<Page<Unrenewed>, StoreError> {
         self.readers
-            .walk(move |conn| pages::unrenewed(conn, now, &paging))
+            .walk(move |conn| pages::unrenewed(conn, now, &renewing, &paging))
             .await
     }
 

@@ -57,9 +57,7 @@ impl Health {
                     until: newest.not_after,
                     by_itself: ca.expects_renewal(newest),
                 };
-                // A device that renews by itself spreads its renewals; a tenth of the life late is late.
-                let late = life.due + life.until.duration_since(newest.not_before) / 10;
-                if now > late {
+                if now > newest.overdue_since() {
                     Self::Overdue(life)
                 } else {
                     Self::Healthy(life)

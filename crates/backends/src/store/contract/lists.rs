@@ -6,7 +6,7 @@ use muster_ca::certificate::{Certificate, Status};
 use muster_ca::device::Device;
 use muster_ca::list::{CertificateList, CertificateStatus, Cursor, DeviceList, Paging};
 use muster_ca::operator::{Login, Operator, Role};
-use muster_ca::ports::{Crl, Kept, Store, StoreError, Unrenewed, Write};
+use muster_ca::ports::{Crl, Kept, Renewing, Store, StoreError, Unrenewed, Write};
 use muster_ca::provisioner::Provisioner;
 use muster_pki::crl::Reason;
 
@@ -151,7 +151,7 @@ pub(super) async fn what_nobody_renewed_is_found(store: &dyn Store) {
         device: name(device),
         not_after: at(days),
     });
-    let page = |cursor, limit| store.unrenewed(at(4000), Paging { cursor, limit });
+    let page = |cursor, limit| store.unrenewed(at(4000), Renewing::default(), Paging { cursor, limit });
     let found = page(None, 2).await.unwrap();
     assert_eq!((&found.items[..], found.cut_short), (&wanted[..], false));
     // Of those that were renewed there may be more than a page looks at: it says where to look on.
@@ -183,6 +183,57 @@ pub(super) async fn what_nobody_renewed_is_found(store: &dyn Store) {
         place: Vec::new(),
     };
     assert!(matches!(page(Some(foreign), 2).await, Err(StoreError::Cursor)));
+}
+
+/// What renews by itself is passed over until a quarter of its validity is left.
+pub(super) async fn what_renews_by_itself_is_passed_over(store: &dyn Store) {
+    let at = |days: i64| noon() + SignedDuration::from_hours(24 * days);
+    let lasting = |number: u64, device: &str, how: &str, days: i64| Certificate {
+        how: how.into(),
+        not_before: at(days - 100),
+        not_after: at(days),
+        ..certificate(number, device, days)
+    };
+    let writes = [
+        lasting(9401, "renews", "renewal:01", 5040),
+        lasting(9402, "enrolled", "token:t", 5050),
+        lasting(9403, "issued", "operator", 5060),
+        lasting(9404, "tokenless", "tokens:t", 5070),
+    ];
+    commit(store, writes.map(Write::Certificate).into())
+        .await
+        .unwrap();
+    let renewing = |profile: &str| Renewing {
+        profiles: vec![profile.into()],
+        ways: vec!["renewal".into(), "token".into()],
+    };
+    let found = async |profile: &str, now: i64| {
+        let paging = Paging {
+            cursor: None,
+            limit: 9,
+        };
+        let mut page = store.unrenewed(at(now), renewing(profile), paging).await.unwrap();
+        let mut found = page.items;
+        while let Some(cursor) = page.next.take() {
+            let paging = Paging {
+                cursor: Some(cursor),
+                limit: 9,
+            };
+            page = store.unrenewed(at(now), renewing(profile), paging).await.unwrap();
+            found.extend(page.items);
+        }
+        found.iter().map(|one| one.device.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(found("client", 5015).await, ["issued", "tokenless"]);
+    assert_eq!(found("client", 5016).await, ["renews", "issued", "tokenless"]);
+    assert_eq!(
+        found("client", 5026).await,
+        ["renews", "enrolled", "issued", "tokenless"]
+    );
+    assert_eq!(
+        found("broker", 5015).await,
+        ["renews", "enrolled", "issued", "tokenless"]
+    );
 }
 
 /// What is in the drawer is there until it is dropped or runs out, and comes back in no other way.

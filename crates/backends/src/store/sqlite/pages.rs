@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use muster_ca::audit::Entry;
 use muster_ca::device::DeviceName;
 use muster_ca::list::{Cursor, Page, Paging, Part};
-use muster_ca::ports::{Counts, Expiries, RevokedEntry, StoreError, Unrenewed};
+use muster_ca::ports::{Counts, Expiries, Renewing, RevokedEntry, StoreError, Unrenewed};
 use rusqlite::{Connection, params};
 
 use super::fault::Fault;
@@ -118,18 +118,26 @@ const LOOKED_AT: i64 = if cfg!(test) { 3 } else { 4_000 };
 const UNRENEWED: &str = "unrenewed";
 
 /// Along the index by expiry, from a place in it: the moment and the row of the last that was looked at.
-pub(super) fn unrenewed(conn: &Connection, now: Timestamp, paging: &Paging) -> Read<Page<Unrenewed>> {
+pub(super) fn unrenewed(
+    conn: &Connection,
+    now: Timestamp,
+    renewing: &Renewing,
+    paging: &Paging,
+) -> Read<Page<Unrenewed>> {
     let snapshot = conn.unchecked_transaction()?;
     let (moment, row) = match &paging.cursor {
         None => (millis(now), 0),
         Some(cursor) => place(cursor)?.max((millis(now), 0)),
     };
-    let ahead = "SELECT id, device, not_after FROM certificates INDEXED BY certificates_by_expiry
+    let ahead = "SELECT id, device, not_before, not_after, profile, how FROM certificates INDEXED BY certificates_by_expiry
          WHERE revoked_at IS NULL AND own = 0 AND not_after >= ?1 AND (not_after, id) > (?1, ?2)
          ORDER BY not_after, id";
     let sql = format!(
         "SELECT device, not_after FROM ({ahead} LIMIT ?3) AS first
-         WHERE NOT EXISTS (SELECT 1 FROM certificates AS other INDEXED BY certificates_by_device
+         WHERE NOT (profile IN (SELECT value FROM json_each(?5))
+                    AND substr(how, 1, instr(how || ':', ':') - 1) IN (SELECT value FROM json_each(?6))
+                    AND not_after - (not_after - not_before) / 4 >= ?7)
+           AND NOT EXISTS (SELECT 1 FROM certificates AS other INDEXED BY certificates_by_device
               WHERE other.device = first.device AND other.not_after > first.not_after AND other.revoked_at IS NULL)
          ORDER BY not_after, id LIMIT ?4"
     );
@@ -142,7 +150,15 @@ pub(super) fn unrenewed(conn: &Connection, now: Timestamp, paging: &Paging) -> R
     let items = all(
         &snapshot,
         &sql,
-        params![moment, row, LOOKED_AT, limit(paging.limit)],
+        params![
+            moment,
+            row,
+            LOOKED_AT,
+            limit(paging.limit),
+            serde_json::json!(renewing.profiles).to_string(),
+            serde_json::json!(renewing.ways).to_string(),
+            millis(now)
+        ],
         read,
     )?;
     let full = items.len() >= paging.limit;
