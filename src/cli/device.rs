@@ -176,7 +176,7 @@ async fn recover(common: &Common, voice: Voice, name: &str, dry_run: bool) -> Re
     let path = format!("/devices/{}/recover", escape(name));
     let made: NewToken = session.client.post(&path, &serde_json::json!({})).await?;
     session.finish().await?;
-    token::tell(voice, &made, false, dry_run)
+    token::tell_code(voice, &made, dry_run)
 }
 
 async fn list(common: &Common, voice: Voice, args: ListArgs) -> Result<Exit, Failure> {

@@ -150,6 +150,19 @@ pub(super) fn tell(voice: Voice, made: &NewToken, as_csv: bool, dry_run: bool) -
     Ok(Exit::Ok)
 }
 
+/// Says what the device is to be told: for a device that is there already, others may look on.
+pub(super) fn tell_code(voice: Voice, made: &NewToken, dry_run: bool) -> Result<Exit, Failure> {
+    if dry_run {
+        return tell(voice, made, false, dry_run);
+    }
+    voice.data(&made.code, made)?;
+    let (whom, expires) = (whom(&made.token), &made.token.expires);
+    voice.say(&format!(
+        "Run muster agent enrol on the device, and paste this code when it asks. Good for {whom} until {expires}, and not shown again."
+    ));
+    Ok(Exit::Ok)
+}
+
 fn whom(token: &Token) -> String {
     token
         .device

@@ -1,6 +1,6 @@
 //! `muster agent enrol`: one line, pasted.
 
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use crate::common::{MUSTER, Muster, text, tool};
 use crate::{Device, code, living, mode};
@@ -168,6 +168,17 @@ fn the_code_comes_from_a_file_and_configuration_is_printed() {
     ] {
         assert!(bridge.lines().any(|found| found == line), "{line}\n{bridge}");
     }
+    // Or it is typed, where nobody else sees it; a recovery code is by itself for that.
+    let recovery = muster.ok(&["device", "recover", "site-001"]);
+    assert!(recovery.starts_with("site-001:mt_"), "{recovery}");
+    std::fs::write(&file, &recovery).unwrap();
+    let mut typing = device.command(&["agent", "enrol"]);
+    let typed = typing
+        .stdin(std::fs::File::open(&file).unwrap())
+        .output()
+        .unwrap();
+    assert!(typed.status.success(), "{}", text(&typed.stderr));
+    assert_eq!(living(&muster, "site-001").len(), 1);
     let code = std::fs::read_to_string(&file).unwrap();
     let paho = device.ok(&["agent", "enrol", &code, "--format", "paho"]);
     assert!(
@@ -189,7 +200,12 @@ fn the_code_comes_from_a_file_and_configuration_is_printed() {
         options.contains("--cert ") && options.contains("\n-i site-001\n"),
         "{options}"
     );
-    let bare = Command::new(MUSTER).args(["agent", "enrol"]).output().unwrap();
+    let mut bare = Command::new(MUSTER);
+    let bare = bare
+        .args(["agent", "enrol"])
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
     assert_eq!(bare.status.code(), Some(2), "{}", text(&bare.stderr));
 }
 

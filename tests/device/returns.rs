@@ -4,6 +4,8 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::{SignedDuration, Timestamp};
 use muster_agent::device::enrol::{Ask, enrol};
 use muster_agent::device::files::Home;
@@ -20,7 +22,9 @@ use muster_ca::registry::TokenWish;
 use muster_ca::setup::Founding;
 use muster_ca::{Ca, Parts, Proof, Settings, Target};
 use muster_pki::crl::Reason;
+use muster_pki::csr::Csr;
 use muster_pki::key::{KeyKind, PrivateKey, sha256};
+use muster_pki::message;
 use muster_server::{Edge, Listeners};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::oneshot;
@@ -480,4 +484,77 @@ async fn an_old_card_stops_nobody() {
     device.renew(&world).await.unwrap();
     card.renew(&world).await.unwrap_err();
     assert_eq!(state(&world, &device).await, State::Suspended);
+}
+
+impl Device {
+    /// A request for a key of its own, DER.
+    fn request(&self) -> Vec<u8> {
+        Csr::build(self.name.as_str(), &[], &generate(KeyKind::P256).unwrap()).unwrap()
+    }
+}
+
+fn shows(evidence: Evidence) -> Proof {
+    Proof {
+        evidence,
+        ..operator()
+    }
+}
+
+#[tokio::test]
+async fn who_finds_a_token_of_an_expired_certificate_can_put_no_key_of_its_own_in() {
+    let mut world = World::start().await;
+    let device = world.device("late").await;
+    world.pass(LIFE + SignedDuration::from_mins(5)).await;
+    let pair = device.home().pair("late").unwrap().unwrap();
+    let (wanted, smuggled) = (device.request(), device.request());
+    let now = world.clock.now().as_second();
+    let token = |id: &str, cnf: serde_json::Value| {
+        let claims = serde_json::json!({
+            "iss": "muster-agent", "aud": format!("https://localhost:{}/renew", world.port), "sub": "late", "jti": id,
+            "iat": now, "exp": now + 300, "cnf": cnf,
+        });
+        let token = message::by_holder(pair.leaf(), &pair.key, claims.to_string().as_bytes()).unwrap();
+        shows(Evidence::SignedByCertificate(token))
+    };
+    let bound = || serde_json::json!({ "x5rt#S256": URL_SAFE_NO_PAD.encode(sha256(&wanted)) });
+    for (proof, request) in [
+        (token("1", serde_json::Value::Null), &wanted),
+        (token("2", serde_json::json!({})), &wanted),
+        (token("3", bound()), &smuggled),
+    ] {
+        let why = world.ca.rekey(proof, request).await.unwrap_err().to_string();
+        assert!(why.contains("the token is for another request"), "{why}");
+    }
+    world.ca.rekey(token("4", bound()), &wanted).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_device_that_changes_its_key_without_end_is_stopped() {
+    let world = World::start().await;
+    let device = world.device("busy").await;
+    let mut der = device.home().pair("busy").unwrap().unwrap().leaf().der().to_vec();
+    let why = loop {
+        let proof = shows(Evidence::ClientCertificate(der.clone()));
+        match world.ca.rekey(proof, &device.request()).await {
+            Ok(issued) => der = issued.certificate().der.clone(),
+            Err(why) => break why.to_string(),
+        }
+    };
+    assert!(why.contains("has changed its key 500 times"), "{why}");
+    let all = world
+        .ca
+        .certificates_of(operator(), &device.name, world.ca.now())
+        .await
+        .unwrap();
+    assert_eq!(
+        all.len(),
+        502,
+        "500 that were left behind, the one before, and the one in use"
+    );
+    // With the key that it has it goes on.
+    world
+        .ca
+        .renew(shows(Evidence::ClientCertificate(der)))
+        .await
+        .unwrap();
 }

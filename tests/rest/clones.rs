@@ -167,6 +167,23 @@ fn a_recovery_code_is_for_one_device_once() {
 }
 
 #[test]
+fn of_codes_that_are_made_at_one_instant_one_is_good() {
+    let fleet = Fleet::start("");
+    fleet.sign("site-001", &new_key()).expect(201, "");
+    std::thread::scope(|scope| {
+        for _ in 0..6 {
+            scope.spawn(|| fleet.muster.ok(&["device", "recover", "site-001"]));
+        }
+    });
+    let list = fleet.muster.json(&["token", "list"]);
+    let status = |word: &str| {
+        let tokens = list["items"].as_array().unwrap().iter();
+        tokens.filter(|token| token["status"] == word).count()
+    };
+    assert_eq!((status("open"), status("withdrawn")), (1, 5), "{list}");
+}
+
+#[test]
 fn another_code_withdraws_the_one_before() {
     let fleet = Fleet::start("");
     fleet.sign("site-001", &new_key()).expect(201, "");

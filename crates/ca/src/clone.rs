@@ -30,6 +30,8 @@ const TOLD: usize = 3;
 const LOOKED_AT: usize = 100;
 /// So many keys that were never confirmed may one certificate be given in a row. Each has its place on a CRL.
 const MOST_GIVEN_UP: usize = 8;
+/// So many certificates that have not ended may one device have left behind by changing keys. Each has its place on a CRL until then.
+const MOST_LEFT_BEHIND: usize = 500;
 /// What keys in the drawer begin with.
 const DRAWER: &str = "clone";
 
@@ -81,18 +83,30 @@ pub(crate) fn unconfirmed(
 }
 
 /// Refuses yet another key for a certificate whose holder has given up so many: each takes the place of the one before it, so that
-/// they never count as living.
+/// they never count as living. And yet another for a device that has changed its key so often that its CRL would know no end.
 pub(crate) fn accept_rekeying(
     certificate: &Certificate,
     key: &[u8; 32],
     all: &[Certificate],
+    now: Timestamp,
 ) -> Result<(), Refusal> {
-    let given_up =
-        successors(&certificate.serial, all).filter(|one| is_superseded(one) && one.key != certificate.key);
-    if *key == certificate.key || given_up.count() < MOST_GIVEN_UP {
+    if *key == certificate.key {
         return Ok(());
     }
     let name = &certificate.device;
+    let left_behind = all.iter().filter(|one| is_superseded(one) && one.not_after > now);
+    let ends = left_behind.clone().map(|one| one.not_after).min();
+    if let Some(end) = ends.filter(|_| left_behind.count() >= MOST_LEFT_BEHIND) {
+        return Err(Refusal::new(format!(
+            "{name} has changed its key {MOST_LEFT_BEHIND} times, and the first of these certificates ends on {end}"
+        ))
+        .fix("renew with the key that it has, or wait until then"));
+    }
+    let given_up =
+        successors(&certificate.serial, all).filter(|one| is_superseded(one) && one.key != certificate.key);
+    if given_up.count() < MOST_GIVEN_UP {
+        return Ok(());
+    }
     Err(Refusal::new(format!(
         "this certificate of {name} was renewed with {MOST_GIVEN_UP} other keys, and none of them was kept"
     ))

@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 
 use crate::Ca;
 use crate::device::{Device, DeviceName, State};
+use crate::enrol::always_changing;
 use crate::enrol::may::accept_state;
 use crate::enrol::who::{Caller, Proof};
 use crate::error::Error;
@@ -25,6 +26,9 @@ const LONGEST_TOKEN: SignedDuration = SignedDuration::from_hours(366 * 24);
 
 /// How long a recovery code is good for.
 const RECOVERY_LIFE: SignedDuration = SignedDuration::from_hours(24);
+
+/// How often a recovery code is made anew because somebody else was faster.
+const RECOVERY_ATTEMPTS: usize = 16;
 
 /// The most names for which tokens are made at once.
 pub const MAX_LIST: usize = 1000;
@@ -158,17 +162,32 @@ impl Ca {
         name: &DeviceName,
     ) -> Result<(EnrolmentToken, Zeroizing<String>), Error> {
         let caller = self.operator(proof, Permission::Operate).await?;
+        for _ in 0..RECOVERY_ATTEMPTS {
+            match self.recover_once(&caller, name).await {
+                // Somebody else made one at this moment, or the device changed: look again.
+                Err(Error::Conflict(_)) => {}
+                done => return done,
+            }
+        }
+        Err(always_changing())
+    }
+
+    async fn recover_once(
+        &self,
+        caller: &Caller,
+        name: &DeviceName,
+    ) -> Result<(EnrolmentToken, Zeroizing<String>), Error> {
         let device = self.known_device(name).await?;
         accept_state(Some(&device), name)?;
         let wish = TokenWish {
             device: Some(name.clone()),
             wave: String::new(),
             uses: 1,
-            profile: device.profile,
+            profile: device.profile.clone(),
             lifetime: RECOVERY_LIFE,
         };
         let now = self.clock.now();
-        let (token, secret) = self.draw_token(&caller, wish, now)?;
+        let (token, secret) = self.draw_token(caller, wish, now)?;
         let token = EnrolmentToken {
             recovers: true,
             ..token
@@ -186,6 +205,13 @@ impl Ca {
         let withdraw = |id| Write::WithdrawToken { id, at: now };
         let mut writes: Vec<_> = before.into_iter().map(withdraw).collect();
         writes.push(Write::Token(token.clone()));
+        // Of two at one instant, one is refused.
+        let expected = Some(device.version);
+        let device = Device {
+            version: device.version + 1,
+            ..device
+        };
+        writes.push(Write::Device { device, expected });
         self.store.commit(Change { writes, act }).await?;
         Ok((token, secret))
     }

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use muster_pki::crl::Reason;
 use muster_pki::csr::Csr;
+use muster_pki::key::sha256;
 
 use crate::Ca;
 use crate::certificate::{Certificate, Serial, Status};
@@ -147,7 +148,10 @@ impl Ca {
     ) -> Result<Issued, Error> {
         let now = self.clock.now();
         let key = match csr {
-            Some(csr) => Csr::from_der(csr)?.public_key().clone(),
+            Some(csr) => {
+                accept_request(holder, csr)?;
+                Csr::from_der(csr)?.public_key().clone()
+            }
             None => muster_pki::cert::Certificate::from_der(&holder.certificate.der)?
                 .key()
                 .clone(),
@@ -165,7 +169,7 @@ impl Ca {
             return self.hand_out(before.clone(), false);
         }
         self.watch_line(caller, holder, &line, now).await?;
-        clone::accept_rekeying(&holder.certificate, &key.fingerprint(), &line)?;
+        clone::accept_rekeying(&holder.certificate, &key.fingerprint(), &line, now)?;
         let profile = self.settings.profiles.known(&holder.certificate.profile)?;
         let mut superseded = self.outlived(&holder.certificate, now).await?;
         superseded.extend(clone::unconfirmed(&holder.certificate, &key.fingerprint(), &line));
@@ -180,6 +184,18 @@ impl Ca {
         self.record(caller, grant, "certificate.renewed", beside, now)
             .await
     }
+}
+
+/// Who holds a token that asks for another key, and did not make it, cannot put a key of its own in that one's place.
+fn accept_request(holder: &Holder, csr: &[u8]) -> Result<(), Error> {
+    let pinned =
+        |hash: &Vec<u8>| aws_lc_rs::constant_time::verify_slices_are_equal(hash, &sha256(csr)).is_ok();
+    if holder.spend.is_none() || holder.request.as_ref().is_some_and(pinned) {
+        return Ok(());
+    }
+    Err(Error::Unproven(
+        "the token is for another request, or for none: it names the one that it is for (cnf)".into(),
+    ))
 }
 
 /// What marks the use of the enrolment token that gave this certificate, if one did, as confirmed.

@@ -1,5 +1,6 @@
 //! Enrol, renew, say how it is: what `muster agent` and `muster-agent` do.
 
+use std::io::{BufRead, IsTerminal, Read};
 use std::path::{Path, PathBuf};
 
 use clap::{Subcommand, ValueEnum};
@@ -21,6 +22,9 @@ use crate::device::{self, provisioner, renew};
 
 /// Where a device's files are unless it is said.
 pub(super) const DIR: &str = "/etc/muster";
+
+/// The longest line that is read for a code.
+const MAX_LINE: u64 = 4096;
 
 /// By how many seconds a clock may be wrong before somebody should know.
 const CLOCK_OFF: i64 = 60;
@@ -77,7 +81,7 @@ impl AgentCommand {
 /// What a device enrols with.
 #[derive(clap::Args)]
 pub struct EnrolArgs {
-    /// What muster token create printed; else MUSTER_CODE or the file MUSTER_CODE_FILE
+    /// What muster token create printed; else MUSTER_CODE, the file MUSTER_CODE_FILE, or what is typed, where nobody else sees it
     code: Option<String>,
     /// This device's name, if the code is for a wave
     #[arg(long)]
@@ -159,10 +163,11 @@ pub async fn run(voice: Voice, clock: Clock, command: AgentCommand) -> Result<Ex
 }
 
 async fn enrolled(voice: Voice, clock: Clock, args: EnrolArgs) -> Result<Exit, Failure> {
-    let code = args.code.or_else(|| variable("MUSTER_CODE")).ok_or_else(|| {
-        Failure::usage("there is no enrolment code")
-            .fix("at the CA: muster token create NAME; it prints the line to run here")
-    })?;
+    let given = args.code.or_else(|| variable("MUSTER_CODE"));
+    let code = Zeroizing::new(match given {
+        Some(code) => code,
+        None => typed(voice)?,
+    });
     let code: Code = code
         .parse()
         .map_err(|why: muster_api::code::NoCode| Failure::usage(why.to_string()))?;
@@ -208,6 +213,21 @@ async fn enrolled(voice: Voice, clock: Clock, args: EnrolArgs) -> Result<Exit, F
     };
     voice.say(&format!("{name} {already} has a certificate until {until}."));
     Ok(Exit::Ok)
+}
+
+/// A code from standard input.
+fn typed(voice: Voice) -> Result<String, Failure> {
+    let input = std::io::stdin();
+    if input.is_terminal() {
+        voice.say("Enrolment code:");
+    }
+    let mut line = String::new();
+    input.lock().take(MAX_LINE).read_line(&mut line)?;
+    if line.trim().is_empty() {
+        return Err(Failure::usage("there is no enrolment code")
+            .fix("at the CA: muster token create NAME; it prints the line to run here"));
+    }
+    Ok(line)
 }
 
 async fn signed(voice: Voice, clock: &Clock, args: SignArgs) -> Result<Exit, Failure> {

@@ -12,10 +12,13 @@
 use std::process::Stdio;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 use muster_api::Client;
 use muster_api::agent::Request;
 use muster_api::types::{Certificate as View, Issued};
-use muster_pki::message;
+use muster_pki::key::sha256;
+use muster_pki::{message, pem};
 use tokio::process::Command;
 use zeroize::Zeroizing;
 
@@ -104,11 +107,11 @@ fn has_ended(pair: &Pair, clock: &Clock) -> bool {
 /// Whether the CA would renew: it is asked for that with a key that is made for it alone, and gives nothing.
 pub async fn rehearse(home: &Home, settings: &Settings, system: &Clock) -> Result<(), Error> {
     let clock = right(home, settings, system).await?;
-    let mut client = renewing(home, settings, &clock)?;
-    client.set_dry_run(true);
     let ask = Request {
         csr: request(&new_key()?, &settings.name)?,
     };
+    let mut client = renewing(home, settings, &clock, &ask)?;
+    client.set_dry_run(true);
     let _: Issued = client.post("/agent/renew", &ask).await?;
     Ok(())
 }
@@ -123,8 +126,9 @@ pub(super) fn client(home: &Home, settings: &Settings, clock: &Clock) -> Result<
     ))
 }
 
-/// A client that may renew: no handshake comes about with a certificate that has expired, so its key signs for it.
-fn renewing(home: &Home, settings: &Settings, clock: &Clock) -> Result<Client, Error> {
+/// A client that may renew: no handshake comes about with a certificate that has expired, so its key signs for it, and for this request
+/// alone.
+fn renewing(home: &Home, settings: &Settings, clock: &Clock, ask: &Request) -> Result<Client, Error> {
     let now = clock();
     let pair = home.pair_in_use(&settings.name)?;
     if !has_ended(&pair, clock) {
@@ -132,9 +136,10 @@ fn renewing(home: &Home, settings: &Settings, clock: &Clock) -> Result<Client, E
     }
     let mut id = [0; 16];
     aws_lc_rs::rand::fill(&mut id).map_err(|_| Error::new("no random number could be drawn"))?;
+    let request = sha256(&pem::decode(pem::CSR, &ask.csr)?);
     let claims = serde_json::json!({
         "iss": "muster-agent", "aud": format!("{}/renew", settings.url), "sub": settings.name, "jti": hex(&id),
-        "iat": now.as_second(), "exp": now.as_second() + PROOF_LIFE,
+        "iat": now.as_second(), "exp": now.as_second() + PROOF_LIFE, "cnf": { "x5rt#S256": BASE64URL.encode(request) },
     });
     let token = message::by_holder(pair.leaf(), &pair.key, claims.to_string().as_bytes())?;
     let roots = ca::roots(&settings.root)?;
@@ -153,7 +158,7 @@ async fn fetch(home: &Home, settings: &Settings, clock: &Clock) -> Result<(), Er
     let ask = Request {
         csr: request(&key, name)?,
     };
-    let client = renewing(home, settings, clock)?;
+    let client = renewing(home, settings, clock, &ask)?;
     let answer: Result<Issued, muster_api::Error> = client.post("/agent/renew", &ask).await;
     match answer {
         Ok(issued) => {

@@ -128,6 +128,8 @@ pub(crate) struct Holder {
     pub(crate) device: Device,
     /// The token that proved the key, and until when it is remembered; a handshake leaves nothing to use twice.
     pub(crate) spend: Option<([u8; 32], Timestamp)>,
+    /// SHA-256 over the only request that the token is good for.
+    pub(crate) request: Option<Vec<u8>>,
 }
 
 impl Caller {
@@ -232,11 +234,7 @@ impl Ca {
         let expires = claims.check(self.clock.now(), purpose, &self.settings.dns)?;
         let unique = if claims.jti.is_empty() { token } else { &claims.jti };
         let id = sha256(format!("{}\0{unique}", provisioner.record.kid).as_bytes());
-        let csr = claims
-            .cnf
-            .and_then(|cnf| cnf.csr)
-            .map(|hash| URL_SAFE_NO_PAD.decode(hash))
-            .transpose();
+        let csr = claims.request()?;
         Ok(Token {
             provisioner: provisioner.clone(),
             sans: if claims.sans.is_empty() {
@@ -245,7 +243,7 @@ impl Ca {
                 claims.sans
             },
             subject: claims.sub,
-            csr: csr.map_err(|_| unproven("the token's cnf is not base64url"))?,
+            csr,
             id,
             expires,
         })
@@ -291,6 +289,7 @@ impl Ca {
         };
         let id = sha256(format!("certificate {}\0{unique}", holder.certificate.serial).as_bytes());
         holder.spend = Some((id, expires));
+        holder.request = claims.request()?;
         Ok(Who::Device(Box::new(holder)))
     }
 
@@ -321,6 +320,7 @@ impl Ca {
             certificate,
             device,
             spend: None,
+            request: None,
         };
         let certificate = &holder.certificate;
         if let Status::Revoked { at, reason } = certificate.status {
@@ -437,6 +437,13 @@ impl From<f64> for NumericDate {
 }
 
 impl Claims {
+    /// SHA-256 over the only request that the token is good for, if it names one.
+    fn request(&self) -> Result<Option<Vec<u8>>, Error> {
+        let hash = self.cnf.as_ref().and_then(|cnf| cnf.csr.as_ref());
+        let decoded = hash.map(|hash| URL_SAFE_NO_PAD.decode(hash)).transpose();
+        decoded.map_err(|_| unproven("the token's cnf is not base64url"))
+    }
+
     fn check(&self, now: Timestamp, purpose: Purpose, hosts: &[String]) -> Result<Timestamp, Error> {
         let now = now.as_second();
         let NumericDate(exp) = self.exp.ok_or_else(|| unproven("the token has no end (exp)"))?;
