@@ -162,7 +162,7 @@ pub(crate) fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         || matches!(&cli.command, Command::Broker(command) if command.stays())
         || matches!(&cli.command, Command::Agent(command) if command.stays())
         || matches!(&cli.command, Command::Mqtt(command) if command.stays());
-    start_log(stays);
+    start_log(stays, voice.json);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let done = runtime
         .map_err(Failure::from)
@@ -208,15 +208,23 @@ async fn dispatch(cli: Cli, voice: Voice) -> Result<Exit, Failure> {
     }
 }
 
-/// A server logs what it does; a command only what is wrong. `MUSTER_LOG` takes the usual filters.
-fn start_log(server: bool) {
+/// A server logs what it does; a command only what is wrong; with `--json` an object on each line. `MUSTER_LOG` takes the usual filters.
+fn start_log(server: bool, json: bool) {
     let default = if server { "info" } else { "warn" };
     let filter = tracing_subscriber::EnvFilter::try_from_env("MUSTER_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
-    tracing_subscriber::fmt()
+    let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false)
-        .init();
+        .with_target(false);
+    if json {
+        log.json()
+            .flatten_event(true)
+            .with_current_span(false)
+            .with_span_list(false)
+            .init();
+    } else {
+        log.init();
+    }
 }

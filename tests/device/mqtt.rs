@@ -317,24 +317,26 @@ fn nothing_is_lost_while_the_broker_is_away_or_the_network_is_cut() {
     }
 }
 
-#[test]
-fn only_the_right_broker_is_believed_and_attempts_end() {
-    let Some((fleet, central)) = world() else { return };
-    let fails = |command: &mut Command| {
-        let output = command.output().unwrap();
-        assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
-        text(&output.stderr)
-    };
-    let publish = ["pub", "fleet/%u/up/t", "secret"];
-    let port = central.port;
-    let watch = Client::watch(&fleet, port, "fleet/#");
+/// Must end with 1; returns what it said.
+fn fails(mut command: Command) -> String {
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    text(&output.stderr)
+}
+
+/// `site-001` says nothing to a broker that it cannot verify: by another name, of another CA. `watch` sees what comes through.
+pub fn believes_nobody_else(fleet: &Fleet, port: u16, protocol: &str, watch: &Client) {
+    let publish = |text| ["pub", "fleet/%u/up/t", text, "--protocol", protocol];
     // What leads there, and is no name in its certificate.
     let proxy = Proxy::between("127.0.0.2", port);
-    let mut once = Command::new(MUSTER);
-    once.args(["mqtt", "pub", "fleet/%u/up/t", "secret", "--dir"])
+    let mut by_address = Command::new(MUSTER);
+    by_address
+        .arg("mqtt")
+        .args(publish("secret"))
+        .arg("--dir")
         .arg(fleet.path("site-001"));
-    once.args(["--broker", &format!("127.0.0.2:{}", proxy.port)]);
-    let said = fails(&mut once);
+    by_address.args(["--broker", &format!("127.0.0.2:{}", proxy.port)]);
+    let said = fails(by_address);
     assert!(said.contains("not for 127.0.0.2"), "{said}");
 
     let strange = Fleet::start().unwrap();
@@ -342,46 +344,79 @@ fn only_the_right_broker_is_believed_and_attempts_end() {
     let ca = fleet.path("site-001").join("ca.crt");
     let kept = std::fs::read(&ca).unwrap();
     std::fs::copy(strange.path("other").join("ca.crt"), &ca).unwrap();
-    let said = fails(&mut mqtt(&fleet, "site-001", port, &publish));
+    let said = fails(mqtt(fleet, "site-001", port, &publish("secret")));
     assert!(said.contains("a CA that is not in ca.crt"), "{said}");
     std::fs::write(&ca, kept).unwrap();
+
     // Nothing was sent: what is sent to the right broker comes first.
-    assert!(
-        mqtt(&fleet, "site-001", port, &["pub", "fleet/%u/up/t", "first"])
-            .status()
-            .unwrap()
-            .success()
-    );
-    watch.sees("fleet/site-001/up/t first");
+    let sent = mqtt(fleet, "site-001", port, &publish("plain")).output().unwrap();
+    assert!(sent.status.success(), "{}", text(&sent.stderr));
+    watch.sees("fleet/site-001/up/t plain");
     let seen = watch.printed();
     assert!(!seen.iter().any(|line| line.ends_with("secret")), "{seen:?}");
-    assert_eq!(
-        central.log().matches(" as site-001 ").count(),
-        1,
-        "{}",
-        central.log()
-    );
+}
+
+/// `backend` tries four times where nobody listens: each pause is in the upper half of what has doubled since the first second, and as long
+/// as it says. The log is JSON, a line for each event.
+pub fn backs_off_within_bounds(fleet: &Fleet, port: u16, protocol: &str) {
+    let args = [
+        "pub",
+        "fleet/t",
+        "x",
+        "--attempts",
+        "4",
+        "--json",
+        "--protocol",
+        protocol,
+    ];
+    let said = fails(mqtt(fleet, "backend", port, &args));
+    let lines: Vec<serde_json::Value> = said
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let [tries @ .., last] = &lines[..] else {
+        panic!("{said}")
+    };
+    let message = last["error"]["message"].as_str().unwrap();
+    assert!(message.contains("no connection to localhost"), "{said}");
+    assert_eq!(tries.len(), 3, "{said}");
+    let mut earliest = jiff::Timestamp::UNIX_EPOCH;
+    for (number, line) in tries.iter().enumerate() {
+        let (attempt, pause) = (
+            line["attempt"].as_u64().unwrap(),
+            line["pause_ms"].as_i64().unwrap(),
+        );
+        let whole = 1000 << number;
+        assert_eq!(attempt, number as u64 + 1, "{said}");
+        assert!((whole / 2..=whole).contains(&pause), "{said}");
+        let at: jiff::Timestamp = line["timestamp"].as_str().unwrap().parse().unwrap();
+        assert!(at >= earliest, "{said}");
+        assert_eq!(line["level"], "WARN", "{said}");
+        earliest = at + jiff::SignedDuration::from_millis(pause);
+    }
+}
+
+#[test]
+fn only_the_right_broker_is_believed_and_attempts_end() {
+    let Some((fleet, central)) = world() else { return };
+    let port = central.port;
+    let watch = Client::watch(&fleet, port, "fleet/#");
+    believes_nobody_else(&fleet, port, "5", &watch);
+    let sessions = central.log().matches(" as site-001 ").count();
+    assert_eq!(sessions, 1, "{}", central.log());
     drop(watch);
 
     fleet.muster.exits(5, &["device", "revoke", "site-001", "--yes"]);
     fleet.reload(&central);
+    let publish = ["pub", "fleet/%u/up/t", "revoked"];
     // Until the broker has read its files again, it lets the device in; and a refusal may come as a connection that breaks.
     wait_for("the refusal", || {
         let tried = mqtt(&fleet, "site-001", port, &publish).output().unwrap();
         text(&tried.stderr).contains("as revoked")
     });
-    fails(&mut mqtt(&fleet, "site-001", port, &publish));
+    fails(mqtt(&fleet, "site-001", port, &publish));
     drop(central);
-    let said = fails(&mut mqtt(
-        &fleet,
-        "backend",
-        port,
-        &["pub", "fleet/t", "x", "--attempts", "2"],
-    ));
-    assert!(
-        said.contains("attempt=1") && said.contains("no connection to localhost"),
-        "{said}"
-    );
+    backs_off_within_bounds(&fleet, port, "5");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use crate::common::{free_port, wait_for};
 use crate::cut::Proxy;
 use crate::fleet::{BROKER, Fleet};
-use crate::mqtt::{Client, mqtt};
+use crate::mqtt::{Client, backs_off_within_bounds, believes_nobody_else, mqtt};
 
 const PROGRAM: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
 
@@ -183,10 +183,12 @@ fn the_client_stays_with_a_rabbitmq_that_restarts_and_a_network_that_breaks() {
     // The broker restarts.
     rabbit.stop();
     device.says("while it was away");
+    backs_off_within_bounds(&fleet, rabbit.port, "3.1.1");
     rabbit.run();
     let watcher = watch(&fleet, rabbit.port);
     device.says("after");
     watcher.sees("fleet/site-001/up/t after");
     device.signal(Signal::KILL);
     watcher.sees("status/site-001 offline");
+    believes_nobody_else(&fleet, rabbit.port, "3.1.1", &watcher);
 }

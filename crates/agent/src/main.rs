@@ -44,7 +44,7 @@ fn main() -> ExitCode {
         json: cli.json,
         quiet: cli.quiet,
     };
-    start_log(&cli.command);
+    start_log(&cli.command, cli.json);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let done = runtime
         .map_err(Failure::from)
@@ -67,8 +67,8 @@ async fn run(voice: Voice, command: Command) -> Result<Exit, Failure> {
     }
 }
 
-/// Who stays logs what it does; a command only what is wrong. `MUSTER_LOG` is a level.
-fn start_log(command: &Command) {
+/// Who stays logs what it does; a command only what is wrong; with `--json` an object on each line. `MUSTER_LOG` is a level.
+fn start_log(command: &Command, json: bool) {
     let stays = match command {
         Command::Device(command) => command.stays(),
         Command::Mqtt(command) => command.stays(),
@@ -80,10 +80,18 @@ fn start_log(command: &Command) {
     };
     let told = std::env::var("MUSTER_LOG").ok();
     let level = told.and_then(|text| text.parse().ok()).unwrap_or(default);
-    tracing_subscriber::fmt()
+    let log = tracing_subscriber::fmt()
         .with_max_level(level)
         .with_writer(std::io::stderr)
         .with_ansi(false)
-        .with_target(false)
-        .init();
+        .with_target(false);
+    if json {
+        log.json()
+            .flatten_event(true)
+            .with_current_span(false)
+            .with_span_list(false)
+            .init();
+    } else {
+        log.init();
+    }
 }

@@ -117,7 +117,9 @@ async fn listen(mut link: Box<dyn Link>, mut backoff: Backoff, events: mpsc::Sen
                 let _ = aws_lc_rs::rand::fill(&mut chance);
                 match backoff.next(u16::from_be_bytes(chance)) {
                     Some(pause) => {
-                        let (attempt, pause_ms) = (backoff.failed(), pause.as_millis());
+                        // 128 bits are no number in JSON.
+                        let pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+                        let attempt = backoff.failed();
                         tracing::warn!(attempt, pause_ms, "no connection to the broker: {why}");
                         tokio::time::sleep(pause).await;
                         continue;
