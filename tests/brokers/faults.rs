@@ -237,6 +237,13 @@ pub const ROWS: &[Row] = &[
         ..MOSQUITTO
     },
     Row {
+        what: "the list of another CA alone",
+        files: &[("crl.pem", "foreign.crl")],
+        wrong: &[("a good certificate", "or that CA's CRL")],
+        brought: false,
+        ..MOSQUITTO
+    },
+    Row {
         what: "a broker's certificate that it signed itself",
         files: shown!("self.crt", "self.key"),
         wrong: &[("a client that checks", "not among the trusted ones")],
@@ -286,6 +293,12 @@ pub const ROWS: &[Row] = &[
             ),
         ],
         wrong: &[("no certificate", "let in")],
+        ..HAPROXY
+    },
+    Row {
+        what: "another CA among those that HAProxy trusts",
+        files: &[("ca.crt", "both.crt")],
+        wrong: &[("trusted CAs", "\"localhost\"")],
         ..HAPROXY
     },
     Row {
@@ -406,7 +419,6 @@ pub const ROWS: &[Row] = &[
 ];
 
 pub const RABBITMQ: &[Row] = &[
-    RABBIT,
     Row {
         what: "RabbitMQ that needs no certificate",
         edits: &[

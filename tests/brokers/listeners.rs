@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
-use crate::common::{Running, free_port, tool, wait_for};
+use crate::common::{Muster, Running, free_port, tool, wait_for};
 use crate::faults::{Program, Row};
 use crate::fleet::{BROKER, Fleet, Mosquitto, Printed, install, openssl, spawn, wait_for_port};
 
@@ -78,6 +78,11 @@ impl Stage {
             .next()
             .unwrap();
         fs::write(fleet.path("alone.crt"), leaf).unwrap();
+        let both = ["self.crt", &format!("{BROKER}/ca.crt")].map(|name| fs::read(fleet.path(name)).unwrap());
+        fs::write(fleet.path("both.crt"), both.concat()).unwrap();
+        let other = Muster::stopped(&[]);
+        other.ok(&["init", "--yes", "--name", "Other"]);
+        other.ok(&["ca", "crl", "--out", &own("foreign.crl")]);
         let brief = fleet.file("brief", "crt").display().to_string();
         wait_for("the end of a certificate", || {
             !fleet.muster.run(&["cert", "verify", &brief]).status.success()
@@ -101,11 +106,11 @@ impl Stage {
         let etc = self.fleet.path(&format!("etc-{port}"));
         let certs = etc.join("certs");
         install(&certs, &self.fleet.path(BROKER));
+        let lists = self.lists();
+        fs::write(certs.join("crl.pem"), &lists).unwrap();
         for (file, source) in row.files {
             fs::copy(self.fleet.path(source), certs.join(file)).unwrap();
         }
-        let lists = self.lists();
-        fs::write(certs.join("crl.pem"), &lists).unwrap();
         let mut listener = Listener {
             row,
             port,
@@ -323,13 +328,13 @@ fn web() -> u16 {
 }
 
 /// A RabbitMQ of its own.
-struct Rabbit {
+pub struct Rabbit {
     program: Child,
     epmd: u16,
 }
 
 impl Rabbit {
-    fn start(etc: &Path, port: u16) -> Self {
+    pub fn start(etc: &Path, port: u16) -> Self {
         let epmd = free_port();
         let log = fs::File::create(etc.join("log")).unwrap();
         let mut command = Command::new(RABBIT);

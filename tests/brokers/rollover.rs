@@ -83,4 +83,20 @@ fn an_issuing_ca_whose_key_is_known_is_withdrawn_and_its_sessions_end() {
     let again = beside.device("site-1");
     beside.proven();
     assert!(again.publishes("fleet/site-1/up", "again"));
+
+    // The root's list names it once its key was there, and that is at the broker with the next epoch.
+    beside.fleet.muster.stop();
+    beside.fleet.muster.ok(&["ca", "root-crl"]);
+    beside.fleet.muster.serve();
+    let list = beside.fleet.path("root.crl");
+    beside
+        .fleet
+        .muster
+        .ok(&["ca", "crl", "--generation", "0", "--out", list.to_str().unwrap()]);
+    let list = fs::read_to_string(list).unwrap();
+    wait_for("the root's list", || {
+        let lists = fs::read_to_string(beside.dir().join("crls.pem"));
+        lists.is_ok_and(|lists| lists.contains(list.trim()))
+    });
+    beside.proven();
 }

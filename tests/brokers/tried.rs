@@ -5,13 +5,14 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::common::{free_port, pause};
+use crate::common::{MUSTER, free_port, pause, text, wait_for};
 use crate::faults::{GOOD, RABBITMQ, ROWS, Row};
-use crate::fleet::Fleet;
-use crate::listeners::{Listener, Stage};
+use crate::fleet::{BROKER, Fleet, spawn};
+use crate::listeners::{Listener, Rabbit, Stage};
 
 /// How many are tried at a time.
 const AT_ONCE: usize = 4;
@@ -117,9 +118,10 @@ fn every_fault_of_a_listener_is_named_and_nothing_of_a_good_one() {
         .iter()
         .filter(|(_, (outcome, _))| outcome == "not-tried")
         .collect();
-    assert_eq!(not_tried.len(), 1, "{not_tried:?}");
+    assert_eq!(not_tried.len(), 2, "{not_tried:?}");
     assert!(good["WebSocket"].1.contains("speaks none"), "{good:?}");
-    assert_eq!(good.len(), 17, "{good:?}");
+    assert!(good["trusted CAs"].1.contains("does not say"), "{good:?}");
+    assert_eq!(good.len(), 18, "{good:?}");
     // What was used proves nobody afterwards, and is in the audit log.
     let muster = &stage.fleet.muster;
     let log = muster.ok(&["audit", "list", "--action", "canary.revoked"]);
@@ -144,4 +146,72 @@ fn nobody_there_is_no_fault() {
     let said = fleet.muster.exits(1, &["broker", "test", &address]);
     assert!(said.contains("nobody answers"), "{said}");
     assert!(fs::read_dir(fleet.muster.path()).is_ok());
+}
+
+/// The agent sees to it that client ids are the certificates' names, and brings lists.
+#[test]
+fn nothing_is_said_of_rabbitmq_with_an_agent() {
+    let Some(fleet) = Fleet::start().filter(|_| crate::listeners::has_rabbitmq()) else {
+        return;
+    };
+    let url = fleet.muster.url();
+    let sans = [
+        "--san",
+        "localhost,127.0.0.1",
+        "--program",
+        "rabbitmq",
+        "--ca-url",
+        &url,
+    ];
+    fleet.muster.ok(&[&["broker", "add", BROKER][..], &sans].concat());
+    let (etc, port) = (fleet.path("rabbit"), free_port());
+    let [listener, control, answer] =
+        [port, free_port(), free_port()].map(|port| format!("127.0.0.1:{port}"));
+    fs::create_dir_all(&etc).unwrap();
+    let agent = || {
+        let mut command = Command::new(MUSTER);
+        command.args([
+            "broker",
+            "run",
+            BROKER,
+            "--listener",
+            &listener,
+            "--control",
+            &control,
+            "--answer",
+            &answer,
+        ]);
+        command
+            .arg("--state")
+            .arg(fleet.path("agent"))
+            .arg("--dir")
+            .arg(etc.join("muster"));
+        command
+    };
+    let printed = agent()
+        .args(["--print-config", "--program", "rabbitmq"])
+        .output()
+        .unwrap();
+    let conf = String::from_utf8(printed.stdout).unwrap();
+    let (conf, advanced) = conf.split_once("#---- ").unwrap();
+    fs::write(etc.join("rabbitmq.conf"), format!("listeners.tcp = none\n{conf}")).unwrap();
+    fs::write(etc.join("advanced.config"), advanced.split_once('\n').unwrap().1).unwrap();
+    let plugins = "[rabbitmq_mqtt,rabbitmq_management,rabbitmq_auth_backend_http].";
+    fs::write(etc.join("plugins"), plugins).unwrap();
+    let join = fleet.path(&format!("{BROKER}.join"));
+    let _agent = spawn(agent().arg("--join").arg(join), &fleet.path("agent.log"));
+    wait_for("the agent's files", || etc.join("muster/server.pem").exists());
+    let _rabbit = Rabbit::start(&etc, port);
+    wait_for("a proof", || {
+        let output = fleet.muster.run(&["broker", "list", "--json"]);
+        let all: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        all["items"][0]["state"] == "proven"
+    });
+    let address = format!("localhost:{port}");
+    let output = fleet.muster.run(&["broker", "test", &address, "--wait", "60"]);
+    let said = text(&output.stdout);
+    assert!(
+        said.contains("another's client id") && !said.contains("WRONG"),
+        "{said}"
+    );
 }

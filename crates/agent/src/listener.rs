@@ -2,7 +2,7 @@
 //!
 //! The other end is verified by more than its name: it has to show the very certificate that the agent brought to the broker.
 
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -13,9 +13,13 @@ use rumqttc::mqttbytes::v4::{
 };
 use rumqttc::mqttbytes::{self, QoS};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{ResolvesClientCert, WantsClientCert};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
-use rustls::{AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, SignatureScheme};
+use rustls::sign::CertifiedKey;
+use rustls::{
+    AlertDescription, CertificateError, ClientConfig, ConfigBuilder, DigitallySignedStruct, SignatureScheme,
+};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -206,6 +210,19 @@ impl Listener {
         within(asked).await?.map_err(|why| seen(&why))
     }
 
+    /// The CAs whose certificates it asks for, each by its subject (DER); none if it names none.
+    pub async fn asks_for(&self) -> Result<Vec<Vec<u8>>, Seen> {
+        let asked = Arc::new(Asked::default());
+        let builder = self.builder(Tls::Best).map_err(|why| Seen::Strange(why.0))?;
+        let mut config = builder.with_client_cert_resolver(asked.clone());
+        config.resumption = rustls::client::Resumption::disabled();
+        // Who shows nothing may be refused; the names came before.
+        if let Err(seen @ (Seen::Unreachable(_) | Seen::Foreign)) = self.handshake(&Arc::new(config)).await {
+            return Err(seen);
+        }
+        Ok(asked.0.lock().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+
     async fn tcp(&self) -> Result<TcpStream, Seen> {
         let tcp = within(TcpStream::connect(&self.address)).await?;
         let tcp = tcp.map_err(|why| Seen::Unreachable(why.to_string()))?;
@@ -221,20 +238,13 @@ impl Listener {
 
     /// A client that shows a certificate or none, and resumes its sessions or does not.
     pub fn client(&self, shown: Option<&Pair>, tls: Tls, resumes: bool) -> Result<Arc<ClientConfig>, Error> {
-        let cannot = |why: rustls::Error| Error::new(format!("TLS to the broker cannot be set up: {why}"));
-        let versions: &[&rustls::SupportedProtocolVersion] = match tls {
-            Tls::Only12 => &[&rustls::version::TLS12],
-            Tls::Best => rustls::DEFAULT_VERSIONS,
-        };
-        let builder = ClientConfig::builder_with_provider(self.pins.provider.clone())
-            .with_protocol_versions(versions)
-            .map_err(cannot)?
-            .dangerous()
-            .with_custom_certificate_verifier(self.pins.clone());
+        let builder = self.builder(tls)?;
         let mut config = match shown {
             Some(shown) => {
                 let (chain, key) = client_chain(shown)?;
-                builder.with_client_auth_cert(chain, key).map_err(cannot)?
+                builder
+                    .with_client_auth_cert(chain, key)
+                    .map_err(|why| cannot(&why))?
             }
             None => builder.with_no_client_auth(),
         };
@@ -243,6 +253,19 @@ impl Listener {
             config.resumption = rustls::client::Resumption::disabled();
         }
         Ok(Arc::new(config))
+    }
+
+    fn builder(&self, tls: Tls) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, Error> {
+        let versions: &[&rustls::SupportedProtocolVersion] = match tls {
+            Tls::Only12 => &[&rustls::version::TLS12],
+            Tls::Best => rustls::DEFAULT_VERSIONS,
+        };
+        let builder = ClientConfig::builder_with_provider(self.pins.provider.clone())
+            .with_protocol_versions(versions)
+            .map_err(|why| cannot(&why))?;
+        Ok(builder
+            .dangerous()
+            .with_custom_certificate_verifier(self.pins.clone()))
     }
 
     /// The name to ask for: one of those in the certificate, else the address.
@@ -399,6 +422,10 @@ impl Session {
     }
 }
 
+fn cannot(why: &rustls::Error) -> Error {
+    Error::new(format!("TLS to the broker cannot be set up: {why}"))
+}
+
 /// Whether WebSocket is given to who asks for it.
 async fn upgraded(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> std::io::Result<bool> {
     const ASK: &[u8] = b"GET /mqtt HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -505,5 +532,21 @@ impl ServerCertVerifier for Pins {
         self.provider
             .signature_verification_algorithms
             .supported_schemes()
+    }
+}
+
+/// Takes note of the names in a certificate request, and shows nothing.
+#[derive(Debug, Default)]
+struct Asked(Mutex<Vec<Vec<u8>>>);
+
+impl ResolvesClientCert for Asked {
+    fn resolve(&self, names: &[&[u8]], _schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        let names = names.iter().map(|name| name.to_vec()).collect();
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = names;
+        None
+    }
+
+    fn has_certs(&self) -> bool {
+        true
     }
 }

@@ -19,6 +19,8 @@ use crate::disk::{self, Access};
 
 /// What the names of canaries begin with.
 pub const CANARY: &str = "muster-canary.";
+/// What the names of agents' own CAs begin with.
+pub(crate) const AGENT_CA: &str = "Muster agent of ";
 /// What canaries that the fleet's CA issues are called. Every broker that trusts it denies them every topic.
 pub(crate) const OF_THE_FLEET: [&str; 2] = ["muster-canary.good", "muster-canary.revoked"];
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
@@ -180,7 +182,7 @@ impl LocalCa {
 /// Every agent's has a name of its own: OpenSSL looks issuers up by their names.
 fn make(broker: &str, now: Timestamp) -> Result<Pair, Error> {
     let key = new_key()?;
-    let common_name: String = format!("Muster agent of {broker}").chars().take(64).collect();
+    let common_name: String = format!("{AGENT_CA}{broker}").chars().take(64).collect();
     let template = Template {
         serial: &serial_of(u64::try_from(now.as_millisecond()).unwrap_or(1)),
         common_name: &common_name,

@@ -6,6 +6,7 @@
 mod papers;
 mod revoked;
 mod topics;
+mod trust;
 mod weak;
 
 use std::sync::Arc;
@@ -82,6 +83,7 @@ pub async fn run<F: Future<Output = Result<(), Error>>>(
     let mut all = vec![
         weak::old_versions(listener).await,
         weak::weak_ciphers(listener).await,
+        trust::trusted(listener, &papers.cas).await,
         try_out.good().await?,
     ];
     let usable = all

@@ -71,7 +71,7 @@ fn nothing_is_found_in_what_is_printed() {
 /// A fault: in which program, what is replaced by what, a word of the finding, and the line that it names (as it is then).
 struct Fault(Program, &'static str, &'static str, &'static str, &'static str);
 
-const FAULTS: [Fault; 52] = {
+const FAULTS: [Fault; 53] = {
     use Program::{Bridge, Emqx, HaProxy, HaProxyTcp, Mosquitto, RabbitMq};
     [
         Fault(
@@ -353,6 +353,13 @@ const FAULTS: [Fault; 52] = {
             "ssl_options.verify = verify_peer\nssl_cert_login_from",
             "ssl_options in advanced.config",
             "ssl_options.verify = verify_peer",
+        ),
+        Fault(
+            RabbitMq,
+            "{versions, ['tlsv1.3', 'tlsv1.2']},",
+            "",
+            "no versions",
+            "{ssl_options, [",
         ),
         Fault(
             RabbitMq,

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use muster_agent::listener::Listener;
 use muster_agent::trial::{self, Outcome, Papers, Trial};
+use muster_api::Client;
 use muster_api::agent::Request;
-use muster_api::types::{Done, Trials};
+use muster_api::types::{Authority, Done, Trials};
+use muster_ca::authority::INTERNAL;
 use muster_ca::ports::Entropy;
 use muster_pki::cert::Certificate;
 use muster_pki::csr::Csr;
@@ -47,7 +49,8 @@ pub(super) async fn run(common: &Common, voice: Voice, args: TestArgs) -> Result
     let csr = pem::encode(pem::CSR, &Csr::build("muster-canary", &[], &key)?)?;
     let given: Trials = session.client.post("/trials", &Request { csr }).await?;
     let mut all = vec![plain, server(&chain, &given, host)];
-    let (papers, serial) = papers(&given, key)?;
+    let cas = cas(&session.client).await?;
+    let (papers, serial) = papers(&given, key, cas)?;
     // What it shows is judged above; here it only has to stay the same.
     let shown = Certificate::all_from_pem(&chain)?;
     listener.pin(&shown.iter().take(1).collect::<Vec<_>>());
@@ -93,8 +96,24 @@ fn server(chain: &str, given: &Trials, host: &str) -> Trial {
     }
 }
 
+/// The subjects of the CAs that a broker may trust.
+async fn cas(client: &Client) -> Result<Vec<Vec<u8>>, Failure> {
+    let all: Vec<Authority> = client.get("/authorities").await?;
+    let fleet = all.iter().filter(|authority| authority.name != INTERNAL);
+    let living = fleet
+        .flat_map(|authority| &authority.generations)
+        .filter(|one| one.stage != "retired");
+    let mut subjects = Vec::new();
+    for generation in living {
+        for certificate in Certificate::all_from_pem(&generation.pem)? {
+            subjects.push(certificate.subject()?);
+        }
+    }
+    Ok(subjects)
+}
+
 /// The certificates by what they are there for, and the serial number of the one that can be revoked.
-fn papers(given: &Trials, key: PrivateKey) -> Result<(Papers, String), Failure> {
+fn papers(given: &Trials, key: PrivateKey, cas: Vec<Vec<u8>>) -> Result<(Papers, String), Failure> {
     let find = |what: &str| {
         let found = given.certificates.iter().find(|one| one.what == what);
         found.ok_or_else(|| {
@@ -111,6 +130,7 @@ fn papers(given: &Trials, key: PrivateKey) -> Result<(Papers, String), Failure> 
     let one = |what: &str| parsed(&find(what)?.pem);
     let papers = Papers {
         key,
+        cas,
         issuing: parsed(&given.issuing)?,
         good: one("good")?,
         other: one("other")?,

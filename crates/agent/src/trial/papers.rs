@@ -14,6 +14,8 @@ pub struct Papers {
     pub key: PrivateKey,
     /// The issuing CA.
     pub issuing: Certificate,
+    /// The CAs that devices' certificates may be of, each by its subject (DER).
+    pub cas: Vec<Vec<u8>>,
     /// Has to be let in.
     pub good: Certificate,
     /// Of another name, which begins with the first; has to be let in.

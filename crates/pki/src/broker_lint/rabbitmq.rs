@@ -147,8 +147,16 @@ fn tls(report: &mut Report<'_>, options: &Options, first: At, advanced: bool) {
     if let Some((_, path, at)) = get("keyfile") {
         files::open_key(report, *at, path);
     }
-    let versions = options.iter().filter(|(key, ..)| key.starts_with("versions"));
-    for (_, value, at) in versions {
+    let versions = || options.iter().filter(|(key, ..)| key.starts_with("versions"));
+    if versions().next().is_none() {
+        report.danger(
+            first,
+            "no versions of TLS",
+            "unless it is told not to, RabbitMQ speaks TLS 1.1, which is broken",
+            "{versions, ['tlsv1.3', 'tlsv1.2']}",
+        );
+    }
+    for (_, value, at) in versions() {
         if value
             .split_whitespace()
             .any(|version| ["tlsv1", "tlsv1.1"].contains(&version))
