@@ -76,7 +76,7 @@ pub(crate) fn next(page: &str) -> Option<String> {
 }
 
 /// What is no page of a list's size or a device's: files, what does not end, and what opens once with a secret.
-const NO_PAGES: [&str; 15] = [
+const NO_PAGES: [&str; 14] = [
     "live",
     "static/{file}",
     "setup/{secret}",
@@ -86,7 +86,6 @@ const NO_PAGES: [&str; 15] = [
     "certificates/{serial}/{form}",
     "ca/certificates/{file}",
     "ca/lists/{file}",
-    "revoke/crl/{authority}",
     "users.csv",
     "users.json",
     // The fleet that is measured has no roll-over under way and no broker of its own.

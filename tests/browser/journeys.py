@@ -36,7 +36,7 @@ def first_day(world):
         page.get_by_label("Type the device's name").fill("site-001")
         page.get_by_role("button", name="Revoke the device").click()
         with page.expect_download() as download:
-            page.get_by_role("link", name="Download crl.pem").click()
+            page.get_by_role("button", name="Download crl.pem").click()
         mosquitto.install(download.value.path().read_bytes())
         wait_for("the client to be refused", lambda: not mosquitto.takes(device))
         assert mosquitto.takes(other), "another client is refused as well"
@@ -96,7 +96,7 @@ def by_keyboard(world, **options):
     hands.go("Find")
     hands.focus("Type the device's name").type("site-001")
     hands.go("Revoke the device")
-    assert page.get_by_role("link", name="Download crl.pem").is_visible()
+    assert page.get_by_role("button", name="Download crl.pem").is_visible()
 
 
 def by_keyboard_without_javascript(world):
@@ -112,7 +112,7 @@ def without_javascript(world):
     find_to_revoke(page, "site-001")
     page.get_by_label("Type the device's name").fill("site-001")
     page.get_by_role("button", name="Revoke the device").click()
-    assert page.get_by_role("link", name="Download crl.pem").is_visible()
+    assert page.get_by_role("button", name="Download crl.pem").is_visible()
     menu(page, "All certificates")
     assert page.get_by_role("row", name="site-001").get_by_text("Revoked").is_visible()
     # On a phone the menu is behind a button.
@@ -192,7 +192,7 @@ def below_a_base_path(world):
     find_to_revoke(page, "site-001")
     page.get_by_label("Type the device's name").fill("site-001")
     page.get_by_role("button", name="Revoke the device").click()
-    page.get_by_role("link", name="Download crl.pem").wait_for()
+    page.get_by_role("button", name="Download crl.pem").wait_for()
     page.get_by_role("button", name="Log out").click()
     page.get_by_role("heading", name="Log in").wait_for()
     page.goto("devices")

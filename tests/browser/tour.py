@@ -159,7 +159,7 @@ def revoke(tour):
     tour.look("revoke, chosen")
     page.get_by_label("Type the device's name").fill("site-700")
     page.get_by_role("button", name="Revoke the device").click()
-    page.get_by_role("link", name="Download crl.pem").wait_for()
+    page.get_by_role("button", name="Download crl.pem").wait_for()
     tour.look("revoke, done")
     tour.follow(page.url)
 

@@ -270,6 +270,39 @@ async fn a_role_goes_no_further_than_its_permissions() {
     server.finish().await;
 }
 
+/// Whoever looks at what only takes forms hears what it takes, and not that a role is missing.
+#[tokio::test]
+async fn what_only_takes_forms_cannot_be_looked_at() {
+    let (mut browser, server) = Browser::and_server().await;
+    let ca = server.edge.ca().clone();
+    ca.add_operator(local(), "looker", Role::Viewer).await.unwrap();
+    ca.set_password(local(), "looker", PASSWORD).await.unwrap();
+    browser.log_in("looker", PASSWORD).await;
+    let routes: Vec<_> = muster_server::web::table().collect();
+    let mut tried = 0;
+    for (_, path, _) in routes.iter().filter(|(method, ..)| *method == Method::Post) {
+        let looked_at = |(method, other, _): &&(Method, &str, Needs)| *method == Method::Get && other == path;
+        let address = format!("/{}", path.replace(['{', '}'], ""));
+        if routes.iter().any(|route| looked_at(&route)) {
+            continue;
+        }
+        let answer = browser.get(&address).await;
+        assert_eq!(
+            (answer.status, answer.header("allow")),
+            (405, Some("POST")),
+            "{address}"
+        );
+        assert!(
+            answer.text().contains("only takes what a form sends"),
+            "{address}: {}",
+            answer.text()
+        );
+        tried += 1;
+    }
+    assert!(tried > 10, "{tried}");
+    server.finish().await;
+}
+
 async fn ask(browser: &mut Browser, method: Method, path: &str) -> Answer {
     match method {
         Method::Get => browser.get(path).await,

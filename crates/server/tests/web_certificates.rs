@@ -306,7 +306,7 @@ async fn whoever_revokes_types_the_name() {
     let page = browser.get("/revoke?what=site-001").await.text();
     assert!(page.contains("can neither renew nor enrol again"), "{page}");
     location(&browser.post("/revoke", &revoke("site-001", "site-001")).await);
-    let crl = browser.get("/revoke/crl/default").await.text();
+    let crl = browser.post("/revoke/crl/default", "").await.text();
     assert_eq!(
         crl.matches("BEGIN X509 CRL").count(),
         2,

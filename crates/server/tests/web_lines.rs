@@ -5,10 +5,12 @@ mod common;
 
 use common::browser::{Browser, PASSWORD, local};
 use common::crawl::crawl;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use muster_ca::device::DeviceName;
+use muster_ca::list::AuditList;
 use muster_ca::operator::Role;
 use muster_ca::registry::TokenWish;
+use muster_server::web::Method;
 
 /// They say it once something is typed.
 const LATER: [&str; 3] = ["/issue", "/revoke", "/search"];
@@ -61,5 +63,44 @@ async fn every_page_says_how_programs_do_it() {
         let page = browser.post(path, form).await;
         assert!(page.text().contains("class=\"lines\""), "{path}: {}", page.text());
     }
+    server.finish().await;
+}
+
+/// Every address that can be looked at, whether a link leads there or not: nothing is recorded by looking.
+#[tokio::test]
+async fn looking_changes_nothing() {
+    let (mut browser, server) = Browser::and_server().await;
+    let ca = server.edge.ca().clone();
+    server.enrol("site-7").await;
+    let name = DeviceName::parse("site-7").unwrap();
+    let all = ca
+        .certificates_of(local(), &name, Timestamp::UNIX_EPOCH)
+        .await
+        .unwrap();
+    let serial = all[0].serial.hex();
+    browser.log_in("admin", PASSWORD).await;
+    let recorded = async || {
+        let mut list = AuditList::default();
+        list.paging.limit = 1;
+        ca.audit(local(), list).await.unwrap().items[0].sequence
+    };
+    let before = recorded().await;
+    let mut seen = 0;
+    let gets =
+        muster_server::web::table().filter(|(method, path, _)| *method == Method::Get && *path != "live");
+    for (_, path, _) in gets {
+        let path = path
+            .replace("{serial}", &serial)
+            .replace("users/{name}", "users/admin")
+            .replace("profiles/{name}", "profiles/client")
+            .replace("{name}", "site-7")
+            .replace("{authority}", "default")
+            .replace("{act}", "revoke")
+            .replace(['{', '}'], "");
+        let answer = browser.get(&format!("/{path}")).await;
+        seen += usize::from(answer.status == 200);
+    }
+    assert!(seen > 40, "{seen}");
+    assert_eq!(recorded().await, before);
     server.finish().await;
 }

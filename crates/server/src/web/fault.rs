@@ -87,6 +87,7 @@ pub(super) fn bare(web: &Web, fault: &Fault) -> Response {
 pub(super) async fn dress(State(web): State<Web>, request: Request, next: Next) -> Response {
     let headers = request.headers().clone();
     let client = request.extensions().get::<Client>().cloned();
+    let looked = request.method().is_safe();
     let mut response = next.run(request).await;
     let is_html = response
         .headers()
@@ -96,7 +97,7 @@ pub(super) async fn dress(State(web): State<Web>, request: Request, next: Next) 
     if failed && !is_html {
         let fault = match response.extensions_mut().remove::<Fault>() {
             Some(fault) => fault,
-            None => told_by_framework(&mut response).await,
+            None => told_by_framework(&mut response, looked).await,
         };
         let page = page(&web, &headers, &fault);
         let (parts, body) = page.into_parts();
@@ -114,7 +115,15 @@ pub(super) async fn dress(State(web): State<Web>, request: Request, next: Next) 
     response
 }
 
-async fn told_by_framework(response: &mut Response) -> Fault {
+async fn told_by_framework(response: &mut Response, looked: bool) -> Fault {
+    if response.status() == StatusCode::METHOD_NOT_ALLOWED {
+        let why = if looked {
+            "this address only takes what a form sends"
+        } else {
+            "this address is there to be looked at"
+        };
+        return Fault::new(response.status(), why).fix("go to the page that leads here and use its buttons");
+    }
     let body = std::mem::take(response.body_mut());
     let text = to_bytes(body, MAX_TEXT).await.unwrap_or_default();
     let text = String::from_utf8_lossy(&text);

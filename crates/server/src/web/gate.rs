@@ -11,7 +11,7 @@ use muster_ca::operator::Permission;
 
 use super::fault::Fault;
 use super::origin::Client;
-use super::route::Needs;
+use super::route::{Method, Needs};
 use super::visit::Visitor;
 use super::{Web, cookie};
 
@@ -24,13 +24,17 @@ const HX_REDIRECT: HeaderName = HeaderName::from_static("hx-redirect");
 
 /// Lets through who has the permission, and what comes from a page of ours.
 pub(super) async fn judge(
-    State((web, needs)): State<(Web, Needs)>,
+    State((web, needs, method)): State<(Web, Needs, Method)>,
     mut request: Request,
     next: Next,
 ) -> Response {
     let Some(client) = request.extensions().get::<Client>().cloned() else {
         return Fault::new(StatusCode::FORBIDDEN, "the GUI is for browsers").into_response();
     };
+    // What only takes forms cannot be looked at, and the router says so to whoever tries.
+    if request.method().is_safe() && method == Method::Post {
+        return next.run(request).await;
+    }
     if !request.method().is_safe() && !comes_from_us(request.headers(), &client) {
         let why = "this form was not sent from a page of this server, so nothing was done";
         return Fault::new(StatusCode::FORBIDDEN, why)

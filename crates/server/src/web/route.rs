@@ -87,7 +87,7 @@ impl Route {
 
     /// The route with its gate in front.
     pub(super) fn build(&self, web: &Web) -> MethodRouter<Web> {
-        let state = (web.clone(), self.needs);
+        let state = (web.clone(), self.needs, self.method);
         (self.answer)().layer(from_fn_with_state(state, gate::judge))
     }
 }

@@ -37,7 +37,7 @@ pub(in crate::web) const PAGE: Page = Page {
         Route::get("revoke/waiting", Permission::Operate, || get(many::waiting)),
         Route::post("revoke/waiting", Permission::Operate, || post(many::judge)),
         Route::get("revoke/done", Permission::Operate, || get(done)),
-        Route::get("revoke/crl/{authority}", Permission::Operate, || get(list)),
+        Route::post("revoke/crl/{authority}", Permission::Operate, || post(list)),
     ],
 };
 
@@ -365,7 +365,7 @@ async fn done(visit: Visit, Query(asked): Query<Done>) -> Answer {
     })
 }
 
-/// The lists that brokers load, made anew: PEM.
+/// The lists that brokers load, made anew, which is recorded: PEM.
 async fn list(visit: Visit, Path(authority): Path<String>) -> Answer {
     let lists = visit.ca().fresh_crls(visit.proof(), &authority, None).await?;
     let mut pem = String::new();
