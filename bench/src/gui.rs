@@ -76,7 +76,7 @@ pub(crate) fn next(page: &str) -> Option<String> {
 }
 
 /// What is no page of a list's size or a device's: files, what does not end, and what opens once with a secret.
-const NO_PAGES: [&str; 14] = [
+const NO_PAGES: [&str; 15] = [
     "live",
     "static/{file}",
     "setup/{secret}",
@@ -90,6 +90,7 @@ const NO_PAGES: [&str; 14] = [
     "users.json",
     // The fleet that is measured has no roll-over under way and no broker of its own.
     "ca/rollover/{authority}/{step}",
+    "ca/rollover/{authority}/revoke",
     "brokers/{name}",
     "brokers/{name}/retire",
 ];

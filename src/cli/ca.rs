@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 use muster_api::client::escape;
-use muster_api::types::{Authority, Crl, FreshCrl, Generation};
+use muster_api::types::{Authority, Crl, FreshCrl, Generation, RevokeMany, RevokedMany};
 use muster_ca::authority::{DEFAULT, INTERNAL};
+use muster_pki::crl::Reason;
 
 use super::cert::confirm;
 use super::connect::Session;
@@ -127,6 +128,12 @@ pub(super) enum RolloverCommand {
     Revoke {
         #[command(flatten)]
         which: Which,
+        /// How many certificates of it live; needed above the number that web.revoke_limit sets
+        #[arg(long, value_name = "N")]
+        count: Option<usize>,
+        /// Words for the audit log
+        #[arg(long, default_value = "")]
+        note: String,
         /// Do not ask
         #[arg(long)]
         yes: bool,
@@ -305,7 +312,13 @@ async fn run_online(session: &Session, voice: Voice, command: CaCommand) -> Resu
         CaCommand::Rollover(RolloverCommand::Finish { which, dry_run }) => {
             rollover_step(session, voice, &which.authority, "finish", dry_run).await?;
         }
-        CaCommand::Rollover(RolloverCommand::Revoke { which, yes, dry_run }) => {
+        CaCommand::Rollover(RolloverCommand::Revoke {
+            which,
+            count,
+            note,
+            yes,
+            dry_run,
+        }) => {
             if !yes && !dry_run {
                 confirm(
                     voice,
@@ -313,7 +326,14 @@ async fn run_online(session: &Session, voice: Voice, command: CaCommand) -> Resu
                     "refuse every device whose certificate the issuing CA before has issued, of the authority",
                 )?;
             }
-            rollover_step(session, voice, &which.authority, "revoke", dry_run).await?;
+            let request = RevokeMany {
+                issuing_of: Some(which.authority),
+                reason: Reason::CaCompromise.to_string(),
+                note,
+                count,
+                ..RevokeMany::default()
+            };
+            return revoke_issuing(session, voice, &request, dry_run).await;
         }
         CaCommand::Rollover(RolloverCommand::Start { .. })
         | CaCommand::Import(_)
@@ -342,6 +362,32 @@ async fn rollover_step(
         format!("{} is {}", done.subject, done.stage)
     };
     Ok(voice.data(&text, &done)?)
+}
+
+/// Retires an issuing CA with everything that it has issued, or asks a second operator to agree.
+async fn revoke_issuing(
+    session: &Session,
+    voice: Voice,
+    request: &RevokeMany,
+    dry_run: bool,
+) -> Result<Exit, Failure> {
+    let done: RevokedMany = session.client.post("/revocations", request).await?;
+    let text = match (&done.issuing, dry_run) {
+        (Some(name), true) => format!("{name} would be retired. Nothing was changed."),
+        (Some(name), false) => format!("{name} is retired"),
+        (None, true) => "A second operator would have to agree. Nothing was changed.".into(),
+        (None, false) => {
+            "Nothing is retired yet: a second operator, here an administrator, has to agree within a day, on \
+             the GUI's page Revoke Certificate"
+                .into()
+        }
+    };
+    voice.data(&text, &done)?;
+    Ok(if done.waiting && !dry_run {
+        Exit::Attention
+    } else {
+        Exit::Ok
+    })
 }
 
 /// The lists of an authority, or of all, as one: a broker needs those of every CA that it trusts.

@@ -2,6 +2,7 @@
 
 use crate::begin::{P256, foreign_ca};
 use crate::common::https::Https;
+use crate::common::wire::Wire;
 use crate::common::{Muster, wait_for};
 use crate::{openssl, without_server};
 
@@ -285,4 +286,57 @@ fn where_the_roots_key_is_at_hand_its_list_is_made_at_once() {
             .ok(&["cert", "inspect", "root.crl"])
             .contains("revokes      1")
     );
+}
+
+/// It shuts out all that it has issued, so it is asked for as many are that are revoked at once.
+#[test]
+fn an_issuing_ca_goes_with_its_count_and_if_set_with_a_second_operator() {
+    let mut muster = Muster::start_with(&[], "[web]\nrevoke_limit = 1\n");
+    for name in ["site-1", "site-2"] {
+        issue(&muster, name, "30d");
+    }
+    muster.stop();
+    muster.ok(&["ca", "rollover", "start"]);
+    muster.serve();
+    muster.ok(&["ca", "rollover", "activate"]);
+    let revoke = ["ca", "rollover", "revoke", "--yes"];
+    for more in [&[][..], &["--count", "1"], &["--dry-run"]] {
+        let said = muster.exits(2, &[&revoke, more].concat());
+        assert!(said.contains("these are 2"), "{said}");
+    }
+    assert_eq!(two_stages(&muster), ("retiring".into(), "active".into()));
+    let would = muster.ok(&[&revoke[..], &["--count", "2", "--dry-run"]].concat());
+    assert!(would.contains("would be retired"), "{would}");
+    // The step that has no gate is no more.
+    let mut wire = Wire::local(&muster.data()).unwrap();
+    let step = b"POST /api/v1/authorities/default/rollover/revoke HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}";
+    assert_eq!(wire.exchange(step).unwrap().0, 404);
+    assert_eq!(two_stages(&muster), ("retiring".into(), "active".into()));
+
+    muster.stop();
+    let toml = muster.data().join("muster.toml");
+    let text = std::fs::read_to_string(&toml).unwrap();
+    std::fs::write(
+        &toml,
+        text.replace("revoke_limit = 1", "revoke_limit = 1\nsecond_operator = true"),
+    )
+    .unwrap();
+    muster.serve();
+    let waits = muster.exits(5, &[&revoke[..], &["--count", "2", "--note", "lost"]].concat());
+    assert!(waits.contains("has to agree"), "{waits}");
+    assert_eq!(two_stages(&muster), ("retiring".into(), "active".into()));
+    let (_, waiting) = Wire::local(&muster.data())
+        .unwrap()
+        .get("/api/v1/revocations")
+        .unwrap();
+    let waiting: serde_json::Value = serde_json::from_slice(&waiting).unwrap();
+    assert_eq!(
+        (
+            &waiting[0]["issuing_of"],
+            &waiting[0]["count"],
+            &waiting[0]["note"]
+        ),
+        (&"default".into(), &2.into(), &"lost".into())
+    );
+    muster.exits(2, &[&revoke[..], &["--count", "2"]].concat());
 }

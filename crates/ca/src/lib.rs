@@ -36,7 +36,7 @@ pub mod queries;
 pub mod registry;
 mod renew;
 mod revoke;
-mod rollover;
+pub mod rollover;
 pub mod session;
 pub mod setup;
 pub mod standing;

@@ -5,6 +5,7 @@ use muster_pki::crl::Reason;
 use serde::{Deserialize, Serialize};
 
 use crate::Ca;
+use crate::authority::Generation;
 use crate::certificate::{Serial, Status};
 use crate::device::{DeviceName, State};
 use crate::enrol::who::Proof;
@@ -29,6 +30,16 @@ pub enum Batch {
     Devices(Vec<DeviceName>),
     /// Devices that go out of service for good, likewise. Their reason is always cessation of operation.
     Retiring(Vec<DeviceName>),
+    /// An issuing CA that issues no more, with everything that it has issued: somebody else has its key. Made by
+    /// [`Ca::issuing_batch`]; for administrators.
+    Issuing {
+        /// The authority.
+        authority: String,
+        /// Its issuing CA.
+        generation: u32,
+        /// How many certificates of it lived when somebody asked.
+        certificates: usize,
+    },
 }
 
 impl Batch {
@@ -37,6 +48,7 @@ impl Batch {
         match self {
             Self::Certificates(serials) => serials.len(),
             Self::Devices(names) | Self::Retiring(names) => names.len(),
+            Self::Issuing { certificates, .. } => *certificates,
         }
     }
 
@@ -51,6 +63,7 @@ impl Batch {
             Self::Certificates(_) => "certificates",
             Self::Devices(_) => "devices",
             Self::Retiring(_) => "retiring",
+            Self::Issuing { .. } => "issuing",
         }
     }
 
@@ -58,6 +71,15 @@ impl Batch {
         match self {
             Self::Certificates(serials) => serials.iter().map(Serial::hex).collect(),
             Self::Devices(names) | Self::Retiring(names) => names.iter().map(ToString::to_string).collect(),
+            Self::Issuing {
+                authority,
+                generation,
+                certificates,
+            } => vec![
+                authority.clone(),
+                generation.to_string(),
+                certificates.to_string(),
+            ],
         }
     }
 
@@ -71,6 +93,14 @@ impl Batch {
             }
             "devices" => Some(Self::Devices(names(words))),
             "retiring" => Some(Self::Retiring(names(words))),
+            "issuing" => match words.as_slice() {
+                [authority, generation, certificates] => Some(Self::Issuing {
+                    authority: authority.clone(),
+                    generation: generation.parse().ok()?,
+                    certificates: certificates.parse().ok()?,
+                }),
+                _ => None,
+            },
             _ => None,
         }
     }
@@ -83,6 +113,8 @@ impl Batch {
         let noun = match self {
             Self::Certificates(_) => "certificates",
             Self::Devices(_) | Self::Retiring(_) => "devices",
+            // One issuing CA, however much it has issued.
+            Self::Issuing { .. } => return Ok(()),
         };
         Err(Error::Bad(format!("choose 1 to {MOST} {noun}")))
     }
@@ -97,6 +129,8 @@ pub struct Many {
     pub devices: usize,
     /// Those of the batch that were revoked or retired already.
     pub before: usize,
+    /// The issuing CA that was retired now.
+    pub issuing: Option<Generation>,
 }
 
 /// A revocation of many that waits for a second operator.
@@ -176,6 +210,14 @@ impl Ca {
                     }
                 }
             }
+            Batch::Issuing {
+                authority,
+                generation,
+                ..
+            } => {
+                let which = (authority.as_str(), *generation);
+                many.issuing = Some(self.revoke_rollover(proof, which, reason, note).await?);
+            }
         }
         Ok(many)
     }
@@ -202,7 +244,11 @@ impl Ca {
         note: &str,
     ) -> Result<(), Error> {
         batch.check(note)?;
-        let caller = self.operator(proof, Permission::Operate).await?;
+        let permission = match batch {
+            Batch::Certificates(_) | Batch::Devices(_) | Batch::Retiring(_) => Permission::Operate,
+            Batch::Issuing { .. } => Permission::Administer,
+        };
+        let caller = self.operator(proof, permission).await?;
         let now = self.clock.now();
         let mut writes = Vec::new();
         if let Some(kept) = self.store.kept(KEY, Timestamp::UNIX_EPOCH).await? {

@@ -128,6 +128,9 @@ pub trait Store: Send + Sync {
         now: Timestamp,
         but: &DeviceName,
     ) -> Result<Option<Timestamp>, StoreError>;
+    /// How many certificates of the fleet by an issuer are not revoked and run out on this day (of UTC) or later. No walk over
+    /// the fleet.
+    async fn issued_by(&self, authority: &str, generation: u32, day: Timestamp) -> Result<u64, StoreError>;
     /// How many there are; no walk over the fleet.
     async fn counts(&self, now: Timestamp) -> Result<Counts, StoreError>;
     /// How many certificates that are not revoked run out on each of so many days (of UTC), beginning with the one that

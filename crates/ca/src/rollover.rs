@@ -1,5 +1,7 @@
 //! A new generation of the issuing CA, and authorities that were made elsewhere.
 
+use jiff::Timestamp;
+use muster_pki::crl::Reason;
 use muster_pki::name;
 
 use crate::Ca;
@@ -8,10 +10,22 @@ use crate::authority::{Authority, Generation, ROOT, Stage};
 use crate::device::DeviceName;
 use crate::enrol::who::{Caller, Proof, Purpose};
 use crate::error::{Error, Refusal};
+use crate::many::Batch;
 use crate::operator::Permission;
 use crate::ports::{Change, Crl, Signer, Write};
 use crate::queries::LISTENER;
 use crate::setup::{Import, check_name, issuing_name};
+
+/// An issuing CA that issues no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Leaving {
+    /// Its number.
+    pub generation: u32,
+    /// How many certificates of the fleet by it are not revoked and run out today or later.
+    pub certificates: usize,
+    /// Until when something of it lives or must stay on its CRL; `None`: it can be retired.
+    pub until: Option<Timestamp>,
+}
 
 impl Ca {
     /// Makes the next issuing CA below the same root, on standby: published, so that brokers learn to trust it before it
@@ -141,34 +155,77 @@ impl Ca {
         self.withdraw(caller, authority, old, "").await
     }
 
+    /// The issuing CA of an authority that issues no more, and what lives of it; `None` if none is retiring.
+    pub async fn leaving(&self, proof: Proof, authority: &str) -> Result<Option<Leaving>, Error> {
+        self.operator(proof, Permission::Read).await?;
+        let old = match self.find_retiring(authority) {
+            Ok(old) => old,
+            Err(Error::Conflict(_)) => return Ok(None),
+            Err(other) => return Err(other),
+        };
+        let now = self.clock.now();
+        let listener = DeviceName::own(LISTENER);
+        Ok(Some(Leaving {
+            generation: old.number,
+            certificates: self.count_issued(authority, &old, now).await?,
+            until: self.store.last_end(authority, old.number, now, &listener).await?,
+        }))
+    }
+
+    /// Everything that lives of the issuing CA that issues no more, to be revoked with it: somebody else has its key.
+    pub async fn issuing_batch(&self, proof: Proof, authority: &str) -> Result<Batch, Error> {
+        let (_, old) = self.retiring(proof, authority).await?;
+        Ok(Batch::Issuing {
+            authority: authority.to_owned(),
+            generation: old.number,
+            certificates: self.count_issued(authority, &old, self.clock.now()).await?,
+        })
+    }
+
+    async fn count_issued(&self, authority: &str, old: &Generation, now: Timestamp) -> Result<usize, Error> {
+        let count = self.store.issued_by(authority, old.number, now).await?;
+        Ok(usize::try_from(count).unwrap_or(usize::MAX))
+    }
+
     /// Retires the issuing CA that issues no more although certificates of it live: somebody else has its key. Nothing trusts it any more that
     /// asks this CA or has an agent beside it; brokers end the sessions of its devices. The root's list names it from when that is next
     /// made, which takes the root's key: [`Self::renew_root_crl`].
-    pub async fn revoke_rollover(&self, proof: Proof, authority: &str) -> Result<Generation, Error> {
+    pub(crate) async fn revoke_rollover(
+        &self,
+        proof: Proof,
+        (authority, generation): (&str, u32),
+        reason: Reason,
+        note: &str,
+    ) -> Result<Generation, Error> {
         let (caller, mut old) = self.retiring(proof, authority).await?;
+        if old.number != generation {
+            return Err(Error::Conflict(format!(
+                "generation {generation} of {authority} is not the one that is retiring: that is {}",
+                old.number
+            )));
+        }
         old.revoked = Some(self.clock.now());
-        self.withdraw(caller, authority, old, "although certificates of it live")
-            .await
+        let detail = crate::revoke::act_detail(Some(reason), note, &[]);
+        self.withdraw(caller, authority, old, &detail).await
     }
 
     /// Who asks, and the issuing CA that issues no more.
     async fn retiring(&self, proof: Proof, authority: &str) -> Result<(Caller, Generation), Error> {
         let caller = self.administrator(proof).await?;
-        let old = {
-            let state = self.state.load();
-            let record = &state.authority(authority)?.record;
-            let retiring = record
-                .issuing()
-                .find(|generation| generation.stage == Stage::Retiring)
-                .cloned();
-            retiring.ok_or_else(|| {
-                Error::Conflict(
-                    "no issuing CA is retiring: activate the next one first (muster ca rollover activate)"
-                        .into(),
-                )
-            })?
-        };
-        Ok((caller, old))
+        Ok((caller, self.find_retiring(authority)?))
+    }
+
+    fn find_retiring(&self, authority: &str) -> Result<Generation, Error> {
+        let state = self.state.load();
+        let record = &state.authority(authority)?.record;
+        let retiring = record
+            .issuing()
+            .find(|generation| generation.stage == Stage::Retiring);
+        retiring.cloned().ok_or_else(|| {
+            Error::Conflict(
+                "no issuing CA is retiring: activate the next one first (muster ca rollover activate)".into(),
+            )
+        })
     }
 
     async fn withdraw(

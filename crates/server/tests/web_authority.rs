@@ -112,6 +112,86 @@ async fn a_roll_over_goes_on_where_it_can() {
 }
 
 #[tokio::test]
+async fn an_issuing_ca_with_many_certificates_goes_by_their_count_and_a_second_administrator() {
+    let (mut browser, server) = Browser::and_server().await;
+    browser.log_in("admin", PASSWORD).await;
+    for name in ["site-1", "site-2", "site-3"] {
+        server.enrol(name).await;
+    }
+    server.start_rollover().await;
+    browser.post("/ca/rollover/default/activate", "").await;
+    // What cannot be done yet has no button, and says until when.
+    let page = browser.get("/ca").await.text();
+    assert!(
+        page.contains("3 of the fleet live") && !page.contains("rollover/default/finish"),
+        "{page}"
+    );
+    let form = browser.get("/ca/rollover/default/revoke").await.text();
+    assert!(
+        form.contains("3 certificates that it issued are refused")
+            && form.contains("name=\"count\"")
+            && form.contains("need a second operator"),
+        "{form}"
+    );
+    let path = "/ca/rollover/default/revoke";
+    for wrong in [
+        "confirm=default",
+        "confirm=default&count=2",
+        "confirm=lab&count=3",
+    ] {
+        assert_eq!(browser.post(path, wrong).await.status, 422, "{wrong}");
+    }
+    let ca = server.edge.ca().clone();
+    let leaving = async || ca.leaving(local(), "default").await.unwrap();
+    assert_eq!(leaving().await.unwrap().certificates, 3);
+    let asked = browser.post(path, "confirm=default&count=3").await;
+    assert_eq!(asked.header("location"), Some("/revoke/waiting"));
+    assert!(leaving().await.is_some(), "nobody has agreed");
+
+    for (name, role) in [("olga", Role::Operator), ("second", Role::Admin)] {
+        ca.add_operator(local(), name, role).await.unwrap();
+        ca.set_password(local(), name, PASSWORD).await.unwrap();
+    }
+    let page = browser.get("/revoke/waiting").await.text();
+    let at = page.split("name=\"at\" value=\"").nth(1).unwrap();
+    let at = at.split('"').next().unwrap().replace(':', "%3A");
+    let agree = format!("act=agree&at={at}");
+    assert_eq!(
+        browser.post("/revoke/waiting", &agree).await.status,
+        422,
+        "the same one"
+    );
+    let mut olga = Browser::at(&server);
+    olga.log_in("olga", PASSWORD).await;
+    let page = olga.get("/revoke/waiting").await.text();
+    assert!(
+        page.contains("Retire the issuing CA 1 of default at once?")
+            && page.contains("An administrator has to agree")
+            && !page.contains("value=\"agree\""),
+        "{page}"
+    );
+    assert_eq!(
+        olga.post("/revoke/waiting", &agree).await.status,
+        422,
+        "no administrator"
+    );
+    assert!(leaving().await.is_some());
+    let mut second = Browser::at(&server);
+    second.log_in("second", PASSWORD).await;
+    assert!(
+        second
+            .get("/revoke/waiting")
+            .await
+            .text()
+            .contains("value=\"agree\"")
+    );
+    let done = second.post("/revoke/waiting", &agree).await;
+    assert_eq!(done.status, 303, "{}", done.text());
+    assert!(leaving().await.is_none());
+    server.finish().await;
+}
+
+#[tokio::test]
 async fn a_provisioner_comes_with_a_password_and_goes_by_its_name() {
     let (mut browser, server) = Browser::and_server().await;
     browser.log_in("admin", PASSWORD).await;

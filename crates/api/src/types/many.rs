@@ -70,7 +70,7 @@ pub struct CreateTokens {
 }
 
 /// `POST /revocations`.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RevokeMany {
     /// Which certificates, by serial number; at most 1,000.
@@ -79,6 +79,10 @@ pub struct RevokeMany {
     /// Or which devices, with every certificate of each that lives; at most 1,000.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub devices: Vec<String>,
+    /// Or the issuing CA of this authority that issues no more, with everything that it has issued: somebody else has its
+    /// key. For administrators; `count` is the number of its certificates that live.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issuing_of: Option<String>,
     /// Whether the devices go out of service for good.
     #[serde(default)]
     pub retire: bool,
@@ -101,6 +105,9 @@ pub struct RevokedMany {
     pub devices: usize,
     /// How many of those that were named were so already.
     pub before: usize,
+    /// The issuing CA that was retired now, by its common name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issuing: Option<String>,
     /// Whether nothing is revoked yet, since a second operator has to agree.
     pub waiting: bool,
 }
@@ -122,6 +129,11 @@ pub struct WaitingRevocation {
     pub serials: Vec<String>,
     /// Or which devices.
     pub devices: Vec<String>,
+    /// Or the issuing CA of this authority that issues no more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issuing_of: Option<String>,
+    /// How many they are; of an issuing CA, how many certificates.
+    pub count: usize,
     /// Whether the devices go out of service for good.
     pub retire: bool,
 }

@@ -146,6 +146,13 @@ impl Store for SqliteStore {
             .await
     }
 
+    async fn issued_by(&self, authority: &str, generation: u32, day: Timestamp) -> Result<u64, StoreError> {
+        let authority = authority.to_owned();
+        self.readers
+            .walk(move |conn| pages::issued_by(conn, &authority, generation, day))
+            .await
+    }
+
     async fn counts(&self, now: Timestamp) -> Result<Counts, StoreError> {
         self.readers.walk(move |conn| pages::counts(conn, now)).await
     }

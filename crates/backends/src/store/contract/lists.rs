@@ -548,7 +548,16 @@ pub(super) async fn the_last_end_of_an_issuer_is_known(store: &dyn Store) {
             reason: Reason::Superseded,
         },
     };
+    let living = async |generation, hours| {
+        let day = noon() + SignedDuration::from_hours(hours);
+        store.issued_by("ending", generation, day).await.unwrap()
+    };
+    assert_eq!(
+        (living(1, 0).await, living(1, 24).await, living(2, 0).await),
+        (5, 4, 0)
+    );
     commit(store, vec![revoke(6_001)]).await.unwrap();
+    assert_eq!((living(1, 0).await, living(1, 48).await), (4, 1));
     assert_eq!(last(0).await, Some(31));
     commit(store, vec![revoke(6_002)]).await.unwrap();
     assert_eq!(last(0).await, Some(31), "a CRL must list it until then");

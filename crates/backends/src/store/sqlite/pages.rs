@@ -79,6 +79,13 @@ pub(super) fn last_end(
     Ok(revoked)
 }
 
+pub(super) fn issued_by(conn: &Connection, authority: &str, generation: u32, day: Timestamp) -> Read<u64> {
+    let sql = "SELECT coalesce(sum(n), 0) FROM tally
+         WHERE revoked = 0 AND own = 0 AND day >= ?3 AND authority = ?1 AND generation = ?2";
+    let params = params![authority, generation, millis(day).div_euclid(DAY)];
+    Ok(first(conn, sql, params, |row| natural(row, 0))?.unwrap_or(0))
+}
+
 /// Every number is of the same moment of the store.
 pub(super) fn counts(conn: &Connection, now: Timestamp) -> Read<Counts> {
     let snapshot = conn.unchecked_transaction()?;

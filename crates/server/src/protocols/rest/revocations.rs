@@ -7,11 +7,12 @@ use axum::extract::{Path, State};
 use axum::routing::{get, post};
 use jiff::Timestamp;
 use muster_api::types as api;
-use muster_ca::Error;
+use muster_ca::authority::Generation;
 use muster_ca::certificate::Serial;
 use muster_ca::device::DeviceName;
 use muster_ca::many::{Batch, Many};
 use muster_ca::operator::Permission;
+use muster_ca::{Error, Proof};
 use muster_pki::crl::Reason;
 
 use super::certificates::read_serial;
@@ -22,7 +23,7 @@ use crate::gate::Sender;
 pub(super) const ROUTES: &[Route] = &[
     Route::get("/revocations", Permission::Read, "The revocation that waits for a second operator, if there is one.", || get(waiting))
         .gives::<Vec<api::WaitingRevocation>>(),
-    Route::post("/revocations", Permission::Operate, "Revokes many certificates or devices at once, or asks a second operator to agree.", || post(revoke))
+    Route::post("/revocations", Permission::Operate, "Revokes many certificates or devices at once, or an issuing CA whose key somebody else has, or asks a second operator to agree.", || post(revoke))
         .takes::<api::RevokeMany>(r#"{"serials": ["0123456789abcdef"], "reason": "cessation-of-operation", "note": "the site is closed", "count": 1}"#)
         .gives::<api::RevokedMany>(),
     Route::post("/revocations/{verdict}", Permission::Operate, "Agrees to the revocation that waits, or rejects it.", || post(judge))
@@ -34,11 +35,13 @@ async fn waiting(State(api): State<Api>, Sender(proof): Sender) -> Answer<Vec<ap
     let waiting = api.ca.waiting_revocation(proof).await?;
     let view = |one: muster_ca::many::WaitingRevocation| {
         let retire = matches!(one.batch, Batch::Retiring(_));
-        let (serials, devices) = match one.batch {
-            Batch::Certificates(serials) => (serials.iter().map(Serial::hex).collect(), Vec::new()),
+        let count = one.batch.len();
+        let (serials, devices, issuing_of) = match one.batch {
+            Batch::Certificates(serials) => (serials.iter().map(Serial::hex).collect(), Vec::new(), None),
             Batch::Devices(names) | Batch::Retiring(names) => {
-                (Vec::new(), names.iter().map(ToString::to_string).collect())
+                (Vec::new(), names.iter().map(ToString::to_string).collect(), None)
             }
+            Batch::Issuing { authority, .. } => (Vec::new(), Vec::new(), Some(authority)),
         };
         api::WaitingRevocation {
             by: one.by,
@@ -48,6 +51,8 @@ async fn waiting(State(api): State<Api>, Sender(proof): Sender) -> Answer<Vec<ap
             note: one.note,
             serials,
             devices,
+            issuing_of,
+            count,
             retire,
         }
     };
@@ -60,7 +65,10 @@ async fn revoke(
     Body(request): Body<api::RevokeMany>,
 ) -> Answer<api::RevokedMany> {
     let reason = Reason::parse(&request.reason)?;
-    let batch = batch(&request)?;
+    let batch = match &request.issuing_of {
+        Some(authority) => issuing(&api, proof.clone(), authority, &request).await?,
+        None => batch(&request)?,
+    };
     let count = batch.len();
     if api.edge.settings().asks_for_count(count) && request.count != Some(count) {
         return Err(Failure::bad(format!(
@@ -75,13 +83,29 @@ async fn revoke(
         }));
     }
     let done = api.ca.revoke_many(proof, &batch, reason, &request.note).await?;
-    Ok(Json(view(&done)))
+    Ok(Json(view(&done)?))
+}
+
+async fn issuing(
+    api: &Api,
+    proof: Proof,
+    authority: &str,
+    request: &api::RevokeMany,
+) -> Result<Batch, Failure> {
+    if !request.serials.is_empty() || !request.devices.is_empty() || request.retire {
+        return Err(Failure::bad(
+            "an issuing CA is revoked alone: give issuing_of and nothing beside it",
+        ));
+    }
+    Ok(api.ca.issuing_batch(proof, authority).await?)
 }
 
 /// What is named, each once.
 fn batch(request: &api::RevokeMany) -> Result<Batch, Failure> {
     if request.serials.is_empty() == request.devices.is_empty() {
-        return Err(Failure::bad("give serials or devices, and not both"));
+        return Err(Failure::bad(
+            "give serials, devices or issuing_of, and one of them alone",
+        ));
     }
     if request.devices.is_empty() {
         if request.retire {
@@ -112,7 +136,7 @@ async fn judge(
         .parse()
         .map_err(|_| Failure::bad("at is a time, as GET /revocations says it"))?;
     match verdict.as_str() {
-        "agree" => Ok(Json(view(&api.ca.agree_to_revoke(proof, at).await?))),
+        "agree" => Ok(Json(view(&api.ca.agree_to_revoke(proof, at).await?)?)),
         "reject" => {
             api.ca.reject_revocation(proof, at).await?;
             Ok(Json(api::RevokedMany::default()))
@@ -121,11 +145,13 @@ async fn judge(
     }
 }
 
-fn view(done: &Many) -> api::RevokedMany {
-    api::RevokedMany {
+fn view(done: &Many) -> Result<api::RevokedMany, Failure> {
+    let name = |issuing: &Generation| Ok::<_, Failure>(issuing.parsed()?.common_name().unwrap_or_default());
+    Ok(api::RevokedMany {
         revoked: done.revoked.iter().map(Serial::hex).collect(),
         devices: done.devices,
         before: done.before,
+        issuing: done.issuing.as_ref().map(name).transpose()?,
         waiting: false,
-    }
+    })
 }

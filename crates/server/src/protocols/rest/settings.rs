@@ -100,7 +100,6 @@ async fn rollover(
     let generation = match step.as_str() {
         "activate" => api.ca.activate_rollover(proof, &name).await?,
         "finish" => api.ca.finish_rollover(proof, &name).await?,
-        "revoke" => api.ca.revoke_rollover(proof, &name).await?,
         other => return Err(muster_ca::Error::Missing(format!("a roll-over has no step {other:?}")).into()),
     };
     Ok(Json(views::generation(&generation)?))

@@ -14,7 +14,7 @@ use muster_ca::operator::Permission;
 use muster_ca::provisioner::Provisioner;
 
 use crate::Settings;
-use crate::web::components::{Badge, Copied, Icon, Lane, Lanes, Lines, Mood, When};
+use crate::web::components::{Badge, Copied, Icon, Lane, Lanes, Lines, Mood, When, thousands};
 use crate::web::fault::Fault;
 use crate::web::frame::Frame;
 use crate::web::route::{Entry, Page, Route};
@@ -32,6 +32,8 @@ pub(in crate::web) const PAGE: Page = Page {
         files::CRL,
         rollover::FORM,
         rollover::SEND,
+        rollover::REVOKE_FORM,
+        rollover::REVOKE,
         provisioners::LIST,
         provisioners::CSV,
         provisioners::JSON,
@@ -60,6 +62,15 @@ struct Issuer {
     crl: Option<List>,
 }
 
+/// The issuing CA before, which issues no more.
+struct Leaving {
+    number: u32,
+    /// How many certificates of it live.
+    living: String,
+    /// Until when it cannot be retired.
+    until: Option<When>,
+}
+
 struct List {
     number: u64,
     entries: u64,
@@ -71,7 +82,7 @@ struct List {
 struct Rollover {
     authority: String,
     standby: Option<u32>,
-    retiring: Option<u32>,
+    retiring: Option<Leaving>,
 }
 
 #[derive(Template)]
@@ -111,6 +122,10 @@ async fn show(visit: Visit) -> Answer {
             issuers.push(issuer(&visit, authority, generation)?);
         }
     }
+    let mut rollovers = Vec::new();
+    for authority in authorities.iter().filter(|one| one.name != INTERNAL) {
+        rollovers.push(rollover(&visit, authority).await?);
+    }
     let root = issuers
         .iter()
         .find(|issuer| issuer.authority == DEFAULT && issuer.place == "root");
@@ -135,11 +150,7 @@ async fn show(visit: Visit) -> Answer {
         ca_url,
         issuers,
         lifetimes: Lanes::new("When the certificates of the authorities are valid", lanes, now),
-        rollovers: authorities
-            .iter()
-            .filter(|one| one.name != INTERNAL)
-            .map(rollover)
-            .collect(),
+        rollovers,
         provisioners: named(&ca.provisioners()),
         lines: Lines::new("ca", "muster ca show", "GET /authorities"),
     })
@@ -223,16 +234,20 @@ fn issuer(visit: &Visit, authority: &Authority, generation: &Generation) -> Resu
     })
 }
 
-fn rollover(authority: &Authority) -> Rollover {
-    let at = |stage| {
-        let mut found = authority.issuing().filter(|generation| generation.stage == stage);
-        found.next().map(|generation| generation.number)
-    };
-    Rollover {
+async fn rollover(visit: &Visit, authority: &Authority) -> Result<Rollover, Fault> {
+    let mut waiting = authority
+        .issuing()
+        .filter(|generation| generation.stage == Stage::Standby);
+    let leaving = visit.ca().leaving(visit.proof(), &authority.name).await?;
+    Ok(Rollover {
         authority: authority.name.clone(),
-        standby: at(Stage::Standby),
-        retiring: at(Stage::Retiring),
-    }
+        standby: waiting.next().map(|generation| generation.number),
+        retiring: leaving.map(|leaving| Leaving {
+            number: leaving.generation,
+            living: thousands(leaving.certificates as u64),
+            until: leaving.until.map(When::long),
+        }),
+    })
 }
 
 fn named(all: &[Provisioner]) -> (Vec<String>, usize) {

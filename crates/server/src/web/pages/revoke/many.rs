@@ -10,6 +10,7 @@ use muster_ca::certificate::Serial;
 use muster_ca::device::DeviceName;
 use muster_ca::list::MAX_LIMIT;
 use muster_ca::many::{Batch, MOST, Many, WaitingRevocation};
+use muster_ca::operator::Permission;
 use muster_pki::crl::Reason;
 use serde::Deserialize;
 
@@ -221,6 +222,14 @@ fn told(batch: &Batch, done: &Many) -> String {
         Batch::Certificates(_) => (counted(done.revoked.len()), "revoked"),
         Batch::Devices(_) => (devices(done.devices), "revoked"),
         Batch::Retiring(_) => (devices(done.devices), "retired"),
+        Batch::Issuing {
+            authority,
+            generation,
+            ..
+        } => (
+            format!("The issuing CA {generation} of {authority}"),
+            "is retired",
+        ),
     };
     let before = match done.before {
         0 => String::new(),
@@ -294,6 +303,10 @@ struct Waits {
     note: String,
     /// Whether whoever looks asked for it, and so cannot agree.
     own: bool,
+    /// Whether everything was revoked meanwhile, one by one.
+    void: bool,
+    /// Whether whoever looks has the right to agree.
+    may_agree: bool,
     title: String,
     consequences: Vec<String>,
     /// The certificates, if they are meant, and how many more than are shown.
@@ -301,13 +314,6 @@ struct Waits {
     more: usize,
     /// The devices, if they are meant.
     names: Vec<String>,
-}
-
-impl Waits {
-    /// Whether everything was revoked meanwhile, one by one.
-    fn is_void(&self) -> bool {
-        self.rows.is_empty() && self.names.is_empty()
-    }
 }
 
 /// What waits for a second operator.
@@ -323,7 +329,7 @@ async fn waiting_page(visit: &Visit, status: StatusCode, refusal: Option<String>
     let lines = match &waiting {
         None => Lines::call("waiting", "GET /revocations"),
         Some(one) => {
-            let verdict = if one.own || one.is_void() {
+            let verdict = if one.own || one.void || !one.may_agree {
                 "reject"
             } else {
                 "agree"
@@ -346,6 +352,8 @@ async fn waiting_page(visit: &Visit, status: StatusCode, refusal: Option<String>
 }
 
 async fn waits(visit: &Visit, asked: WaitingRevocation) -> Result<Waits, Fault> {
+    let is_chosen = !matches!(asked.batch, Batch::Issuing { .. });
+    let (mut void, mut may_agree) = (false, true);
     let (title, consequences, rows, more, names) = match asked.batch {
         Batch::Certificates(serials) => {
             let mut chosen = choose(visit, &serials).await?;
@@ -363,7 +371,25 @@ async fn waits(visit: &Visit, asked: WaitingRevocation) -> Result<Waits, Fault> 
         }
         Batch::Devices(names) => of_devices(visit, "revoke", &names).await?,
         Batch::Retiring(names) => of_devices(visit, "retire", &names).await?,
+        Batch::Issuing {
+            authority,
+            generation,
+            certificates,
+        } => {
+            let leaving = visit.ca().leaving(visit.proof(), &authority).await?;
+            void = leaving.is_none_or(|leaving| leaving.generation != generation);
+            may_agree = visit.may(Permission::Administer);
+            let title = if void {
+                "It was retired meanwhile".to_owned()
+            } else {
+                format!("Retire the issuing CA {generation} of {authority} at once?")
+            };
+            (title, of_issuing(certificates), Vec::new(), 0, Vec::new())
+        }
     };
+    if is_chosen {
+        void = rows.is_empty() && names.is_empty();
+    }
     Ok(Waits {
         when: When::relative(asked.at, visit.now()),
         until: When::relative(asked.until, visit.now()),
@@ -371,6 +397,8 @@ async fn waits(visit: &Visit, asked: WaitingRevocation) -> Result<Waits, Fault> 
         reason: asked.reason.to_string(),
         note: asked.note,
         own: asked.by == visit.visitor().name,
+        void,
+        may_agree,
         by: asked.by,
         title,
         consequences,
@@ -378,6 +406,20 @@ async fn waits(visit: &Visit, asked: WaitingRevocation) -> Result<Waits, Fault> 
         more,
         names,
     })
+}
+
+/// What it means that an issuing CA goes with so many certificates that live.
+pub(in crate::web::pages) fn of_issuing(certificates: usize) -> Vec<String> {
+    vec![
+        format!(
+            "{} that it issued {} refused from now on, wherever a broker has an agent; the sessions of those devices end.",
+            counted(certificates),
+            if certificates == 1 { "is" } else { "are" }
+        ),
+        "Each of these devices needs a certificate of the next issuing CA: re-arm it, then enrol it again.".into(),
+        "Brokers without an agent need the new ca.crt from you. Devices that check a broker go by the root alone and are not told.".into(),
+        "This cannot be undone.".into(),
+    ]
 }
 
 /// Some may be shut out since somebody asked; of these nothing is counted.
