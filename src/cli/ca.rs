@@ -231,8 +231,9 @@ pub(super) async fn run(common: &Common, voice: Voice, command: CaCommand) -> Re
             let exit = run_online(&session, voice, online).await?;
             session.finish().await?;
             match withdrawn {
-                Some(authority) => name_on_the_roots_list(common, voice, authority).await,
-                None => Ok(exit),
+                // What waits for a second operator is not withdrawn yet.
+                Some(authority) if exit == Exit::Ok => name_on_the_roots_list(common, voice, authority).await,
+                Some(_) | None => Ok(exit),
             }
         }
     }

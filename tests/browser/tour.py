@@ -98,6 +98,7 @@ def every_page(world):
     revoke(tour)
     many(tour)
     told_once(tour)
+    roll_over(tour)
     page.goto("nowhere")
     tour.look("nowhere")
     for route in tour.left_out():
@@ -188,12 +189,25 @@ def many(tour):
     tour.look("revoke, somebody asked")
 
 
+def roll_over(tour):
+    """The issuing CA before, which cannot be retired while certificates of it live, and what is asked where somebody has its key."""
+    page = tour.page
+    page.goto("ca/rollover/default/activate")
+    page.get_by_role("button", name="Let it issue").click()
+    page.get_by_text("of the fleet live").wait_for()
+    tour.look("ca, rolled over")
+    page.get_by_role("link", name="Somebody has its key").click()
+    page.get_by_label("Type how many certificates those are").wait_for()
+    tour.look("ca/rollover/default/revoke")
+
+
 def told_once(tour):
     """Pages that show a secret once, and what an invitation leads to."""
     page = tour.page
     for place, fields, button, seen in [
         ("users/ci", {}, "Replace the API key", "It is not shown again."),
         ("tokens/-/new?for=one", {"Name of the device": "site-902"}, "Make the token", "Copy the line now."),
+        ("tokens/-/new?for=list", {"Names": "site-903\nsite-904"}, "Make them and show a sheet of QR codes", "Print this page now."),
         ("ca/provisioners/-/new", {"Name": "gateways"}, "Add it", "Copy the password now."),
         ("brokers/-/new", {"Name": "hub-2.example.org"}, "Add", "Copy this now."),
         ("users/bob", {}, "Invite to log in", "It is not shown again."),

@@ -561,3 +561,39 @@ async fn the_list_is_searched_sorted_paged_and_saved() {
     );
     server.finish().await;
 }
+
+#[tokio::test]
+async fn keys_that_wait_are_counted_for_each_operator() {
+    let (mut browser, server) = Browser::and_server().await;
+    let ca = server.edge.ca();
+    ca.add_operator(local(), "olga", Role::Operator).await.unwrap();
+    ca.set_password(local(), "olga", PASSWORD).await.unwrap();
+    browser.log_in("admin", PASSWORD).await;
+    let mut elsewhere = Browser::at(&server);
+    elsewhere.log_in("admin", PASSWORD).await;
+    let mut places = Vec::new();
+    for number in 0..20 {
+        let sent = form(&format!("site-{number:03}"), "client", "", "");
+        let browser = if number % 2 == 0 {
+            &mut browser
+        } else {
+            &mut elsewhere
+        };
+        places.push(location(&browser.post("/issue", &sent).await));
+    }
+    let one_more = form("site-020", "client", "", "");
+    let refused = browser.post("/issue", &one_more).await;
+    assert_eq!(refused.status, 422);
+    let text = refused.text();
+    assert!(
+        text.contains("20 keys that you asked for wait") && text.contains("the first is forgotten at"),
+        "{text}"
+    );
+    let mut olga = Browser::at(&server);
+    olga.log_in("olga", PASSWORD).await;
+    location(&olga.post("/issue", &one_more).await);
+    // What the refusal says helps.
+    browser.post(&format!("{}/forget", places[0]), "").await;
+    location(&browser.post("/issue", &form("site-021", "client", "", "")).await);
+    server.finish().await;
+}

@@ -385,6 +385,39 @@ async fn a_wave_and_a_list_of_names() {
         "each is for its own name"
     );
     assert_eq!(tokens(&server).await.len(), 3);
+    // The same as a sheet to print; more than it holds are not made.
+    let sheet = "for=list&names=site-3%0Asite-4&wave=autumn&profile=client&lifetime=24h&as=sheet";
+    let page = browser.post("/tokens/-/new", sheet).await;
+    assert_eq!(
+        (page.status, page.header("cache-control")),
+        (200, Some("no-store"))
+    );
+    let page = page.text();
+    assert_eq!(page.matches("<svg class=\"qr\"").count(), 2, "{page}");
+    assert!(
+        page.contains("2 tokens of autumn") && page.contains("Print this page now"),
+        "{page}"
+    );
+    let lines: Vec<_> = page
+        .split("<code class=\"break\">muster agent enrol ")
+        .skip(1)
+        .collect();
+    assert!(lines.len() == 2 && lines[0] != lines[1], "{page}");
+    assert_eq!(tokens(&server).await.len(), 5);
+    let many: String = (0..101).map(|number| format!("site-{number}%0A")).collect();
+    let refused = browser
+        .post(
+            "/tokens/-/new",
+            &format!("for=list&names={many}&profile=client&lifetime=24h&as=sheet"),
+        )
+        .await;
+    assert_eq!(refused.status, 422);
+    assert!(
+        refused.text().contains("at most 100 names, and these are 101"),
+        "{}",
+        refused.text()
+    );
+    assert_eq!(tokens(&server).await.len(), 5);
     let entries = server.edge.ca().audit(
         local(),
         AuditList {

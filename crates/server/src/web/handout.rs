@@ -15,40 +15,44 @@ use crate::files::Handout;
 
 /// How long a key waits for its owner.
 pub(crate) const WAITS: SignedDuration = SignedDuration::from_mins(10);
-/// How many keys wait for one session.
-const PER_SESSION: usize = 20;
-/// How many keys wait at all; each takes some kilobytes.
-const AT_ALL: usize = 500;
+/// How many keys wait for one operator, in whichever sessions; each takes some kilobytes.
+const PER_OPERATOR: usize = 20;
 
 /// What waits, by session (the SHA-256 of its secret) and serial number.
 #[derive(Default, Clone)]
 pub(super) struct Handouts(Arc<Mutex<HashMap<Place, Waiting>>>);
 
-type Place = ([u8; 32], Serial);
+pub(super) type Place = ([u8; 32], Serial);
 
 struct Waiting {
+    operator: String,
     handout: Arc<Handout>,
     until: Timestamp,
 }
 
 impl Handouts {
     /// Whether another key may wait. Asked before a certificate is issued, so that none is issued for nothing.
-    pub(super) fn room(&self, session: &[u8; 32], now: Timestamp) -> Result<(), Fault> {
+    pub(super) fn room(&self, operator: &str, now: Timestamp) -> Result<(), Fault> {
         let mut waiting = self.lock();
         waiting.retain(|_, one| one.until > now);
-        let mine = waiting.keys().filter(|(owner, _)| owner == session).count();
-        if mine < PER_SESSION && waiting.len() < AT_ALL {
+        let mine = waiting.values().filter(|one| one.operator == operator);
+        let ends: Vec<_> = mine.map(|one| one.until).collect();
+        let Some(first) = ends.iter().min().filter(|_| ends.len() >= PER_OPERATOR) else {
             return Ok(());
-        }
-        let why = format!("{mine} keys that you asked for are still waiting to be downloaded");
-        let fix = "download them and press \"Forget the key\", or wait ten minutes";
-        Err(Fault::new(StatusCode::CONFLICT, &why).fix(fix))
+        };
+        let why = format!("{} keys that you asked for wait to be downloaded", ends.len());
+        let fix = format!(
+            "press \"Forget the key\" where you have downloaded one, or wait: the first is forgotten at {} UTC; for many at \
+             once make enrolment tokens for a list of names",
+            first.strftime("%H:%M")
+        );
+        Err(Fault::new(StatusCode::CONFLICT, &why).fix(&fix))
     }
 
     /// Keeps a key for [`WAITS`].
-    pub(super) fn keep(&self, session: [u8; 32], serial: Serial, handout: Handout, now: Timestamp) {
-        let place = (session, serial);
+    pub(super) fn keep(&self, operator: String, place: Place, handout: Handout, now: Timestamp) {
         let waiting = Waiting {
+            operator,
             handout: Arc::new(handout),
             until: now + WAITS,
         };

@@ -34,11 +34,15 @@ impl Qr {
         };
         let width = code.width();
         let mut dark = String::new();
-        for (at, colour) in code.to_colors().iter().enumerate() {
-            if *colour == Color::Dark {
-                let (x, y) = (at % width + QUIET, at / width + QUIET);
-                // Writing into a string does not fail.
-                let _ = write!(dark, "M{x} {y}h1v1h-1z");
+        for (y, row) in code.to_colors().chunks(width).enumerate() {
+            let mut x = 0;
+            for run in row.chunk_by(|one, next| one == next) {
+                if run.first() == Some(&Color::Dark) {
+                    let (left, top, length) = (x + QUIET, y + QUIET, run.len());
+                    // Writing into a string does not fail.
+                    let _ = write!(dark, "M{left} {top}h{length}v1h-{length}z");
+                }
+                x += run.len();
             }
         }
         Self {

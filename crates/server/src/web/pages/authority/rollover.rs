@@ -214,7 +214,7 @@ fn revoke_page(
     let page = Rollover {
         frame: visit.frame("The next issuing CA"),
         step: "revoke",
-        question: format!("Has somebody else the key of the issuing CA before, of {authority}?"),
+        question: format!("Has somebody else the key of the issuing CA of {authority} that is retiring?"),
         button: if second {
             "Ask to retire it"
         } else {

@@ -147,7 +147,7 @@ async fn try_issue(visit: &Visit, sent: &Sent) -> Result<String, Refused> {
     let wished = form::read(visit, sent)?;
     let handouts = visit.web().handouts();
     if !sent.own_key() {
-        handouts.room(&visit.session(), visit.now())?;
+        handouts.room(&visit.visitor().name, visit.now())?;
     }
     let (csr, key) = request(visit, sent, &wished).await?;
     let issued = enrol(visit, visit.proof(), csr, wished.wish).await?;
@@ -156,7 +156,8 @@ async fn try_issue(visit: &Visit, sent: &Sent) -> Result<String, Refused> {
         return Ok(format!("certificates/{serial}"));
     };
     let handout = Handout::new(visit.ca(), &issued, &key)?;
-    handouts.keep(visit.session(), serial.clone(), handout, visit.now());
+    let (operator, place) = (visit.visitor().name.clone(), (visit.session(), serial.clone()));
+    handouts.keep(operator, place, handout, visit.now());
     Ok(format!("issue/{serial}"))
 }
 

@@ -52,6 +52,8 @@ struct Create {
     refusal: Option<String>,
     fields: Vec<Field>,
     button: &'static str,
+    /// What another button sends, and its words.
+    other: Option<(&'static str, &'static str)>,
     lines: Lines,
 }
 
@@ -71,6 +73,9 @@ struct Sent {
     profile: String,
     #[serde(default)]
     lifetime: String,
+    /// How a list is handed out: as a `sheet`, else as CSV.
+    #[serde(default, rename = "as")]
+    form: String,
 }
 
 /// What was refused, and at which field.
@@ -161,14 +166,29 @@ async fn wave(visit: &Visit, sent: &Sent) -> Result<Response, Refused> {
     made::page(visit, &token, &secret).map_err(|fault| Refused("", fault))
 }
 
+/// What the button for a sheet says.
+const SHEET: &str = "sheet";
+/// As many codes as a page shows and a browser prints without trouble.
+const ON_SHEET: usize = 100;
 const HEAD: &[&str] = &["id", "device", "wave", "uses", "expires", "secret", "line"];
 
-/// The secrets are in the file and nowhere else.
+/// The secrets are in the file, or on the sheet, and nowhere else.
 async fn list(visit: &Visit, sent: &Sent) -> Result<Response, Refused> {
     let names = read_names(&sent.names).map_err(|why| ("names", why))?;
     let wish = wish(sent)?;
+    let is_sheet = sent.form == SHEET;
+    if is_sheet && names.len() > ON_SHEET {
+        let why = format!(
+            "a sheet has at most {ON_SHEET} names, and these are {}: make it in parts, or download the CSV",
+            names.len()
+        );
+        return Err(Refused::from(("names", Error::Bad(why))));
+    }
     let made = visit.ca().create_tokens(visit.proof(), names, wish).await;
     let made = made.map_err(|why| ("names", why))?;
+    if is_sheet {
+        return made::sheet(visit, &made, lines("list")).map_err(|fault| Refused("", fault));
+    }
     let rows = made.iter().map(|(token, secret)| {
         Ok(vec![
             token.id.clone(),
@@ -221,7 +241,7 @@ fn page(visit: &Visit, sent: &Sent, status: StatusCode, refused: Option<Refused>
                 .value(&sent.names)
                 .required()
                 .refused(at("names").as_deref())
-                .hint("One a line, at most 1,000. Of a CSV the first column counts."),
+                .hint("One a line, at most 1,000, on a sheet 100. Of a CSV the first column counts."),
             wave_field(sent).refused(at("wave").as_deref()),
         ],
         _ => vec![
@@ -257,6 +277,7 @@ fn page(visit: &Visit, sent: &Sent, status: StatusCode, refused: Option<Refused>
             } else {
                 "Make the token"
             },
+            other: (chosen == "list").then_some((SHEET, "Make them and show a sheet of QR codes")),
             lines: lines(chosen),
         },
     )
@@ -276,7 +297,8 @@ fn explained(chosen: &str) -> &'static str {
         }
         "list" => {
             "A secret of its own for each name, all made together or none. The CSV holds them with the line to paste on \
-             each device, and is there once: nothing shows the secrets again."
+             each device; the sheet has a QR code of each, to be printed. Either is there once: nothing shows the secrets \
+             again."
         }
         _ => "One secret for one name. The device makes its own key and shows the secret once.",
     }

@@ -3,10 +3,11 @@
 use askama::Template;
 use muster_ca::Error;
 use muster_ca::token::EnrolmentToken;
+use zeroize::Zeroizing;
 
 use super::whom;
 use crate::Edge;
-use crate::web::components::{Copied, Icon, Qr, When};
+use crate::web::components::{Copied, Icon, Lines, Qr, When};
 use crate::web::frame::Frame;
 use crate::web::visit::{Answer, Visit, html};
 
@@ -36,6 +37,46 @@ pub(in crate::web::pages) fn page(visit: &Visit, token: &EnrolmentToken, secret:
         qr: Qr::new(&code, "QR code of what the device enrols with"),
         line: Copied::new("line", &line(visit.web().edge(), token, secret)?, "Copy the line"),
         is_wave: token.device.is_none(),
+    })
+}
+
+/// Tokens for a list of names, as a sheet to be printed and cut up.
+#[derive(Template)]
+#[template(path = "pages/tokens/sheet.html")]
+struct Sheet {
+    frame: Frame,
+    wave: String,
+    expires: When,
+    tickets: Vec<Ticket>,
+    lines: Lines,
+}
+
+struct Ticket {
+    name: String,
+    qr: Qr,
+    line: String,
+}
+
+pub(super) fn sheet(visit: &Visit, made: &[(EnrolmentToken, Zeroizing<String>)], lines: Lines) -> Answer {
+    let edge = visit.web().edge();
+    let ticket = |(token, secret): &(EnrolmentToken, Zeroizing<String>)| {
+        Ok(Ticket {
+            name: whom(token),
+            qr: Qr::new(
+                &edge.code(token, secret)?.to_string(),
+                "QR code of what the device enrols with",
+            ),
+            line: line(edge, token, secret)?,
+        })
+    };
+    let tickets: Result<Vec<_>, Error> = made.iter().map(ticket).collect();
+    let first = made.first().map(|(token, _)| token);
+    html(&Sheet {
+        frame: visit.frame("The tokens are made"),
+        wave: first.map(|token| token.wave.clone()).unwrap_or_default(),
+        expires: When::long(first.map_or(visit.now(), |token| token.expires)),
+        tickets: tickets?,
+        lines,
     })
 }
 
