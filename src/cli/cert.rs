@@ -294,7 +294,7 @@ pub(super) fn rows(certificates: &[Certificate]) -> String {
             certificate.device.clone(),
             certificate.status.clone(),
             certificate.profile.clone(),
-            certificate.not_before.clone(),
+            certificate.issued.clone(),
             certificate.not_after.clone(),
             certificate.serial.clone(),
         ]
@@ -311,6 +311,7 @@ fn describe(certificate: &Certificate) -> String {
         format!("{} ({})", certificate.device, certificate.status),
         format!("  profile        {}", certificate.profile),
         format!("  names          {}", certificate.sans.join(", ")),
+        format!("  issued         {}", certificate.issued),
         format!(
             "  valid          {} to {}",
             certificate.not_before, certificate.not_after

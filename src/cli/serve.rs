@@ -14,6 +14,7 @@ use super::report::{Exit, Failure, Voice};
 use crate::assemble;
 use crate::config::{Config, Flags};
 use crate::local::LocalSocket;
+use crate::real;
 
 #[derive(clap::Args)]
 pub(super) struct ServeArgs {
@@ -26,6 +27,7 @@ pub(super) async fn serve(common: &Common, voice: Voice, args: &ServeArgs) -> Re
 }
 
 pub(super) async fn serve_config(config: &Config, voice: Voice) -> Result<Exit, Failure> {
+    refuse_wrong_clock(real::now())?;
     let open = assemble::open(config).await?;
     let mistakes = open.ca.profile_mistakes();
     if !mistakes.is_empty() {
@@ -104,6 +106,18 @@ fn whole(at: Timestamp) -> Timestamp {
     Timestamp::from_second(at.as_second()).unwrap_or(at)
 }
 
+/// Neither a certificate nor the date of an answer (RFC 9110, section 5.6.7) can say a year before 1970 or after 9998.
+fn refuse_wrong_clock(now: Timestamp) -> Result<(), Failure> {
+    const LAST: i64 = 253_370_764_800;
+    if (0..LAST).contains(&now.as_second()) {
+        return Ok(());
+    }
+    Err(Failure::failed(format!(
+        "this machine's clock says {now}, and nothing that is signed with such a time would be believed"
+    ))
+    .fix("set the clock, and start again"))
+}
+
 /// How many connections may wait to be accepted: a fleet that comes back after an outage comes all at once. The system
 /// caps it (`net.core.somaxconn`).
 const WAITING: u32 = 4096;
@@ -138,4 +152,23 @@ fn bind_local(socket: &LocalSocket) -> Result<UnixListener, Failure> {
     let listener = UnixListener::bind(path).map_err(cannot)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(cannot)?;
     Ok(listener)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may fail")]
+    use super::*;
+
+    #[test]
+    fn a_clock_that_no_certificate_can_say_is_refused() {
+        for (moment, right) in [
+            ("1969-12-31T23:59:59Z", false),
+            ("1970-01-01T00:00:00Z", true),
+            ("9998-12-31T23:59:59Z", true),
+            ("9999-01-01T00:00:00Z", false),
+        ] {
+            let moment: Timestamp = moment.parse().unwrap();
+            assert_eq!(refuse_wrong_clock(moment).is_ok(), right, "{moment}");
+        }
+    }
 }

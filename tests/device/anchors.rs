@@ -166,6 +166,7 @@ impl Scene {
             status: "active".into(),
             profile: "client".into(),
             sans: Vec::new(),
+            issued: day(-1).to_string(),
             not_before: day(-1).to_string(),
             not_after: day(30).to_string(),
             revoked_at: None,

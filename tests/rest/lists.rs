@@ -262,3 +262,23 @@ fn what_runs_out_says_whether_it_needs_somebody() {
         serde_json::json!([{ "kind": "client", "state": "active", "count": 2 }])
     );
 }
+
+#[test]
+fn a_certificate_says_when_it_was_issued() {
+    let muster = Muster::start();
+    issue(&muster, "site-1", "client");
+    let listed = muster.json(&["cert", "list"])["items"][0].clone();
+    let (issued, begins) = (
+        listed["issued"].as_str().unwrap(),
+        listed["not_before"].as_str().unwrap(),
+    );
+    assert!(issued > begins, "backdated: {listed}");
+    let table = muster.ok(&["cert", "list"]);
+    assert!(table.contains(issued) && !table.contains(begins), "{table}");
+    // What a rehearsal would issue is not there.
+    let would = muster.json(&["cert", "issue", "site-2", "--dry-run"]);
+    assert_eq!(
+        (&would["device"], would.get("pem")),
+        (&Value::from("site-2"), None)
+    );
+}

@@ -106,7 +106,8 @@ pub struct Issued {
     /// About it.
     #[serde(flatten)]
     pub certificate: Certificate,
-    /// The certificate, PEM; empty after a dry run.
+    /// The certificate, PEM; not there after a dry run.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub pem: String,
     /// The issuing CA, PEM.
     pub issuing: String,
@@ -131,7 +132,10 @@ pub struct Certificate {
     pub profile: String,
     /// Its alternative names.
     pub sans: Vec<String>,
-    /// First moment of validity.
+    /// When it was issued.
+    #[serde(default)]
+    pub issued: String,
+    /// First moment of validity, which is before that by an hour at most: clocks differ.
     pub not_before: String,
     /// Last moment of validity.
     pub not_after: String,

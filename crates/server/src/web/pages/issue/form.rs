@@ -293,9 +293,12 @@ pub(super) fn lines(sent: &Sent, wished: &Wished) -> Lines {
     let profile = wished.wish.profile.as_deref().unwrap_or("client");
     let validity = wished.life.map(format_duration);
     let option = |name: &str, value: Option<String>| {
-        value
-            .map(|value| format!(" --{name} {}", quoted(&value)))
-            .unwrap_or_default()
+        match value {
+            // It is no option itself.
+            Some(value) if value.starts_with('-') => format!(" --{name}={}", quoted(&value)),
+            Some(value) => format!(" --{name} {}", quoted(&value)),
+            None => String::new(),
+        }
     };
     let verb = if sent.own_key() {
         "sign request.csr".to_owned()
