@@ -146,6 +146,12 @@ async fn a_preview_says_what_would_be_and_changes_nothing() {
     let odd = form("site-001", "client", "12h", "urn:$(id)");
     let text = browser.post("/issue/preview", &odd).await.text();
     assert!(text.contains("--san &#39;urn:$(id)&#39;"), "{text}");
+    let odd = form("site-001", "client", "12h", "-x@example.org");
+    let text = browser.post("/issue/preview", &odd).await.text();
+    assert!(
+        text.contains("--san=-x@example.org") || text.contains("--san=&#39;-x@example.org"),
+        "{text}"
+    );
     let part = browser.request("POST", "/issue/preview", &htmx(&browser), &sent);
     let part = browser.send(&part).await.text();
     assert!(
