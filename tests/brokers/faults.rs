@@ -24,6 +24,8 @@ pub struct Row {
     pub brought: bool,
     /// As whom something is wrong, and a part of what is said; nothing else may be.
     pub wrong: &'static [(&'static str, &'static str)],
+    /// What cannot be tried, beside what follows from what is wrong.
+    pub not_tried: &'static [&'static str],
 }
 
 const MOSQUITTO: Row = Row {
@@ -35,12 +37,21 @@ const MOSQUITTO: Row = Row {
     host: "localhost",
     brought: true,
     wrong: &[],
+    not_tried: &["trusted CAs", "WebSocket"],
 };
 
 const HAPROXY: Row = Row {
     what: "HAProxy as printed",
     program: Program::HaProxy,
+    not_tried: &["WebSocket"],
     ..MOSQUITTO
+};
+
+/// Which is asked about its answers only.
+pub const RABBIT_WITH_AGENT: Row = Row {
+    what: "RabbitMQ with an agent",
+    wrong: &[],
+    ..RABBIT
 };
 
 /// Without an agent beside it, RabbitMQ 3 leaves client ids to whoever asks for them.
@@ -48,6 +59,7 @@ const RABBIT: Row = Row {
     what: "RabbitMQ without an agent",
     program: Program::RabbitMq,
     wrong: &[THROWS_OFF],
+    not_tried: &["foreign topic", "another's user name", "WebSocket"],
     ..MOSQUITTO
 };
 
@@ -55,6 +67,11 @@ const RABBIT: Row = Row {
 const PASSED: &str = "tcp-request content reject unless { req.payload(0,0),mqtt_is_valid }";
 const FRONT: &str = "default_backend mqtt_brokers\n";
 const WEB: &str = "use_backend web if { req.payload(0,3) -m str GET }\n    default_backend mqtt_brokers\n\nbackend web\n    mode tcp\n    \
+    timeout connect 5s\n    timeout server 30m\n    server web @WEB@\n";
+/// The same with one who judges by client ids, and with nobody else.
+const JUDGED: &str = "use_backend web if { req.payload(0,3) -m str GET }\n    default_backend mqtt_brokers\n\nbackend web\n    mode tcp\n    \
+    timeout connect 5s\n    timeout server 30m\n    server web @JUDGED@\n";
+const ALONE: &str = "default_backend web\n\nbackend web\n    mode tcp\n    \
     timeout connect 5s\n    timeout server 30m\n    server web @WEB@\n";
 /// What holds the client id to the certificate.
 const SAME: &str = "tcp-request content reject unless { req.payload(0,0),mqtt_field_value(connect,client_identifier),strcmp(sess.name) eq 0 }";
@@ -78,6 +95,20 @@ pub const GOOD: &[Row] = &[
             ),
             (FRONT, WEB),
         ],
+        not_tried: &[],
+        ..HAPROXY
+    },
+    Row {
+        what: "WebSocket that is given to everybody and judged at CONNECT",
+        edits: &[
+            ("verify required", "verify optional crt-ignore-err 23"),
+            (
+                PASSED,
+                "tcp-request content accept if { req.payload(0,3) -m str GET }\n    tcp-request content reject unless { ssl_c_used } { ssl_c_err 0 }\n    tcp-request content reject unless { req.payload(0,0),mqtt_is_valid }",
+            ),
+            (FRONT, JUDGED),
+        ],
+        not_tried: &[],
         ..HAPROXY
     },
 ];
@@ -266,6 +297,7 @@ pub const ROWS: &[Row] = &[
             ("\ncrlfile ", "\n#crlfile "),
         ],
         wrong: &[("without TLS", "MQTT without TLS")],
+        not_tried: &[],
         ..MOSQUITTO
     },
     Row {
@@ -280,6 +312,7 @@ pub const ROWS: &[Row] = &[
             ("revoked", "1 s after"),
             THROWS_OFF,
         ],
+        not_tried: &["trusted CAs", "WebSocket"],
         brought: false,
         ..HAPROXY
     },
@@ -401,6 +434,7 @@ pub const ROWS: &[Row] = &[
             (FRONT, WEB),
         ],
         wrong: &[("WebSocket", "who shows no certificate is let in over WebSocket")],
+        not_tried: &[],
         ..HAPROXY
     },
     Row {
@@ -414,6 +448,49 @@ pub const ROWS: &[Row] = &[
             (FRONT, WEB),
         ],
         wrong: &[("no certificate", "let in")],
+        not_tried: &[
+            "another's client id",
+            "foreign topic",
+            "another's user name",
+            "the broker's own topics",
+        ],
+        ..HAPROXY
+    },
+    Row {
+        what: "WebSocket beside an MQTT that refuses every session",
+        edits: &[(FRONT, ALONE)],
+        wrong: &[("a good certificate", "the broker refused the session")],
+        ..HAPROXY
+    },
+    Row {
+        what: "certificates that do not matter, and in TLS 1.2 no cipher in common",
+        edits: &[
+            (
+                "verify required",
+                "verify required ca-ignore-err all crt-ignore-err all",
+            ),
+            (
+                "ssl-min-ver TLSv1.2",
+                "ssl-min-ver TLSv1.2 ciphers AES128-SHA:ECDHE-ECDSA-AES128-SHA",
+            ),
+        ],
+        wrong: &[
+            ("wrong CA", "let in"),
+            ("expired", "let in"),
+            ("not yet valid", "let in"),
+            ("wrong EKU", "let in"),
+            ("revoked", "1 s after"),
+        ],
+        brought: false,
+        ..HAPROXY
+    },
+    Row {
+        what: "the one that is to be revoked has no session to lose",
+        edits: &[(
+            PASSED,
+            "tcp-request content reject if { req.payload(0,0),mqtt_field_value(connect,client_identifier) -m end .revoked }\n    tcp-request content reject unless { req.payload(0,0),mqtt_is_valid }",
+        )],
+        not_tried: &["WebSocket", "revoked", "resumed session"],
         ..HAPROXY
     },
 ];

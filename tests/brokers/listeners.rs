@@ -30,8 +30,9 @@ pub fn has_rabbitmq() -> bool {
 pub struct Stage {
     pub fleet: Fleet,
     printed: Printed,
-    /// Who gives WebSocket to everybody.
+    /// Who gives WebSocket and a session to everybody, and who judges by client ids.
     web: u16,
+    judged: u16,
 }
 
 /// One that runs.
@@ -90,7 +91,8 @@ impl Stage {
         Some(Self {
             fleet,
             printed,
-            web: web(),
+            web: web(&[]),
+            judged: web(&[".revoked", ".nobody"]),
         })
     }
 
@@ -172,6 +174,7 @@ impl Stage {
             .replace("bind :8883 ", &format!("bind :{} ", listener.port))
             .replace("127.0.0.1:1883", &format!("127.0.0.1:{behind}"))
             .replace("@WEB@", &format!("127.0.0.1:{}", self.web))
+            .replace("@JUDGED@", &format!("127.0.0.1:{}", self.judged))
             .replacen(
                 "global\n",
                 &format!(
@@ -310,21 +313,50 @@ impl Fleet {
     }
 }
 
-/// Stands in for a broker's WebSocket: says yes to whoever asks.
-fn web() -> u16 {
+/// Stands in for a broker's WebSocket: says yes to whoever asks, and refuses the sessions of some. Over MQTT it refuses everybody's.
+fn web(refused: &'static [&'static str]) -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let mut stream: TcpStream = stream.unwrap();
-            std::thread::spawn(move || {
-                let _ = stream.read(&mut [0; 1024]);
-                let _ = stream.write_all(b"HTTP/1.1 101 Switching Protocols\r\n\r\n");
-                let _ = stream.read(&mut [0; 1024]);
-            });
+            // Who asks may go away at any time.
+            std::thread::spawn(move || answer(&mut stream, refused));
         }
     });
     port
+}
+
+fn answer(stream: &mut TcpStream, refused: &[&str]) -> std::io::Result<()> {
+    let mut asked = vec![0; 4];
+    stream.read_exact(&mut asked)?;
+    if asked != b"GET " {
+        stream.write_all(&[0x20, 2, 0, 5])?;
+        return std::io::copy(stream, &mut std::io::sink()).map(drop);
+    }
+    while !asked.ends_with(b"\r\n\r\n") {
+        let mut next = [0];
+        stream.read_exact(&mut next)?;
+        asked.extend(next);
+    }
+    stream.write_all(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n")?;
+    // A short frame with its mask, as every client's is.
+    let mut head = [0; 6];
+    stream.read_exact(&mut head)?;
+    let mut connect = vec![0; usize::from(head[1] & 0x7f)];
+    stream.read_exact(&mut connect)?;
+    let plain = connect
+        .iter()
+        .zip(head[2..].iter().cycle())
+        .map(|(one, mask)| one ^ mask);
+    let plain = String::from_utf8_lossy(&plain.collect::<Vec<u8>>()).into_owned();
+    let code = if refused.iter().any(|name| plain.contains(name)) {
+        5
+    } else {
+        0
+    };
+    stream.write_all(&[0x82, 4, 0x20, 2, 0, code])?;
+    std::io::copy(stream, &mut std::io::sink()).map(drop)
 }
 
 /// A RabbitMQ of its own.

@@ -2,6 +2,8 @@
 //!
 //! The other end is verified by more than its name: it has to show the very certificate that the agent brought to the broker.
 
+mod web_socket;
+
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -20,7 +22,7 @@ use rustls::sign::CertifiedKey;
 use rustls::{
     AlertDescription, CertificateError, ClientConfig, ConfigBuilder, DigitallySignedStruct, SignatureScheme,
 };
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -164,23 +166,27 @@ impl Listener {
         Ok(session)
     }
 
-    /// Asks for WebSocket (RFC 6455); if it is given, whether by an earlier TLS session.
-    pub async fn upgrade(&self, config: &Arc<ClientConfig>) -> Result<bool, Seen> {
+    /// Begins a session over WebSocket (RFC 6455) and drops it; whether by an earlier TLS session.
+    pub async fn connect_web(&self, config: &Arc<ClientConfig>, client_id: &str) -> Result<bool, Seen> {
         let mut stream = self.handshake(config).await?;
         let resumed = is_resumed(&stream);
-        if within(upgraded(&mut stream)).await?.map_err(|why| seen(&why))? {
-            Ok(resumed)
-        } else {
-            Err(Seen::Strange("it gives no WebSocket".into()))
+        if !within(web_socket::upgraded(&mut stream))
+            .await?
+            .map_err(|why| seen(&why))?
+        {
+            return Err(Seen::Strange("it gives no WebSocket".into()));
         }
+        let connect = written(Connect::new(client_id))?;
+        let answer = within(web_socket::exchanged(&mut stream, &connect)).await?;
+        let mut answer = BytesMut::from(&*answer.map_err(|why| seen(&why))?);
+        let answer = Packet::read(&mut answer, MAX_PACKET);
+        granted(&answer.map_err(|why| Seen::Strange(why.to_string()))?)?;
+        Ok(resumed)
     }
 
     /// What is spoken here without TLS, if anything is.
     pub async fn without_tls(&self) -> Result<Option<&'static str>, Seen> {
-        let mut connect = BytesMut::new();
-        Connect::new(NOBODY)
-            .write(&mut connect)
-            .map_err(|why| Seen::Strange(why.to_string()))?;
+        let connect = written(Connect::new(NOBODY))?;
         let mut answer = [0; 2];
         let mut tcp = self.tcp().await?;
         let asked = async {
@@ -192,7 +198,7 @@ impl Listener {
             return Ok(Some("MQTT"));
         }
         let mut tcp = self.tcp().await?;
-        let web = matches!(within(upgraded(&mut tcp)).await, Ok(Ok(true)));
+        let web = matches!(within(web_socket::upgraded(&mut tcp)).await, Ok(Ok(true)));
         Ok(web.then_some("WebSocket"))
     }
 
@@ -296,27 +302,11 @@ pub struct Session {
 }
 
 impl Session {
-    async fn begin(&mut self, mut connect: Connect) -> Result<(), Seen> {
-        connect.keep_alive = KEEP_ALIVE;
-        let mut bytes = BytesMut::new();
-        connect
-            .write(&mut bytes)
-            .map_err(|why| Seen::Strange(why.to_string()))?;
-        within(self.stream.write_all(&bytes))
-            .await?
-            .map_err(|why| seen(&why))?;
-        within(self.stream.flush()).await?.map_err(|why| seen(&why))?;
+    async fn begin(&mut self, connect: Connect) -> Result<(), Seen> {
+        self.send(&written(connect)?).await?;
         // A broker without TCP_NODELAY holds its answer back until TLS 1.3's tickets are acknowledged: 40 ms later, else.
         let _ = rustix::net::sockopt::set_tcp_quickack(self.stream.get_ref().0, true);
-        let answer = within(self.packet()).await??;
-        let Packet::ConnAck(answer) = answer else {
-            return Err(Seen::Strange("its first packet is no CONNACK".into()));
-        };
-        if answer.code == ConnectReturnCode::Success {
-            Ok(())
-        } else {
-            Err(Seen::Refused(answer.code))
-        }
+        granted(&within(self.packet()).await??)
     }
 
     /// Stays until the broker ends the session.
@@ -426,15 +416,24 @@ fn cannot(why: &rustls::Error) -> Error {
     Error::new(format!("TLS to the broker cannot be set up: {why}"))
 }
 
-/// Whether WebSocket is given to who asks for it.
-async fn upgraded(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> std::io::Result<bool> {
-    const ASK: &[u8] = b"GET /mqtt HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-        Sec-WebSocket-Key: bXVzdGVyLXRyaWFsLWtleQ==\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: mqtt\r\n\r\n";
-    let mut answer = [0; 12];
-    stream.write_all(ASK).await?;
-    stream.flush().await?;
-    stream.read_exact(&mut answer).await?;
-    Ok(answer == *b"HTTP/1.1 101")
+fn written(mut connect: Connect) -> Result<BytesMut, Seen> {
+    connect.keep_alive = KEEP_ALIVE;
+    let mut bytes = BytesMut::new();
+    let written = connect.write(&mut bytes);
+    written.map_err(|why| Seen::Strange(why.to_string()))?;
+    Ok(bytes)
+}
+
+/// Whether a broker's first packet lets the client in.
+fn granted(answer: &Packet) -> Result<(), Seen> {
+    let Packet::ConnAck(answer) = answer else {
+        return Err(Seen::Strange("its first packet is no CONNACK".into()));
+    };
+    if answer.code == ConnectReturnCode::Success {
+        Ok(())
+    } else {
+        Err(Seen::Refused(answer.code))
+    }
 }
 
 fn is_resumed(stream: &TlsStream<TcpStream>) -> bool {

@@ -28,6 +28,19 @@ const INSIDE: [&str; 4] = [
     "the broker's own topics",
 ];
 
+/// What has to have been tried before a listener can be said to hold.
+const DECISIVE: [&str; 5] = [
+    "no certificate",
+    "wrong CA",
+    "expired",
+    "revoked",
+    "resumed session",
+];
+
+/// How often something is tried that is not answered, and how long after another.
+const TRIES: u8 = 3;
+const BETWEEN: Duration = Duration::from_secs(1);
+
 /// What came of one attempt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Trial {
@@ -38,6 +51,13 @@ pub struct Trial {
     pub outcome: Outcome,
     /// What was seen, or why it could not be tried.
     pub words: String,
+}
+
+impl Trial {
+    /// Whether a listener cannot be said to hold, since this was not tried.
+    pub fn leaves_open(&self) -> bool {
+        self.outcome == Outcome::NotTried && DECISIVE.contains(&self.whom)
+    }
 }
 
 /// Whether a broker held.
@@ -79,24 +99,24 @@ pub async fn run<F: Future<Output = Result<(), Error>>>(
         listener,
         papers,
         way: Way::Mqtt,
+        speaks_12: false,
     };
     let mut all = vec![
         weak::old_versions(listener).await,
         weak::weak_ciphers(listener).await,
         trust::trusted(listener, &papers.cas).await,
-        try_out.good().await?,
     ];
-    let usable = all
-        .iter()
-        .all(|trial| trial.whom != GOOD || trial.outcome == Outcome::Held);
-    all.push(try_out.nobody().await?);
-    all.push(try_out.refused("wrong CA", &papers.foreign(clock)?).await);
-    for (whom, certificate) in [
-        ("expired", &papers.expired),
-        ("not yet valid", &papers.early),
-        ("wrong EKU", &papers.server),
+    let good = try_out.good().await?;
+    let usable = good.outcome == Outcome::Held;
+    all.push(good);
+    all.push(try_out.refused("no certificate", None).await?);
+    for (whom, shown) in [
+        ("wrong CA", papers.foreign(clock)?),
+        ("expired", papers.pair(&papers.expired)?),
+        ("not yet valid", papers.pair(&papers.early)?),
+        ("wrong EKU", papers.pair(&papers.server)?),
     ] {
-        all.push(try_out.refused(whom, &papers.pair(certificate)?).await);
+        all.push(try_out.refused(whom, Some(&shown)).await?);
     }
     if !usable {
         let rest = INSIDE
@@ -133,74 +153,77 @@ struct Attempts<'a> {
     listener: &'a Listener,
     papers: &'a Papers,
     way: Way,
+    /// Whether the good certificate gets in with TLS 1.2; if not, a refusal there says nothing of a certificate.
+    speaks_12: bool,
 }
 
 impl Attempts<'_> {
     async fn connect(&self, shown: &Pair, tls: Tls) -> Result<Session, Seen> {
-        let id = shown.leaf().common_name().unwrap_or_default();
-        self.listener.connect(shown, &id, tls).await
+        let id = name(Some(shown));
+        patiently(|| self.listener.connect(shown, &id, tls)).await
     }
 
     /// Gets in and leaves; whether by resuming a TLS session.
-    async fn enter(&self, config: &Arc<ClientConfig>, id: &str) -> Result<bool, Seen> {
-        if self.way == Way::WebSocket {
-            return self.listener.upgrade(config).await;
+    async fn enter(&self, config: &Arc<ClientConfig>, id: &str, way: Way) -> Result<bool, Seen> {
+        if way == Way::WebSocket {
+            return patiently(|| self.listener.connect_web(config, id)).await;
         }
-        let session = self.listener.connect_as(config, id).await?;
+        let session = patiently(|| self.listener.connect_as(config, id)).await?;
         let resumed = session.resumed();
         session.leave().await;
         Ok(resumed)
     }
 
+    /// What becomes of who shows this certificate, or none.
+    async fn shows(&self, shown: Option<&Pair>, tls: Tls, way: Way) -> Result<Seen, Error> {
+        let config = self.listener.client(shown, tls, false)?;
+        let entered = self.enter(&config, &name(shown), way).await;
+        Ok(entered.err().unwrap_or(Seen::Accepted))
+    }
+
     async fn good(&mut self) -> Result<Trial, Error> {
         let pair = self.papers.pair(&self.papers.good)?;
-        let seen = match self.connect(&pair, Tls::Best).await {
-            Ok(session) => {
-                session.leave().await;
-                return Ok(held(GOOD, "it was let in"));
-            }
-            Err(Seen::Unreachable(why)) => return Err(Error::new(format!("nobody answers: {why}"))),
-            Err(seen) => seen,
-        };
-        let config = self.listener.client(Some(&pair), Tls::Best, false)?;
-        if self.listener.upgrade(&config).await.is_ok() {
+        let mut words = "it was let in";
+        let mut seen = self.shows(Some(&pair), Tls::Best, Way::Mqtt).await?;
+        // What understands no MQTT may speak it over WebSocket; who is refused there is refused.
+        if matches!(seen, Seen::Closed | Seen::Strange(_) | Seen::Unreachable(_))
+            && self.shows(Some(&pair), Tls::Best, Way::WebSocket).await? == Seen::Accepted
+        {
+            words = "it was let in over WebSocket, all that this port speaks";
             self.way = Way::WebSocket;
-            return Ok(held(
-                GOOD,
-                "it was let in over WebSocket, all that this port speaks",
-            ));
+            seen = Seen::Accepted;
         }
-        Ok(wrong(GOOD, format!("it had to be let in: {seen}")))
+        if let Seen::Unreachable(why) = seen {
+            return Err(Error::new(format!("nobody answers: {why}")));
+        }
+        if seen != Seen::Accepted {
+            return Ok(wrong(GOOD, format!("it had to be let in: {seen}")));
+        }
+        self.speaks_12 = self.shows(Some(&pair), Tls::Only12, self.way).await? == Seen::Accepted;
+        Ok(held(GOOD, words))
     }
 
-    async fn nobody(&self) -> Result<Trial, Error> {
-        let config = self.listener.client(None, Tls::Best, false)?;
-        let seen = self.enter(&config, NOBODY).await;
-        Ok(judged("no certificate", seen.err().unwrap_or(Seen::Accepted)))
-    }
-
-    /// With TLS 1.2 the reason is certain; a broker that speaks no 1.2 is asked in 1.3.
-    async fn refused(&self, whom: &'static str, shown: &Pair) -> Trial {
-        let mut seen = self.shows(shown, Tls::Only12).await;
-        if seen == Seen::Alert(rustls::AlertDescription::ProtocolVersion) {
-            seen = self.shows(shown, Tls::Best).await;
+    /// With every version that the listener speaks: they may be judged differently, and with TLS 1.2 the reason is certain.
+    async fn refused(&self, whom: &'static str, shown: Option<&Pair>) -> Result<Trial, Error> {
+        let newest = judged(whom, self.shows(shown, Tls::Best, self.way).await?);
+        if newest.outcome != Outcome::Held || !self.speaks_12 {
+            return Ok(newest);
         }
-        judged(whom, seen)
-    }
-
-    async fn shows(&self, shown: &Pair, tls: Tls) -> Seen {
-        let id = shown.leaf().common_name().unwrap_or_default();
-        match self.listener.client(Some(shown), tls, false) {
-            Ok(config) => self.enter(&config, &id).await.err().unwrap_or(Seen::Accepted),
-            Err(why) => Seen::Strange(why.0),
-        }
+        Ok(judged(whom, self.shows(shown, Tls::Only12, self.way).await?))
     }
 
     /// Where the port speaks WebSocket, too, nobody may get in there who is refused otherwise.
     async fn web_socket(&self, clock: &Clock) -> Result<Trial, Error> {
         const WHOM: &str = "WebSocket";
-        let speaks = self.upgraded(Some(&self.papers.pair(&self.papers.good)?)).await?;
-        if !speaks {
+        let good = self.papers.pair(&self.papers.good)?;
+        let seen = self.shows(Some(&good), Tls::Best, Way::WebSocket).await?;
+        if let Seen::Refused(_) = seen {
+            return Ok(not_tried(
+                WHOM,
+                format!("a good certificate gets no session: {seen}"),
+            ));
+        }
+        if seen != Seen::Accepted {
             return Ok(not_tried(WHOM, "this port speaks none"));
         }
         for (words, shown) in [
@@ -211,17 +234,35 @@ impl Attempts<'_> {
                 Some(self.papers.pair(&self.papers.revocable)?),
             ),
         ] {
-            if self.upgraded(shown.as_ref()).await? {
-                return Ok(wrong(WHOM, format!("{words} is let in over WebSocket")));
+            let seen = self.shows(shown.as_ref(), Tls::Best, Way::WebSocket).await?;
+            let trial = judged(WHOM, seen);
+            match trial.outcome {
+                Outcome::Held => {}
+                Outcome::Wrong => return Ok(wrong(WHOM, format!("{words} is let in over WebSocket"))),
+                Outcome::NotTried => return Ok(trial),
             }
         }
         Ok(held(WHOM, "nobody gets in there who is refused otherwise"))
     }
+}
 
-    async fn upgraded(&self, shown: Option<&Pair>) -> Result<bool, Error> {
-        let config = self.listener.client(shown, Tls::Best, false)?;
-        Ok(self.listener.upgrade(&config).await.is_ok())
+/// The client id that belongs to what is shown.
+fn name(shown: Option<&Pair>) -> String {
+    shown.map_or_else(
+        || NOBODY.to_owned(),
+        |shown| shown.leaf().common_name().unwrap_or_default(),
+    )
+}
+
+/// A broker that takes up new lists, or has much to do, may leave an attempt unanswered; nothing follows from one.
+async fn patiently<T, F: Future<Output = Result<T, Seen>>>(attempt: impl Fn() -> F) -> Result<T, Seen> {
+    for _ in 1..TRIES {
+        match attempt().await {
+            Err(Seen::Unreachable(_)) => tokio::time::sleep(BETWEEN).await,
+            seen => return seen,
+        }
     }
+    attempt().await
 }
 
 fn judged(whom: &'static str, seen: Seen) -> Trial {

@@ -155,10 +155,23 @@ fn tell(voice: Voice, all: &[Trial]) -> Result<Exit, Failure> {
     let rows: Vec<_> = std::iter::once(head).chain(all.iter().map(row)).collect();
     voice.data(&table(&rows), &serde_json::json!({ "trials": all }))?;
     let wrong = all.iter().filter(|trial| trial.outcome == Outcome::Wrong).count();
+    let open: Vec<_> = all
+        .iter()
+        .filter(|trial| trial.leaves_open())
+        .map(|trial| trial.whom)
+        .collect();
     voice.say(&match wrong {
-        0 => "The listener holds.".to_owned(),
+        0 if open.is_empty() => "The listener holds.".to_owned(),
+        0 => format!(
+            "Nothing wrong was seen, but this could not be tried, so whether the listener holds is open: {}.",
+            open.join(", ")
+        ),
         1 => "1 thing is wrong. To find its line: muster broker lint FILE".to_owned(),
         more => format!("{more} things are wrong. To find their lines: muster broker lint FILE"),
     });
-    Ok(if wrong == 0 { Exit::Ok } else { Exit::Attention })
+    Ok(if wrong == 0 && open.is_empty() {
+        Exit::Ok
+    } else {
+        Exit::Attention
+    })
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use rustls::ClientConfig;
 
-use super::{Attempts, Outcome, Trial, held, not_tried, wrong};
+use super::{Attempts, Outcome, Trial, held, judged, not_tried, wrong};
 use crate::Error;
 use crate::listener::Tls;
 
@@ -25,7 +25,7 @@ impl Attempts<'_> {
         let mut before: Vec<(&str, Arc<ClientConfig>)> = Vec::new();
         for (version, tls) in [("TLS 1.2", Tls::Only12), ("TLS 1.3", Tls::Best)] {
             let config = self.listener.client(Some(&pair), tls, true)?;
-            if self.enter(&config, &id).await.is_ok() {
+            if self.enter(&config, &id, self.way).await.is_ok() {
                 before.push((version, config));
             }
         }
@@ -35,10 +35,10 @@ impl Attempts<'_> {
         }
         revoke().await?;
         let began = Instant::now();
-        let mut seen = self.refused(WHOM, &pair).await;
-        while seen.outcome == Outcome::Wrong && began.elapsed() < patience {
+        let mut seen = self.refused(WHOM, Some(&pair)).await?;
+        while seen.outcome != Outcome::Held && began.elapsed() < patience {
             tokio::time::sleep(PAUSE).await;
-            seen = self.refused(WHOM, &pair).await;
+            seen = self.refused(WHOM, Some(&pair)).await?;
         }
         if seen.outcome == Outcome::Wrong {
             seen.words = format!("{} s after its revocation it is still let in", patience.as_secs());
@@ -47,10 +47,18 @@ impl Attempts<'_> {
         }
         let mut resumed = held(RESUMED, "it was refused as well");
         for (version, config) in before {
-            if let Ok(earlier) = self.enter(&config, &id).await {
-                let how = if earlier { "resumed" } else { "new" };
-                let words = format!("a {how} {version} session is let in after the revocation");
-                resumed = wrong(RESUMED, words);
+            match self
+                .enter(&config, &id, self.way)
+                .await
+                .map_err(|why| judged(RESUMED, why))
+            {
+                Ok(earlier) => {
+                    let how = if earlier { "resumed" } else { "new" };
+                    let words = format!("a {how} {version} session is let in after the revocation");
+                    return Ok(vec![seen, wrong(RESUMED, words)]);
+                }
+                Err(trial) if trial.outcome == Outcome::NotTried => resumed = trial,
+                Err(_) => {}
             }
         }
         Ok(vec![seen, resumed])

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Attempts, Outcome, Trial, held, not_tried, wrong};
+use super::{Attempts, Outcome, Trial, held, judged, name, not_tried, patiently, wrong};
 use crate::Error;
 use crate::listener::{Seen, Session, Tls};
 use crate::local::Pair;
@@ -22,9 +22,10 @@ impl Attempts<'_> {
         let Ok(mut first) = self.connect(&good, Tls::Best).await else {
             return Ok(not_tried(WHOM, "the first session did not begin"));
         };
-        let second = self.listener.connect(&other, &name(&good), Tls::Best).await;
+        let wanted = name(Some(&good));
+        let second = patiently(|| self.listener.connect(&other, &wanted, Tls::Best)).await;
         let trial = match &second {
-            Err(seen) => held(WHOM, seen.to_string()),
+            Err(seen) => judged(WHOM, seen.clone()),
             // Some brokers end the earlier session a moment later.
             Ok(_) if !first.ends(SOON).await && first.answers().await => {
                 held(WHOM, "the client id was taken from the certificate")
@@ -44,7 +45,7 @@ impl Attempts<'_> {
     /// Somebody reads and writes what belongs to another; as itself, then with the other's user name.
     pub(super) async fn topics(&self) -> Result<Vec<Trial>, Error> {
         let (good, other) = self.papers.both()?;
-        let topic = format!("fleet/{}/trial", name(&other));
+        let topic = format!("fleet/{}/trial", name(Some(&other)));
         let Some(mut owner) = self.owner(&other, &topic).await else {
             let why = "here, not even its owner reads what it publishes below fleet/ and its name; try two devices of yours";
             return Ok(vec![not_tried(TOPIC, why), not_tried(USER, why)]);
@@ -64,10 +65,8 @@ impl Attempts<'_> {
             not_tried(USER, "what is another's is open to everybody")
         } else {
             let config = self.listener.client(Some(&good), Tls::Best, false)?;
-            let claiming = self
-                .listener
-                .connect_claiming(&config, &name(&good), &name(&other))
-                .await;
+            let (own, claimed) = (name(Some(&good)), name(Some(&other)));
+            let claiming = patiently(|| self.listener.connect_claiming(&config, &own, &claimed)).await;
             self.user(claiming, &topic, &mut owner).await
         };
         owner.leave().await;
@@ -84,7 +83,7 @@ impl Attempts<'_> {
 
     async fn user(&self, claiming: Result<Session, Seen>, topic: &str, owner: &mut Session) -> Trial {
         if let Err(seen) = claiming {
-            return held(USER, seen.to_string());
+            return judged(USER, seen);
         }
         if reads(claiming, topic, owner).await {
             wrong(
@@ -137,8 +136,4 @@ async fn writes(stranger: Result<Session, Seen>, topic: &str, owner: &mut Sessio
     let writes = stranger.publish(topic).await.is_ok() && owner.receives(SOON).await;
     stranger.leave().await;
     writes
-}
-
-fn name(pair: &Pair) -> String {
-    pair.leaf().common_name().unwrap_or_default()
 }

@@ -2,7 +2,7 @@
 
 use muster_pki::name;
 
-use super::{Trial, held, judged, not_tried, wrong};
+use super::{Trial, held, judged, not_tried, patiently, wrong};
 use crate::listener::{Listener, Seen};
 use crate::local::AGENT_CA;
 
@@ -12,7 +12,7 @@ const LONGEST: usize = 64;
 
 /// Compares them with the CAs that there are, each by its subject (DER). The agent's own CA is no stranger.
 pub(super) async fn trusted(listener: &Listener, known: &[Vec<u8>]) -> Trial {
-    let named = match listener.asks_for().await {
+    let named = match patiently(|| listener.asks_for()).await {
         Ok(named) => named,
         Err(seen @ Seen::Unreachable(_)) => return judged(WHOM, seen),
         Err(why) => return not_tried(WHOM, why.to_string()),

@@ -2,7 +2,7 @@
 //!
 //! Only the first answer is looked at: a ServerHello says that the listener would go on.
 
-use super::{Trial, held, judged, wrong};
+use super::{Trial, held, judged, patiently, wrong};
 use crate::listener::{Listener, Seen};
 
 const TLS_1_0: u16 = 0x0301;
@@ -67,7 +67,8 @@ pub(super) async fn weak_ciphers(listener: &Listener) -> Trial {
 
 /// The cipher suite with which the listener goes on; none if it does not, or only with another version.
 async fn chosen(listener: &Listener, version: u16, suites: &[u16]) -> Result<Option<u16>, Seen> {
-    match listener.first_record(&client_hello(version, suites)).await {
+    let hello = client_hello(version, suites);
+    match patiently(|| listener.first_record(&hello)).await {
         Ok((HANDSHAKE, content)) => Ok(server_hello(&content, version)),
         Ok(_) | Err(Seen::Closed) => Ok(None),
         Err(seen) => Err(seen),
