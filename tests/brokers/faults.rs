@@ -47,14 +47,14 @@ const HAPROXY: Row = Row {
     ..MOSQUITTO
 };
 
-/// Which is asked about its answers only.
+/// The agent binds client ids.
 pub const RABBIT_WITH_AGENT: Row = Row {
     what: "RabbitMQ with an agent",
     wrong: &[],
     ..RABBIT
 };
 
-/// Without an agent beside it, RabbitMQ 3 leaves client ids to whoever asks for them.
+/// Without an agent beside it, RabbitMQ 3 leaves client ids to whoever asks for them. Its topics have no place for the dots in the names that are tried.
 const RABBIT: Row = Row {
     what: "RabbitMQ without an agent",
     program: Program::RabbitMq,
