@@ -144,6 +144,7 @@ impl Enforcer {
         for device in &sessions.let_in {
             self.parts.keeper.let_go(device).await;
             self.kept.held.remove(device);
+            self.kept.again.forget(device);
             self.holding.remove(device);
         }
         let held = Held { since, ended: false };
@@ -427,6 +428,7 @@ impl Enforcer {
         let all: Vec<_> = all
             .chain(kicks.into_iter().map(|device| (device, false)))
             .collect();
+        let pauses = self.parts.broker.once_more();
         for some in all.chunks(AT_ONCE) {
             let names: Vec<String> = some.iter().map(|(device, _)| device.clone()).collect();
             if self.parts.broker.shut_out(&names).await? == Ended::TakeOver {
@@ -445,7 +447,9 @@ impl Enforcer {
                     done.map_err(|why| Error::new(why.to_string()))??;
                 }
             }
+            let now = (self.parts.clock)().as_millisecond();
             for (device, shut_out) in some {
+                self.kept.again.begin(device, pauses, now);
                 if *shut_out {
                     self.holding.insert(device.clone());
                     self.kept
@@ -458,6 +462,25 @@ impl Enforcer {
             }
         }
         Ok(())
+    }
+
+    /// Ends the sessions once more whose time has come. What fails is tried again later.
+    pub async fn end_once_more(&mut self) -> Result<(), Error> {
+        let pauses = self.parts.broker.once_more();
+        let now = (self.parts.clock)().as_millisecond();
+        let due = self.kept.again.due(pauses, now);
+        for some in due.chunks(AT_ONCE) {
+            if let Err(why) = self.parts.broker.shut_out(some).await {
+                self.kept.again.failed(&due, now);
+                return Err(why);
+            }
+            self.kept.again.done(some, pauses, now);
+        }
+        if due.is_empty() {
+            Ok(())
+        } else {
+            self.memory.save(&self.kept)
+        }
     }
 
     /// Forgets those whose session was held for long enough.

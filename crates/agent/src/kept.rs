@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -39,6 +40,72 @@ pub(crate) struct Kept {
     /// Devices that were shut out a short while ago, and such whose session is still to be ended once.
     pub(crate) held: BTreeMap<String, Held>,
     pub(crate) kicks: BTreeSet<String>,
+    /// Sessions that were ended a short while ago, and are ended once more.
+    pub(crate) again: Again,
+}
+
+/// How long after a failure it is tried once more, in milliseconds.
+const RETRY: i64 = 5000;
+
+/// Devices whose sessions are ended once more, because some may have begun while they were ended.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Again(BTreeMap<String, Next>);
+
+/// When the next time is, Unix milliseconds, and how many pauses came before it.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+struct Next {
+    at: i64,
+    pauses: usize,
+}
+
+impl Again {
+    /// The sessions of a device were ended at this moment for the first time; `pauses` as the broker says.
+    pub(crate) fn begin(&mut self, device: &str, pauses: &[Duration], now: i64) {
+        self.set(device, pauses, 0, now);
+    }
+
+    /// Those whose time has come. Of a clock that was set back nobody knows, so that it has come as well.
+    pub(crate) fn due(&self, pauses: &[Duration], now: i64) -> Vec<String> {
+        let longest = pauses.iter().map(millis).fold(RETRY, i64::max);
+        let due = |next: &Next| !(now + 1..=now.saturating_add(longest)).contains(&next.at);
+        let due = self.0.iter().filter(|(_, next)| due(next));
+        due.map(|(device, _)| device.clone()).collect()
+    }
+
+    /// These were ended once more.
+    pub(crate) fn done(&mut self, devices: &[String], pauses: &[Duration], now: i64) {
+        for device in devices {
+            if let Some(next) = self.0.remove(device) {
+                self.set(device, pauses, next.pauses + 1, now);
+            }
+        }
+    }
+
+    /// These could not be.
+    pub(crate) fn failed(&mut self, devices: &[String], now: i64) {
+        for device in devices {
+            if let Some(next) = self.0.get_mut(device) {
+                next.at = now.saturating_add(RETRY);
+            }
+        }
+    }
+
+    /// A device is let in again: it comes back with another certificate.
+    pub(crate) fn forget(&mut self, device: &str) {
+        self.0.remove(device);
+    }
+
+    fn set(&mut self, device: &str, pauses: &[Duration], before: usize, now: i64) {
+        if let Some(pause) = pauses.get(before) {
+            let at = now.saturating_add(millis(pause));
+            self.0.insert(device.to_owned(), Next { at, pauses: before });
+        }
+    }
+}
+
+fn millis(pause: &Duration) -> i64 {
+    i64::try_from(pause.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// Where it lies.

@@ -312,6 +312,9 @@ impl Agent {
 
     /// What is due without anybody's asking.
     async fn look(&mut self) {
+        if let Err(why) = self.enforcer.end_once_more().await {
+            tracing::warn!("sessions are not ended once more: {why}");
+        }
         if self.retry.is_due() {
             self.retry.at = None;
             self.bring(false).await;

@@ -1,4 +1,4 @@
-//! Who had said its CONNECT when its session was ended comes in a moment later: sessions are ended once more.
+//! Who had said its CONNECT when its session was ended comes in a moment later: sessions are ended twice more, whatever becomes of the agent.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -9,82 +9,87 @@
 
 mod common;
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
+use common::{Kind, World, now};
+use jiff::{SignedDuration, Timestamp};
 use muster_agent::Clock;
-use muster_agent::broker::{Ended, Place, adapter};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, TcpStream};
+use muster_agent::broker::{Place, adapter};
+use muster_agent::local::Pair;
+use rustls::version::TLS12;
 
-/// What a broker's API was asked for, as `METHOD PATH BODY`.
-type Asked = Arc<Mutex<Vec<String>>>;
+/// How far the agent's clock is ahead.
+static AHEAD: AtomicI64 = AtomicI64::new(0);
 
-/// Stands in for a broker's API: writes down every request and says that it is done.
-async fn api(asked: Asked) -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(answer(stream, asked.clone()));
-        }
-    });
-    port
+fn later() -> Timestamp {
+    now() + SignedDuration::from_millis(AHEAD.load(Ordering::SeqCst))
 }
 
-async fn answer(stream: TcpStream, asked: Asked) {
-    let mut stream = BufReader::new(stream);
-    let mut head = String::new();
-    while !head.ends_with("\r\n\r\n") {
-        if stream.read_line(&mut head).await.unwrap() == 0 {
-            return;
-        }
+/// Has a session, lets time pass, and says whether it is over then.
+async fn is_ended_after(world: &mut World, device: &Pair, millis: i64) -> bool {
+    let tls = world.fleet.tls(device, &TLS12);
+    let mut session = world.fleet.session(&world.hub, &tls).await.expect("let in");
+    AHEAD.fetch_add(millis, Ordering::SeqCst);
+    world.agent.end_once_more().await.unwrap();
+    !session.answers().await
+}
+
+/// As after a crash: with what lies on the disk.
+async fn another_agent(mut world: World) -> World {
+    drop(world.agent);
+    world.agent = world.hub.enforcer().await;
+    world
+}
+
+#[tokio::test]
+async fn sessions_are_ended_twice_more_even_by_an_agent_that_was_started_again() {
+    let mut world = World::new(Kind::Emqx).await.expect("it needs no program");
+    world.hub.clock = later;
+    let mut world = another_agent(world).await;
+    let (stays, old) = (world.fleet.device("stays"), world.fleet.device("back"));
+    let tls = world.fleet.tls(&stays, &TLS12);
+    let mut session = world.fleet.session(&world.hub, &tls).await.expect("let in");
+    // It lost one of its certificates, and has another.
+    let mut epoch = world.fleet.epoch(&["back"]);
+    epoch.kicked = vec!["stays".into()];
+    world.fleet.revoke(&old);
+    world.agent.take(epoch).await.unwrap();
+    world.proves().await;
+    assert!(!session.answers().await, "at once");
+    let mut world = another_agent(world).await;
+    assert!(is_ended_after(&mut world, &stays, 500).await, "the first time");
+    let mut world = another_agent(world).await;
+    // Who is let in again has come back with another certificate.
+    let new = world.fleet.device("back");
+    world.enforce(&[]).await;
+    let tls = world.fleet.tls(&new, &TLS12);
+    let mut back = world.fleet.session(&world.hub, &tls).await.expect("let in again");
+    assert!(
+        is_ended_after(&mut world, &stays, 12_000).await,
+        "the second time"
+    );
+    assert!(back.answers().await, "not whoever was let in again");
+    let mut world = another_agent(world).await;
+    assert!(!is_ended_after(&mut world, &stays, 60_000).await, "and no more");
+}
+
+/// RabbitMQ lets who has shown a certificate wait 10 s with its CONNECT, and asks about names only.
+#[test]
+fn the_last_time_is_after_all_that_a_broker_was_told_before() {
+    let clock: Clock = Arc::new(now);
+    for program in ["rabbitmq", "emqx"] {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Place {
+            dir: Some(dir.path().to_owned()),
+            listener: "127.0.0.1:8883".into(),
+            ..Place::default()
+        };
+        let pauses = adapter(program, &place, &clock).unwrap().once_more();
+        assert!(
+            pauses.iter().sum::<Duration>() > Duration::from_secs(11),
+            "{program}"
+        );
     }
-    let lower = head.to_lowercase();
-    let length = lower.split("content-length: ").nth(1).map_or(0, |rest| {
-        rest.split("\r\n").next().unwrap().parse::<usize>().unwrap()
-    });
-    let mut body = vec![0; length];
-    stream.read_exact(&mut body).await.unwrap();
-    let line = head.split(" HTTP").next().unwrap();
-    asked
-        .lock()
-        .unwrap()
-        .push(format!("{line} {}", String::from_utf8(body).unwrap()));
-    let done = b"HTTP/1.1 204 No Content\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
-    stream.write_all(done).await.unwrap();
-}
-
-async fn ends_twice(program: &str, order: &str) {
-    let asked = Asked::default();
-    let dir = tempfile::tempdir().unwrap();
-    let place = Place {
-        dir: Some(dir.path().to_owned()),
-        listener: "127.0.0.1:8883".into(),
-        control: Some(format!("127.0.0.1:{}", api(asked.clone()).await)),
-        ..Place::default()
-    };
-    let clock: Clock = Arc::new(common::now);
-    let broker = adapter(program, &place, &clock).unwrap();
-    let ended = broker.shut_out(&["late".to_owned()]).await.unwrap();
-    assert_eq!(ended, Ended::Over);
-    let orders = || asked.lock().unwrap().iter().filter(|one| *one == order).count();
-    assert_eq!(orders(), 1, "{:?}", asked.lock().unwrap());
-    let again = async {
-        while orders() < 2 {
-            tokio::task::yield_now().await;
-        }
-    };
-    let waited = tokio::time::timeout(Duration::from_secs(60), again).await;
-    assert!(waited.is_ok(), "{:?}", asked.lock().unwrap());
-}
-
-#[tokio::test]
-async fn rabbitmq_is_told_to_end_sessions_twice() {
-    ends_twice("rabbitmq", "DELETE /api/connections/username/late ").await;
-}
-
-#[tokio::test]
-async fn emqx_is_told_to_end_sessions_twice() {
-    ends_twice("emqx", r#"POST /api/v5/clients/kickout/bulk ["late"]"#).await;
 }

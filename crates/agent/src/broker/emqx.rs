@@ -218,15 +218,11 @@ impl Broker for Emqx {
         self.api.all("POST", bans).await?;
         // A ban ends the session, but not if there was one already.
         self.api.kick(&[&stay[..], &out].concat()).await?;
-        let (api, known) = (self.api.clone(), self.known.clone());
-        super::once_more(move || {
-            // Who is let in again meanwhile has come back with another certificate.
-            let still = out.iter().filter(|device| !known.lets_in(device));
-            let all: Vec<String> = stay.iter().chain(still).cloned().collect();
-            let api = api.clone();
-            async move { api.kick(&all).await }
-        });
         Ok(Ended::Over)
+    }
+
+    fn once_more(&self) -> &'static [Duration] {
+        &super::ONCE_MORE
     }
 
     /// It finishes the handshake, and asks then.

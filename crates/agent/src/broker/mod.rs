@@ -99,6 +99,11 @@ pub trait Broker: Send + Sync {
     /// Locks devices out by name, where the broker can, and ends their sessions.
     async fn shut_out(&self, devices: &[String]) -> Result<Ended, Error>;
 
+    /// After which pauses sessions that were ended are ended once more, because some may have begun meanwhile.
+    fn once_more(&self) -> &'static [Duration] {
+        &[]
+    }
+
     /// How it refuses who is revoked.
     fn refusal(&self) -> Refusal;
 
@@ -117,24 +122,9 @@ pub trait Broker: Send + Sync {
     fn config(&self) -> String;
 }
 
-/// When sessions are ended once more: a broker may have been told yes a moment before they were ended, and RabbitMQ, which asks about
-/// names only, lets who has shown a certificate wait 10 s with its CONNECT.
+/// After which pauses brokers that ask the agent are told to end sessions once more: one may have been told yes a moment before they were
+/// ended, and RabbitMQ, which asks about names only, lets who has shown a certificate wait 10 s with its CONNECT.
 const ONCE_MORE: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(12)];
-
-/// Ends what began meanwhile.
-fn once_more<F>(end: impl Fn() -> F + Send + 'static)
-where
-    F: Future<Output = Result<(), Error>> + Send + 'static,
-{
-    tokio::spawn(async move {
-        for pause in ONCE_MORE {
-            tokio::time::sleep(pause).await;
-            if let Err(why) = end().await {
-                tracing::warn!("sessions are not ended once more: {why}");
-            }
-        }
-    });
-}
 
 /// Where a broker is on this machine.
 #[derive(Debug, Clone, Default)]

@@ -89,40 +89,30 @@ impl RabbitMq {
 
     /// Ends the sessions of these.
     async fn end(&self, devices: &[String]) -> Result<(), Error> {
-        end(&self.control, &self.known, devices).await
-    }
-}
-
-async fn end(control: &str, known: &Arc<Known>, devices: &[String]) -> Result<(), Error> {
-    let mut tasks = JoinSet::new();
-    for device in devices {
-        let (control, known) = (control.to_owned(), known.clone());
-        let path = format!("/api/connections/username/{}", escape(device));
-        tasks.spawn(async move {
-            http::ask(&control, (answer::AGENT, &known.secret), "DELETE", &path, None).await
-        });
-    }
-    while let Some(done) = tasks.join_next().await {
-        match done.map_err(|why| Error::new(why.to_string()))?? {
-            (200..300 | 404, _) => {}
-            (status, _) => {
-                return Err(Error::new(format!(
-                    "RabbitMQ does not end sessions (status {status}; its configuration has to be what `muster broker run \
-                     --print-config` prints)"
-                )));
+        let mut tasks = JoinSet::new();
+        for device in devices {
+            let (control, known) = (self.control.clone(), self.known.clone());
+            let path = format!("/api/connections/username/{}", escape(device));
+            tasks.spawn(async move {
+                http::ask(&control, (answer::AGENT, &known.secret), "DELETE", &path, None).await
+            });
+        }
+        while let Some(done) = tasks.join_next().await {
+            match done.map_err(|why| Error::new(why.to_string()))?? {
+                (200..300 | 404, _) => {}
+                (status, _) => {
+                    return Err(Error::new(format!(
+                        "RabbitMQ does not end sessions (status {status}; its configuration has to be what `muster broker run \
+                         --print-config` prints)"
+                    )));
+                }
             }
         }
+        Ok(())
     }
-    Ok(())
 }
 
 impl Known {
-    /// Whether a device is let in, as far as its name goes.
-    fn lets_in(&self, device: &str) -> bool {
-        let list = self.list.read().unwrap_or_else(PoisonError::into_inner);
-        list.lets_in(device)
-    }
-
     fn answer(&self, path: &str, body: &[u8]) -> String {
         let list = self.list.read().unwrap_or_else(PoisonError::into_inner);
         let (answer, denied) = answer::answer(&list, &self.secret, path, body);
@@ -200,16 +190,11 @@ impl Broker for RabbitMq {
 
     async fn shut_out(&self, devices: &[String]) -> Result<Ended, Error> {
         self.end(devices).await?;
-        let (control, known) = (self.control.clone(), self.known.clone());
-        let (stay, out): (Vec<_>, Vec<_>) = devices.iter().cloned().partition(|device| known.lets_in(device));
-        super::once_more(move || {
-            // Who is let in again meanwhile has come back with another certificate.
-            let still = out.iter().filter(|device| !known.lets_in(device));
-            let all: Vec<String> = stay.iter().chain(still).cloned().collect();
-            let (control, known) = (control.clone(), known.clone());
-            async move { end(&control, &known, &all).await }
-        });
         Ok(Ended::Over)
+    }
+
+    fn once_more(&self) -> &'static [Duration] {
+        &super::ONCE_MORE
     }
 
     fn refusal(&self) -> Refusal {
