@@ -131,6 +131,14 @@ fn a_password_of_muster_is_enough_where_the_program_is() {
     let again = site.enrols("site-001", &password, &[]);
     site.keeps_to_itself(&password, &again);
     assert_eq!(std::fs::read(path("site-001.key")).unwrap(), key);
+    // What somebody else put there stays.
+    let anchors = std::fs::read(path("ca.crt")).unwrap();
+    let other = std::fs::read(path("site-001.crt")).unwrap();
+    std::fs::write(path("ca.crt"), &other).unwrap();
+    site.refused("site-001", &password, "begins with another certificate");
+    assert_eq!(std::fs::read(path("ca.crt")).unwrap(), other);
+    std::fs::write(path("ca.crt"), &anchors).unwrap();
+    site.enrols("site-001", &password, &[]);
     std::fs::remove_dir_all(&certs).unwrap();
     site.refused("site-001", &password, "muster device recover site-001");
     site.refused("site-002", "not the password", "the password does not open");
@@ -145,6 +153,9 @@ fn a_password_of_muster_is_enough_where_the_program_is() {
     let secret = made["secret"].as_str().unwrap();
     site.enrols("site-003", secret, &[]);
     assert_eq!(living(&muster, "site-003").len(), 1);
+    // What the enrolled device believes is not overwritten.
+    site.refused("site-002", &password, "a device has enrolled in");
+    assert!(!certs.join("site-002.key").exists());
     let calls = std::fs::read_to_string(site.path("calls")).unwrap();
     assert!(
         calls.contains("agent enrol") && !calls.contains(secret),

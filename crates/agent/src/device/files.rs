@@ -365,6 +365,12 @@ pub fn read_settings(dir: &Path) -> Result<Option<Settings>, Error> {
     read_settings_at(&dir.join(SETTINGS))
 }
 
+/// The CAs that the device in a directory believes, as far as they can be read. Needs no lock.
+pub(crate) fn read_anchors(dir: &Path) -> Result<Vec<Certificate>, Error> {
+    let text = disk::read_text(&dir.join(ANCHORS))?.unwrap_or_default();
+    Ok(Certificate::all_from_pem(&text).unwrap_or_default())
+}
+
 fn read_settings_at(path: &Path) -> Result<Option<Settings>, Error> {
     let settings = disk::read(path)?.map(|bytes| serde_json::from_slice(&bytes));
     settings

@@ -3,7 +3,7 @@
 //! The password opens the provisioner's key, which the CA publishes encrypted, and that key signs the one-time token. So whoever reads the
 //! password can enrol any free name, and an enrolment token is better wherever there is one.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
@@ -20,7 +20,7 @@ use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use super::anchors;
-use super::files::Home;
+use super::files::{Home, read_anchors, read_settings};
 use crate::files::hex;
 use crate::{Clock, Error, ca};
 
@@ -79,6 +79,7 @@ struct Right {
 pub async fn sign(ask: &Ask, clock: &Clock) -> Result<Timestamp, Error> {
     let right = right(ask).await?;
     let home = Home::open(&ask.dir)?;
+    may_write(&ask.dir, &right.root)?;
     let key = home.own_key(&ask.name)?;
     let csr = Csr::build(&ask.name, &[], &key)?;
     let body = serde_json::json!({
@@ -95,7 +96,26 @@ pub async fn sign(ask: &Ask, clock: &Clock) -> Result<Timestamp, Error> {
 
 /// Whether the password opens the provisioner's key. Writes nothing, and no certificate is asked for.
 pub async fn rehearse(ask: &Ask) -> Result<(), Error> {
-    right(ask).await.map(drop)
+    let right = right(ask).await?;
+    may_write(&ask.dir, &right.root)
+}
+
+/// `ca.crt` is what an enrolled device believes, or what was put there for another CA: neither is overwritten.
+fn may_write(dir: &Path, root: &Certificate) -> Result<(), Error> {
+    let place = dir.display();
+    if read_settings(dir)?.is_some() {
+        return Err(Error::new(format!(
+            "a device has enrolled in {place}, and works with the ca.crt there (choose another directory with --dir)"
+        )));
+    }
+    let known = read_anchors(dir)?;
+    if known.first().is_some_and(|first| first.der() != root.der()) {
+        return Err(Error::new(format!(
+            "ca.crt in {place} begins with another certificate than the root of this CA (choose another directory with --dir, or move that \
+             file away if nothing needs it)"
+        )));
+    }
+    Ok(())
 }
 
 async fn right(ask: &Ask) -> Result<Right, Error> {
