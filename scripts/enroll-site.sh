@@ -59,11 +59,21 @@ fi
 
 if [ $# -eq 4 ]; then
     secret=$4
-    if [ -f "$secret" ]; then secret=$(cat "$secret"); fi
+    if [ -f "$secret" ]; then
+        secret=$(cat "$secret")
+    else
+        case $secret in */*) die "the last word names a file, and there is none (a password with a slash has to be in a file)" ;; esac
+    fi
 else
     say "Enrolment token:"
+    # Nobody reads along while it is typed, where there is stty.
+    if [ -t 0 ] && stty -echo 2>/dev/null; then trap 'stty echo' EXIT && trap 'exit 1' HUP INT TERM; fi
     IFS= read -r secret || die "there is no enrolment token (at the CA: muster token create $site)"
+    if [ -t 0 ] && stty echo 2>/dev/null; then trap - EXIT HUP INT TERM && say ""; fi
 fi
+# As an editor on Windows saves it.
+secret=$(printf '%s' "$secret" | tr -d '\r')
+case $secret in mt_*[!A-Za-z0-9_-]*) die "an enrolment token has letters, digits, '-' and '_' alone: this one was not copied as it is" ;; esac
 
 mkdir -p "$out"
 crt=$out/$site.crt
@@ -82,7 +92,7 @@ with_token() {
     trap 'exit 1' HUP INT TERM
 
     # The one answer that is fetched from nobody in particular: it is believed by its fingerprint alone.
-    curl -sS -k --max-time 30 -o "$work/root.json" "$url/root/$fingerprint" || die "$url does not answer"
+    curl -sS -k --max-time 30 --max-filesize 65536 -o "$work/root.json" "$url/root/$fingerprint" || die "$url does not answer"
     field ca "$work/root.json" >"$work/root.crt"
     found=$(openssl x509 -in "$work/root.crt" -noout -fingerprint -sha256 2>/dev/null | sed 's/.*=//' | tr -d ':' | tr 'A-F' 'a-f') || :
     [ "$found" = "$fingerprint" ] ||
@@ -126,7 +136,7 @@ with_token() {
         mv "$work/crt" "$crt"
         # Once that is told, nobody gives it again.
         keep "$crt" "$out"
-        curl -sS --max-time 30 --cacert "$work/root.crt" --cert "$crt" --key "$key" -X POST -o "$work/confirmed" \
+        curl -fsS --max-time 30 --cacert "$work/root.crt" --cert "$crt" --key "$key" -X POST -o "$work/confirmed" \
             "$url/api/v1/enrol/confirm" || say "The CA was not told that the certificate has arrived; the next renewal does."
     fi
     say "$site has a certificate until $(openssl x509 -in "$crt" -noout -enddate | sed 's/.*=//')"

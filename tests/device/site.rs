@@ -69,7 +69,7 @@ fn a_site_enrols_with_a_shell_curl_and_openssl() {
     let fingerprint = muster.ok(&["ca", "fingerprint"]);
     let made = muster.json(&["token", "create", "site-001"]);
     let secret = made["secret"].as_str().unwrap();
-    std::fs::write(root.join("token"), format!("{secret}\n")).unwrap();
+    std::fs::write(root.join("token"), format!("{secret}\r\n")).unwrap();
     let args = |token| ["-o", "/certs", "site-001", &url, fingerprint.trim(), token].map(str::to_owned);
     let as_words = |args: &[String]| run(&root, &args.iter().map(String::as_str).collect::<Vec<_>>());
 
@@ -79,6 +79,14 @@ fn a_site_enrols_with_a_shell_curl_and_openssl() {
     assert_eq!(said.status.code(), Some(1), "{}", text(&said.stderr));
     assert!(text(&said.stderr).contains("does not show the root with this fingerprint"));
     assert_eq!(muster.json(&["token", "list"])["items"][0]["used"], 0);
+
+    let quoted = format!("{secret}\"");
+    for (bad, words) in [("/tokne", "there is none"), (&quoted, "was not copied as it is")] {
+        let said = as_words(&args(bad));
+        assert_eq!(said.status.code(), Some(1), "{}", text(&said.stderr));
+        assert!(text(&said.stderr).contains(words), "{}", text(&said.stderr));
+        assert!(!text(&said.stderr).contains(bad), "{}", text(&said.stderr));
+    }
 
     // A key that is not on the disk is shown to nobody.
     let sync = root.join("bin/sync");
