@@ -24,10 +24,11 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 use crate::{Clock, Error};
 use judge::Judge;
-use newcomers::Newcomers;
+use newcomers::{Closed, Newcomers};
 use sessions::Sessions;
 
 pub(crate) use control::ask;
@@ -116,6 +117,7 @@ async fn watch_the_clock(sessions: &Sessions) {
 async fn accept(listener: &TcpListener, settings: &Settings, most: usize, sessions: &Arc<Sessions>) {
     let room = Arc::new(Semaphore::new(most));
     let newcomers = Newcomers::new(most);
+    let mut closed = Closed::default();
     loop {
         let Ok(permit) = room.clone().acquire_owned().await else {
             return;
@@ -123,7 +125,12 @@ async fn accept(listener: &TcpListener, settings: &Settings, most: usize, sessio
         match listener.accept().await {
             Ok((tcp, from)) => {
                 let Some(newcomer) = newcomers.admit(from.ip()) else {
-                    tracing::debug!(%from, "its address has too many connections that have not begun a session");
+                    if let Some(count) = closed.another(Instant::now()) {
+                        tracing::warn!(
+                            "{count} connections closed, the last from {from}: an eighth of --max-connections ({most}) comes from its \
+                             address and has not begun a session (if these are devices behind one address, raise it)"
+                        );
+                    }
                     continue;
                 };
                 let (sessions, settings) = (sessions.clone(), settings.clone());
