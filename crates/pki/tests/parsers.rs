@@ -13,7 +13,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 use jiff::SignedDuration;
 use muster_pki::cert::Certificate;
 use muster_pki::csr::{Csr, MAX_DER, MAX_SANS};
-use muster_pki::jose::{Jwk, Jws, MAX_TOKEN};
+use muster_pki::jose::{Jwk, Jws, MAX_TOKEN, decrypt_private_jwk};
 use muster_pki::key::{PrivateKey, PublicKey};
 use muster_pki::name::San;
 use muster_pki::time::{format_duration, format_go_duration, parse_duration};
@@ -290,6 +290,23 @@ fn any_text_as_a_duration() {
                         "{text} as {written}"
                     );
                 }
+            }
+        });
+}
+
+#[test]
+fn any_text_as_an_encrypted_key() {
+    // One round of PBKDF2: everything behind it is reached as well.
+    let header = BASE64URL.encode(r#"{"alg":"PBES2-HS256+A128KW","enc":"A256GCM","p2c":1,"p2s":"AAEC"}"#);
+    bolero::check!()
+        .with_type::<(Vec<u8>, [Vec<u8>; 4], Vec<(u16, u8)>)>()
+        .for_each(|(bytes, parts, patches)| {
+            let parts = parts.each_ref().map(|part| BASE64URL.encode(part));
+            let jwe = format!("{header}.{}", parts.join("."));
+            let changed = patched(jwe.as_bytes(), patches);
+            for text in [bytes, jwe.as_bytes(), &changed] {
+                let text = String::from_utf8_lossy(text);
+                assert!(decrypt_private_jwk(&text, b"correct horse").is_err());
             }
         });
 }
