@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 
 use muster_agent::device::files::Home;
 
-use crate::common::{Muster, free_port, text, tool};
+use crate::common::{Muster, free_port, text, tool, wait_for};
 use crate::cut::Proxy;
 use crate::{Device, code};
 
@@ -116,9 +116,13 @@ impl World {
         self.let_be(Wrong::Nothing);
         let mut taken = self.device.run(&["agent", "renew", "--dry-run"]);
         // A program that another test starts has this process's lock, too, until it has become that program.
-        while text(&taken.stderr).contains("another agent works with") {
-            taken = self.device.run(&["agent", "renew", "--dry-run"]);
-        }
+        wait_for("the device's lock", || {
+            let busy = text(&taken.stderr).contains("another agent works with");
+            if busy {
+                taken = self.device.run(&["agent", "renew", "--dry-run"]);
+            }
+            !busy
+        });
         assert!(taken.status.success(), "{what}: {}", text(&taken.stderr));
     }
 }

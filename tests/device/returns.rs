@@ -235,13 +235,16 @@ impl Device {
             broker: None,
             hook: None,
         };
-        loop {
-            let done = enrol(ask.clone(), &self.clock(world)).await.map(drop);
-            match done {
+        let mut done = enrol(ask.clone(), &self.clock(world)).await.map(drop);
+        // Three minutes, as for everything else that is waited for.
+        for _ in 0..9000 {
+            match &done {
                 Err(why) if why.to_string().contains(BUSY) => crate::common::pause(),
-                done => return done,
+                _ => break,
             }
+            done = enrol(ask.clone(), &self.clock(world)).await.map(drop);
         }
+        done
     }
 
     /// Its directory.
