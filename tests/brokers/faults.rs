@@ -458,7 +458,13 @@ pub const ROWS: &[Row] = &[
     },
     Row {
         what: "WebSocket beside an MQTT that refuses every session",
-        edits: &[(FRONT, ALONE)],
+        edits: &[
+            (
+                PASSED,
+                "tcp-request content accept if { req.payload(0,3) -m str GET }\n    tcp-request content reject unless { req.payload(0,0),mqtt_is_valid }",
+            ),
+            (FRONT, ALONE),
+        ],
         wrong: &[("a good certificate", "the broker refused the session")],
         ..HAPROXY
     },
