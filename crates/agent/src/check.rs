@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use muster_api::agent::{Canary, CrlNeed};
 use muster_pki::cert::Certificate;
 use muster_pki::crl::Crl;
@@ -16,6 +16,9 @@ use crate::Error;
 /// The numbers of the lists that were in force, by the fingerprint of the CA's key: none goes back.
 pub type Numbers = BTreeMap<String, u64>;
 
+/// How long before its end a root's list is late: the CA asks for the next one from then on, since somebody has to make it.
+const ROOT_NOTICE: SignedDuration = SignedDuration::from_hours(90 * 24);
+
 /// Trust anchors and a sound list for each.
 #[derive(Debug, Clone)]
 pub struct Lists {
@@ -23,6 +26,21 @@ pub struct Lists {
     pub anchors: Vec<Certificate>,
     /// Their lists, in the same order.
     pub crls: Vec<Crl>,
+    /// What each list is asked for by, in the same order.
+    names: Vec<String>,
+}
+
+/// A list that another should have followed by now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Late {
+    /// When it runs out.
+    pub end: Timestamp,
+    /// The name of the CA whose list it is.
+    pub of: String,
+    /// Whether that is a root, whose next list somebody makes; every other CA's comes by itself.
+    pub root: bool,
+    /// What it is asked for by, and its number.
+    pub list: CrlNeed,
 }
 
 impl Lists {
@@ -35,24 +53,26 @@ impl Lists {
         now: Timestamp,
     ) -> Result<Self, Error> {
         let anchors = sound_anchors(anchors)?;
-        let mut found: Vec<Option<Crl>> = vec![None; anchors.len()];
+        let mut found: Vec<Option<(Crl, String)>> = vec![None; anchors.len()];
         for need in needs {
             let der = fetched.get(&need.name);
             let der =
                 der.ok_or_else(|| Error::new(format!("the CRL {} is needed and missing", need.name)))?;
             let (place, crl) = sound_list(need, der, &anchors, held, now)?;
-            found[place] = Some(crl);
+            found[place] = Some((crl, need.name.clone()));
         }
-        let mut crls = Vec::with_capacity(found.len());
-        for (anchor, crl) in anchors.iter().zip(found) {
-            crls.push(crl.ok_or_else(|| {
+        let (mut crls, mut names) = (Vec::new(), Vec::new());
+        for (anchor, list) in anchors.iter().zip(found) {
+            let (crl, name) = list.ok_or_else(|| {
                 Error::new(format!(
                     "there is no CRL for {}: a broker would refuse all of its devices",
                     name_of(anchor)
                 ))
-            })?);
+            })?;
+            crls.push(crl);
+            names.push(name);
         }
-        Ok(Self { anchors, crls })
+        Ok(Self { anchors, crls, names })
     }
 
     /// When the first of the lists runs out.
@@ -60,13 +80,27 @@ impl Lists {
         self.crls.iter().filter_map(Crl::next_update).min()
     }
 
-    /// The list that is past half of its life first, with its CA: when it is, and when it runs out.
-    pub fn first_half_life(&self) -> Option<(Timestamp, Timestamp, String)> {
-        let halves = self.anchors.iter().zip(&self.crls).filter_map(|(anchor, crl)| {
+    /// The lists that others should have followed by now, the first to run out first.
+    pub fn late(&self, now: Timestamp) -> Vec<Late> {
+        let each = self.anchors.iter().zip(&self.crls).zip(&self.names);
+        let late = each.filter_map(|((anchor, crl), name)| {
             let end = crl.next_update()?;
-            Some((half(crl.this_update(), end), end, name_of(anchor)))
+            let root = anchor.verify_issued_by(anchor.key()).is_ok();
+            let half = half(crl.this_update(), end);
+            let from = if root { half.max(end - ROOT_NOTICE) } else { half };
+            (from <= now).then(|| Late {
+                end,
+                of: name_of(anchor),
+                root,
+                list: CrlNeed {
+                    name: name.clone(),
+                    number: crl.number().unwrap_or(0),
+                },
+            })
         });
-        halves.min()
+        let mut late: Vec<_> = late.collect();
+        late.sort_by_key(|late| late.end);
+        late
     }
 
     /// The numbers of these lists.

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use jiff::{SignedDuration, Timestamp};
 use muster_api::Client;
-use muster_api::agent::{Epoch, Outcome, Step};
+use muster_api::agent::{CrlNeed, Epoch, Outcome, Step};
 use muster_pki::cert::Certificate;
 use muster_pki::crl::Crl;
 use muster_pki::key::PrivateKey;
@@ -62,6 +62,27 @@ pub struct Enforcer {
     shortfalls: Vec<String>,
     /// Devices whose sessions this process holds.
     holding: BTreeSet<String>,
+}
+
+/// Whether the CA has a newer list than one of these.
+pub(crate) async fn has_newer(client: &Client, lists: &[CrlNeed]) -> bool {
+    for list in lists {
+        match client.bytes(&crl_path(&list.name)).await {
+            Ok(der) => {
+                let number = Crl::from_der(&der).ok().and_then(|crl| crl.number());
+                if number > Some(list.number) {
+                    return true;
+                }
+            }
+            Err(why) => tracing::info!("no other CRL {}: {why}", list.name),
+        }
+    }
+    false
+}
+
+/// Where the CA has a list.
+fn crl_path(name: &str) -> String {
+    format!("/agent/crl/{name}")
 }
 
 /// Why an epoch is not in force.
@@ -284,11 +305,8 @@ impl Enforcer {
                 .is_some_and(|der| will_do(der, need.number, now));
             let der = match at_hand {
                 Some(der) if sound && !anew => der,
-                Some(der) if sound => client
-                    .bytes(&format!("/agent/crl/{}", need.name))
-                    .await
-                    .unwrap_or(der),
-                _ => client.bytes(&format!("/agent/crl/{}", need.name)).await?,
+                Some(der) if sound => client.bytes(&crl_path(&need.name)).await.unwrap_or(der),
+                _ => client.bytes(&crl_path(&need.name)).await?,
             };
             found.insert(need.name.clone(), der);
         }
@@ -298,20 +316,6 @@ impl Enforcer {
             self.memory.keep_crl(name, der)?;
         }
         Ok(lists)
-    }
-
-    /// Whether the CA has a newer list than those at hand.
-    pub async fn are_there_newer_lists(&self, client: &Client) -> bool {
-        for need in &self.kept.whole.crls {
-            let at_hand = self.memory.crl(&need.name).ok().flatten();
-            let number = |der: &[u8]| Crl::from_der(der).ok().and_then(|crl| crl.number());
-            let newest = client.bytes(&format!("/agent/crl/{}", need.name)).await;
-            let newest = newest.ok().and_then(|der| number(&der));
-            if newest > at_hand.and_then(|der| number(&der)) {
-                return true;
-            }
-        }
-        false
     }
 
     fn orders(&self, lists: &Lists, set: u64, now: Timestamp) -> Result<Orders, Error> {

@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use muster_api::Client;
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::broker::{self, Place};
-use crate::enforce::{Enforcer, Parts};
+use crate::enforce::{Enforcer, Parts, has_newer};
 use crate::epoch::{self, Refused};
 use crate::files::Files;
 use crate::identity::Identity;
@@ -99,6 +100,7 @@ async fn work(settings: Settings, clock: Clock) -> Result<(), Error> {
         alarms: Alarms::default(),
         retry: Retry::default(),
         due: Due::now(),
+        asked: None,
         behind: false,
         clock,
     };
@@ -181,6 +183,8 @@ struct Agent {
     alarms: Alarms,
     retry: Retry,
     due: Due,
+    /// Whether the CA has newer lists than those that are late, while that is asked.
+    asked: Option<JoinHandle<bool>>,
     /// Whether the CA has had a newer epoch than the stream brought, when it was last asked.
     behind: bool,
     clock: Clock,
@@ -406,23 +410,25 @@ impl Agent {
         self.alarm(Topic::Certificate, words.collect());
     }
 
-    /// Asks for other lists once one is past half of its life, and says so while there are none.
+    /// Asks for others while lists are late, beside everything else: a long list may take a minute to come.
     async fn renew_lists(&mut self) {
-        let now = (self.clock)();
-        let late = |enforcer: &Enforcer| {
-            let lists = enforcer.lists();
-            lists.map(|lists| status::crl(lists, now)).unwrap_or_default()
-        };
-        let is_late = !late(&self.enforcer).is_empty();
-        if is_late && self.retry.at.is_none() && due(&mut self.due.lists, RENEW) {
-            let client = self.clients.borrow().clone();
-            let newer = self.enforcer.are_there_newer_lists(&client);
-            // A broker is not told to take up what it has.
-            if tokio::time::timeout(ANSWER, newer).await.unwrap_or(false) {
-                self.bring(true).await;
-            }
+        // A broker is not told to take up what it has.
+        if let Some(asked) = self.asked.take_if(|asked| asked.is_finished())
+            && asked.await.unwrap_or(false)
+        {
+            self.bring(true).await;
         }
-        self.alarm(Topic::Crl, late(&self.enforcer));
+        let now = (self.clock)();
+        let late = self.enforcer.lists().map(|lists| lists.late(now));
+        let late = late.unwrap_or_default();
+        let waits = self.asked.is_some() || self.retry.at.is_some();
+        if !late.is_empty() && !waits && due(&mut self.due.lists, RENEW) {
+            // Another connection, so that nothing that is asked meanwhile waits for the list.
+            let client = self.clients.borrow().another();
+            let lists: Vec<_> = late.iter().map(|late| late.list.clone()).collect();
+            self.asked = Some(tokio::spawn(async move { has_newer(&client, &lists).await }));
+        }
+        self.alarm(Topic::Crl, status::crl(&late, now));
     }
 
     async fn read_log(&mut self) {

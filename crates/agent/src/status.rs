@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::check::Lists;
+use crate::check::Late;
 
 const DAY: SignedDuration = SignedDuration::from_hours(24);
 
@@ -62,20 +62,30 @@ impl Alarms {
     }
 }
 
-/// A list is past half of its life: by now there should have been another.
-pub(crate) fn crl(lists: &Lists, now: Timestamp) -> Vec<String> {
-    let late = lists.first_half_life().filter(|(half, ..)| *half <= now);
-    let words = late.map(|(_, end, of)| {
-        if end <= now {
-            format!("the CRL of {of} ran out at {end}: the broker refuses all of its devices (let the agent reach the CA)")
-        } else {
-            format!(
-                "the CRL of {of} that the broker holds is past half of its life, and at {end} the broker begins to refuse all \
-                 of its devices (let the agent reach the CA before)"
-            )
-        }
-    });
-    words.into_iter().collect()
+/// What it means that lists are late, and what to do.
+pub(crate) fn crl(late: &[Late], now: Timestamp) -> Vec<String> {
+    late.iter().map(|late| words(late, now)).collect()
+}
+
+fn words(late: &Late, now: Timestamp) -> String {
+    let Late { end, of, .. } = late;
+    let fix = if late.root {
+        "make the next one where the CA is: muster ca root-crl"
+    } else {
+        "let the agent reach the CA"
+    };
+    if *end <= now {
+        return format!("the CRL of {of} ran out at {end}: the broker refuses all of its devices ({fix})");
+    }
+    let since = if late.root {
+        "ends soon"
+    } else {
+        "is past half of its life"
+    };
+    format!(
+        "the CRL of {of} that the broker holds {since}, and at {end} the broker begins to refuse all of its devices ({fix} \
+         before)"
+    )
 }
 
 /// A certificate is past three quarters of its life: by now it should have been renewed.

@@ -191,6 +191,10 @@ impl Fleet {
         cert::assemble(&tbs, issuer.algorithm, &signer.key.sign(&tbs).unwrap()).unwrap()
     }
 
+    pub fn root(&self) -> &Pair {
+        &self.root
+    }
+
     pub fn issuing(&self) -> &Pair {
         &self.issuing
     }
