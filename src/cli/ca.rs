@@ -229,26 +229,32 @@ pub(super) async fn run(common: &Common, voice: Voice, command: CaCommand) -> Re
             };
             let session = Session::start(common).await?.dry_run(dry_run);
             let exit = run_online(&session, voice, online).await?;
+            let here = session.is_in_this_process();
             session.finish().await?;
-            match withdrawn {
-                // What waits for a second operator is not withdrawn yet.
-                Some(authority) if exit == Exit::Ok => name_on_the_roots_list(common, voice, authority).await,
-                Some(_) | None => Ok(exit),
+            // What waits for a second operator is not withdrawn yet.
+            if let Some(authority) = withdrawn
+                && exit == Exit::Ok
+            {
+                name_on_the_roots_list(common, voice, authority, here).await;
             }
+            Ok(exit)
         }
     }
 }
 
-/// Only the root's key signs that list. Where that is at hand, which it never is while a server runs, it is done at once.
-async fn name_on_the_roots_list(common: &Common, voice: Voice, authority: String) -> Result<Exit, Failure> {
-    if let Ok(desk) = Desk::open(common, None, false).await {
-        return desk.renew_root_crls(voice, Some(authority)).await;
+/// Only the root's key signs that list. Where it is at hand, which it never is while a server runs, it is done at once. The
+/// issuing CA is withdrawn already, whatever comes of this.
+async fn name_on_the_roots_list(common: &Common, voice: Voice, authority: String, here: bool) {
+    if here && let Ok(desk) = Desk::open(common, None, false).await {
+        match desk.make_root_crls(Some(authority)).await {
+            Ok(made) => return voice.say(&made.words()),
+            Err(why) => voice.say(&format!("The root's list could not be made: {why}")),
+        }
     }
     voice.say(
         "The root's list does not name it yet, which HAProxy and others that check the whole chain go by. Whoever keeps the recovery \
          secret makes the next one with the server stopped: muster ca root-crl --recovery-secret FILE",
     );
-    Ok(Exit::Ok)
 }
 
 fn read_brought(args: &ImportArgs) -> Result<Brought, Failure> {

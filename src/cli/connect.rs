@@ -52,6 +52,11 @@ impl Session {
         self
     }
 
+    /// Whether the authority runs in this process, so that its data directory is the one that the command works on.
+    pub(crate) fn is_in_this_process(&self) -> bool {
+        self.open.is_some()
+    }
+
     /// Finishes what a command began: without a server, its CRLs are made here, and what it recorded is made findable.
     pub(crate) async fn finish(self) -> Result<(), Failure> {
         if let Some(open) = &self.open {

@@ -17,6 +17,31 @@ pub(super) struct Desk {
     dry_run: bool,
 }
 
+/// Lists of roots that were made.
+pub(super) struct RootCrls(Vec<RootCrl>);
+
+#[derive(serde::Serialize)]
+struct RootCrl {
+    authority: String,
+    number: u64,
+    next_update: String,
+    #[serde(skip)]
+    rehearsed: bool,
+}
+
+impl RootCrls {
+    pub(super) fn words(&self) -> String {
+        let each = self.0.iter().map(|crl| {
+            let verb = if crl.rehearsed { "would be" } else { "is" };
+            format!(
+                "The CRL of the root of {} {verb} good until {}",
+                crl.authority, crl.next_update
+            )
+        });
+        each.collect::<Vec<_>>().join("\n")
+    }
+}
+
 /// What a dry run says at its end.
 const UNCHANGED: &str = "Nothing was changed.";
 
@@ -49,29 +74,38 @@ impl Desk {
     }
 
     pub(super) async fn renew_root_crls(self, voice: Voice, only: Option<String>) -> Result<Exit, Failure> {
+        let made = self.make_root_crls(only).await?;
+        if self.dry_run {
+            voice.data(&format!("{}\n{UNCHANGED}", made.words()), &made.0)?;
+        } else {
+            voice.say(&made.words());
+            voice.data("", &made.0)?;
+        }
+        Ok(Exit::Ok)
+    }
+
+    /// The same without a word: for a command that has an answer of its own.
+    pub(super) async fn make_root_crls(&self, only: Option<String>) -> Result<RootCrls, Failure> {
         let with_key = self.open.ca.authorities().into_iter();
         let with_key = with_key.filter(|authority| authority.root().is_ok_and(|root| root.key.is_some()));
         let names = match only {
             Some(name) => vec![name],
             None => with_key.map(|authority| authority.name).collect(),
         };
-        let verb = if self.dry_run { "would be" } else { "is" };
-        let (mut told, mut made) = (Vec::new(), Vec::new());
-        for name in &names {
+        let mut made = Vec::new();
+        for authority in names {
             let ca = &self.open.ca;
-            let crl = ca.renew_root_crl(self.proof(), name, &self.keys.root).await?;
-            let until = format!("{:.0}", crl.next_update);
-            told.push(format!("The CRL of the root of {name} {verb} good until {until}"));
-            made.push(serde_json::json!({ "authority": name, "number": crl.number, "next_update": until }));
+            let crl = ca
+                .renew_root_crl(self.proof(), &authority, &self.keys.root)
+                .await?;
+            made.push(RootCrl {
+                authority,
+                number: crl.number,
+                next_update: format!("{:.0}", crl.next_update),
+                rehearsed: self.dry_run,
+            });
         }
-        if self.dry_run {
-            told.push(UNCHANGED.into());
-            voice.data(&told.join("\n"), &made)?;
-        } else {
-            voice.say(&told.join("\n"));
-            voice.data("", &made)?;
-        }
-        Ok(Exit::Ok)
+        Ok(RootCrls(made))
     }
 
     pub(super) async fn create(self, voice: Voice, authority: &str, name: &str) -> Result<Exit, Failure> {

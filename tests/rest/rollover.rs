@@ -3,7 +3,7 @@
 use crate::begin::{P256, foreign_ca};
 use crate::common::https::Https;
 use crate::common::wire::Wire;
-use crate::common::{Muster, wait_for};
+use crate::common::{Muster, text, wait_for};
 use crate::{openssl, without_server};
 
 fn stages(muster: &Muster) -> Vec<(u64, String)> {
@@ -275,7 +275,11 @@ fn where_the_roots_key_is_at_hand_its_list_is_made_at_once() {
     issue(&muster, "site-001", "30d");
     muster.ok(&["ca", "rollover", "start"]);
     muster.ok(&["ca", "rollover", "activate"]);
-    let said = muster.exits(0, &["ca", "rollover", "revoke", "--yes"]);
+    let output = muster.run(&["ca", "rollover", "revoke", "--yes", "--json"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let answer: serde_json::Value = serde_json::from_slice(&output.stdout).expect("one answer");
+    assert!(answer["issuing"].is_string(), "{answer}");
+    let said = text(&output.stderr);
     assert!(
         said.contains("The CRL of the root of default is good until"),
         "{said}"
@@ -339,4 +343,29 @@ fn an_issuing_ca_goes_with_its_count_and_if_set_with_a_second_operator() {
         (&"default".into(), &2.into(), &"lost".into())
     );
     muster.exits(2, &[&revoke[..], &["--count", "2"]].concat());
+}
+
+/// The root's key at hand is another CA's than the one that was told to withdraw its issuing CA.
+#[test]
+fn a_ca_elsewhere_has_no_list_made_here() {
+    let mut far = Muster::start();
+    let key = far.ok(&["user", "create", "ops", "--role", "admin"]);
+    far.stop();
+    far.ok(&["ca", "rollover", "start"]);
+    far.serve();
+    far.ok(&["ca", "rollover", "activate"]);
+    let here = without_server();
+    let roots_list = || here.json(&["ca", "crl", "--generation", "0"])["number"].clone();
+    let before = roots_list();
+    let mut command = here.command(&["ca", "rollover", "revoke", "--yes", "--url", &far.url()]);
+    command.env("MUSTER_ROOT", far.root());
+    let output = command.env("MUSTER_API_KEY", key.trim()).output().unwrap();
+    let said = text(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    assert!(
+        said.contains("The root's list does not name it yet") && !said.contains("good until"),
+        "{said}"
+    );
+    assert_eq!(stage(&far, 1), "retired");
+    assert_eq!(roots_list(), before);
 }
