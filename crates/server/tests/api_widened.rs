@@ -6,8 +6,10 @@ mod common;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use common::browser::{Browser, PASSWORD, code, local};
-use common::{Answer, Server};
+use common::{Answer, Server, csr};
+use muster_backends::signer::generate;
 use muster_ca::operator::Role;
+use muster_pki::key::KeyKind;
 use serde_json::{Value, json};
 
 struct Program {
@@ -277,5 +279,21 @@ async fn an_operator_minds_its_own_account() {
         )
         .await;
     assert!(page.text().contains("too many attempts"), "{}", page.text());
+    server.finish().await;
+}
+
+#[tokio::test]
+async fn what_is_rehearsed_can_still_be_done() {
+    let server = Server::start().await;
+    let mut program = Program::new(&server, "ci", Role::Admin).await;
+    let csr = csr("any", &generate(KeyKind::P256).unwrap());
+    let trials = program.post("/trials", json!({ "csr": csr })).await.json();
+    let all = trials["certificates"].as_array().unwrap().clone();
+    let revocable = all.iter().find(|one| one["what"] == "revocable").unwrap();
+    let path = format!("/trials/{}/revoke", revocable["serial"].as_str().unwrap());
+    let rehearse = format!("{path}?dry_run=true");
+    for (path, status) in [(&rehearse, 200), (&rehearse, 200), (&path, 200), (&path, 404)] {
+        assert_eq!(program.post(path, json!({})).await.status, status, "{path}");
+    }
     server.finish().await;
 }

@@ -5,7 +5,7 @@
 //! else nobody could see whether one reads another's.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 use muster_pki::csr::Csr;
@@ -86,7 +86,7 @@ pub(crate) struct Trials(Mutex<HashMap<Serial, (String, Timestamp)>>);
 
 impl Trials {
     fn add(&self, serial: Serial, issuer: String, end: Timestamp, now: Timestamp) -> Result<(), Refusal> {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.lock();
         all.retain(|_, (_, end)| *end > now);
         if all.len() >= MOST {
             return Err(
@@ -97,11 +97,18 @@ impl Trials {
         Ok(())
     }
 
+    fn has(&self, serial: &Serial) -> bool {
+        self.lock().contains_key(serial)
+    }
+
+    /// For whoever asks first.
     fn take(&self, serial: &Serial) -> Option<(String, Timestamp)> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(serial)
+        self.lock().remove(serial)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Serial, (String, Timestamp)>> {
+        // Nothing that could fail half-way is done under this lock.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -149,7 +156,9 @@ impl Ca {
         let caller = self.administrator(proof).await?;
         let now = self.clock.now();
         let missing = || Error::Missing(format!("no broker is being tried with {}", serial.hex()));
-        let (issuer, not_after) = self.trials.take(serial).ok_or_else(missing)?;
+        if !self.trials.has(serial) {
+            return Err(missing());
+        }
         let name = Trial::Revocable.name();
         let subject = crate::enrol::audit_subject(&name, serial);
         let act = caller.act(now, "canary.revoked", subject, String::new());
@@ -158,6 +167,7 @@ impl Ca {
         if caller.dry_run() {
             return Ok(());
         }
+        let (issuer, not_after) = self.trials.take(serial).ok_or_else(missing)?;
         self.canaries.add_first(Arc::new(Canary {
             issuer,
             // No list is the first to have it, so that no epoch asks for its key.
