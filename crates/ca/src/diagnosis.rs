@@ -118,7 +118,8 @@ impl Ca {
         self.listener.lock().mark
     }
 
-    /// Takes note of somebody who came to the listener. Answers nothing, so that nobody learns anything.
+    /// Takes note of somebody who came to the listener. Answers nothing, so that nobody learns anything. Whoever holds the
+    /// socket lets one after another, so that what is stored of one place is what is known of it last.
     pub async fn knocked(&self, knock: Knock) -> Result<(), Error> {
         let paper = self.read_paper(&knock);
         let mut attempt = Attempt::of(knock, paper, self.clock.now());
@@ -131,6 +132,7 @@ impl Ca {
         let places = {
             let mut inner = self.listener.lock();
             inner.mark += 1;
+            inner.attempts.forget(attempt.at - LIFE);
             inner.attempts.add(attempt)
         };
         for (place, attempts) in places {
@@ -145,7 +147,8 @@ impl Ca {
 
     /// Takes up what was kept before this process was there.
     pub(crate) async fn load_visitors(&self) -> Result<(), Error> {
-        let kept = self.store.kept_below(SEEN, self.clock.now(), PLACES).await?;
+        let now = self.clock.now();
+        let kept = self.store.kept_below(SEEN, now, PLACES).await?;
         let read = kept
             .iter()
             .filter_map(|kept| serde_json::from_slice::<Vec<Attempt>>(&kept.value).ok());
@@ -192,9 +195,10 @@ impl Ca {
         let certificates = self.store.certificates_of(name, Timestamp::UNIX_EPOCH).await?;
         let brokers = self.proof_of(proof, name).await?;
         let addresses = self.addresses_of(name).await?;
-        let attempts = self.listener.lock().attempts.of(name, &addresses);
+        let now = self.clock.now();
+        let attempts = self.visitors(now).attempts.of(name, &addresses);
         let facts = Facts {
-            now: self.clock.now(),
+            now,
             device: &device,
             certificates: &certificates,
             brokers: &brokers,
@@ -213,13 +217,20 @@ impl Ca {
     /// Who came to the listener and is no device that is known, newest first.
     pub async fn strangers(&self, proof: Proof) -> Result<Vec<(Attempt, Option<Verdict>)>, Error> {
         self.operator(proof, Permission::Read).await?;
-        let all = self.listener.lock().attempts.strangers();
         let now = self.clock.now();
+        let all = self.visitors(now).attempts.strangers();
         let judged = all.into_iter().map(|attempt| {
             let verdict = judge::stranger(&attempt, now, &self.settings.dns);
             (attempt, verdict)
         });
         Ok(judged.collect())
+    }
+
+    /// What is known of the listener's visitors, for as long as it may be.
+    fn visitors(&self, now: Timestamp) -> MutexGuard<'_, Inner> {
+        let mut inner = self.listener.lock();
+        inner.attempts.forget(now - LIFE);
+        inner
     }
 
     fn retired_issuers(&self) -> Vec<(String, u32)> {

@@ -35,6 +35,8 @@ const LOOK: Duration = Duration::from_millis(250);
 pub(crate) struct Diagnosis {
     address: SocketAddr,
     state: Mutex<State>,
+    /// Held while one visitor is noted, so that the next is stored behind it.
+    noting: Mutex<()>,
 }
 
 #[derive(Default)]
@@ -49,6 +51,7 @@ impl Diagnosis {
         Self {
             address,
             state: Mutex::default(),
+            noting: Mutex::default(),
         }
     }
 
@@ -93,6 +96,20 @@ impl Diagnosis {
         let task = listen(self.clone(), ca.clone(), listener, identity, stop);
         state.running = Some(tokio::spawn(task));
         Ok(until)
+    }
+
+    async fn look_at(&self, ca: &Ca, stream: TcpStream, address: SocketAddr, identity: Arc<CertifiedKey>) {
+        let end = Instant::now() + LONGEST;
+        let mut seen = handshake::Seen::new(address.ip());
+        // What was seen until then counts, too.
+        let _ = timeout_at(end, handshake::look(stream, identity, &mut seen)).await;
+        if !seen.came {
+            return;
+        }
+        let _noting = self.noting.lock().await;
+        if let Err(error) = ca.knocked(seen.knock).await {
+            tracing::warn!(%error, "somebody was at the diagnosis listener and could not be noted");
+        }
     }
 }
 
@@ -141,23 +158,10 @@ async fn listen(
         if taken > A_SECOND || often.take(&[Who::at(address.ip())], ca.now()).is_err() {
             continue;
         }
-        let (ca, identity) = (ca.clone(), identity.clone());
+        let (door, ca, identity) = (door.clone(), ca.clone(), identity.clone());
         tokio::spawn(async move {
-            look_at(&ca, stream, address, identity).await;
+            door.look_at(&ca, stream, address, identity).await;
             drop(place);
         });
-    }
-}
-
-async fn look_at(ca: &Ca, stream: TcpStream, address: SocketAddr, identity: Arc<CertifiedKey>) {
-    let end = Instant::now() + LONGEST;
-    let mut seen = handshake::Seen::new(address.ip());
-    // What was seen until then counts, too.
-    let _ = timeout_at(end, handshake::look(stream, identity, &mut seen)).await;
-    if !seen.came {
-        return;
-    }
-    if let Err(error) = ca.knocked(seen.knock).await {
-        tracing::warn!(%error, "somebody was at the diagnosis listener and could not be noted");
     }
 }

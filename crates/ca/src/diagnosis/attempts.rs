@@ -3,6 +3,8 @@
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 
+use jiff::Timestamp;
+
 use super::attempt::{Attempt, Certainty};
 use crate::device::DeviceName;
 
@@ -57,6 +59,14 @@ impl Kept {
         changed
     }
 
+    fn forget(&mut self, until: Timestamp) {
+        self.of.retain(|_, all| {
+            all.retain(|attempt| attempt.at > until);
+            !all.is_empty()
+        });
+        self.order.retain(|name| self.of.contains_key(name));
+    }
+
     fn of(&self, name: &DeviceName) -> impl Iterator<Item = &Attempt> {
         self.of.get(name).into_iter().flatten()
     }
@@ -74,6 +84,14 @@ impl Attempts {
                 vec![(UNKNOWN.to_owned(), self.strangers())]
             }
         }
+    }
+
+    /// Forgets who came at this moment or before. What the store has of them it forgets by itself, or with the next who comes
+    /// to the same place.
+    pub(super) fn forget(&mut self, until: Timestamp) {
+        self.proved.forget(until);
+        self.claimed.forget(until);
+        self.strangers.retain(|attempt| attempt.at > until);
     }
 
     /// With what lay in the store, in whatever order.
@@ -116,8 +134,6 @@ impl Attempts {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test may fail")]
-    use jiff::Timestamp;
-
     use super::super::attempt::{End, Knock, Shown};
     use super::*;
 
@@ -179,6 +195,34 @@ mod tests {
             let site = DeviceName::restored(format!("site-{number}"));
             assert_eq!(again.of(&site, &[]), all.of(&site, &[]));
         }
+    }
+
+    #[test]
+    fn who_came_too_long_ago_is_forgotten_and_comes_back_with_nobody() {
+        let mut all = Attempts::default();
+        for second in [1, 5] {
+            let mut own = attempt(second, "site-1", 1);
+            own.certainty = Certainty::Proved;
+            all.add(own);
+            all.add(attempt(second, "", 9));
+        }
+        all.add(attempt(1, "site-2", 1));
+        let at = |second| Timestamp::from_second(second).unwrap();
+        all.forget(at(1));
+        let (first, second) = ["site-1", "site-2"]
+            .map(|name| DeviceName::restored(name.into()))
+            .into();
+        assert_eq!(all.of(&first, &[]).len(), 1);
+        assert_eq!(all.of(&second, &[]), []);
+        assert_eq!(all.claimed.order.len(), 0);
+        let (place, kept) = all.add(attempt(6, "", 9)).remove(0);
+        assert_eq!(
+            (place.as_str(), kept.len()),
+            (UNKNOWN, 2),
+            "what is stored anew is young"
+        );
+        all.forget(at(6));
+        assert_eq!((all.strangers(), all.of(&first, &[])), (Vec::new(), Vec::new()));
     }
 
     #[test]
