@@ -245,7 +245,7 @@ impl JoinFile {
     }
 }
 
-/// What brokers refused since the CA was started, the newest first: of one device, or of all. Nothing is said of nothing.
+/// What brokers refused in the last day, the newest first: of one device, or of all. Nothing is said of nothing.
 pub(super) fn refused(brokers: &[Broker], only: Option<&str>) -> String {
     let mut all = Vec::new();
     for broker in brokers {
@@ -255,13 +255,14 @@ pub(super) fn refused(brokers: &[Broker], only: Option<&str>) -> String {
             .filter(|denial| only.is_none_or(|name| name == denial.device));
         all.extend(wanted.map(|denial| {
             let (device, topic) = (denial.device.clone(), denial.topic.clone());
-            vec![broker.name.clone(), device, topic, denial.times.to_string()]
+            let (times, last) = (denial.times.to_string(), denial.last.clone());
+            vec![broker.name.clone(), device, topic, times, last]
         }));
     }
     if all.is_empty() {
         return String::new();
     }
-    let head = ["BROKER", "DEVICE", "REFUSED TOPIC", "TIMES"]
+    let head = ["BROKER", "DEVICE", "REFUSED TOPIC", "TIMES", "LAST"]
         .map(str::to_owned)
         .to_vec();
     format!(

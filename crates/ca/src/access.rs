@@ -152,8 +152,14 @@ impl Ca {
         let detail = serde_json::json!({ "rules": rules }).to_string();
         let act = caller.act(self.clock.now(), "device.access", name.to_string(), detail);
         let name = name.clone();
-        let writes = vec![Write::Access { name, rules }];
+        let writes = vec![Write::Access {
+            name: name.clone(),
+            rules,
+        }];
         self.store.commit(Change { writes, act }).await?;
+        if !caller.dry_run() {
+            self.reports.forgive(&name);
+        }
         self.news.notify(usize::MAX);
         Ok(())
     }

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail")]
 
 use jiff::{SignedDuration, Timestamp};
-use muster_ca::broker::agent::{Report, Standing, StandingState};
+use muster_ca::broker::agent::{Denied, Report, Standing, StandingState};
 use muster_ca::broker::{Broker, Enforced, Failed, Program};
 use muster_ca::certificate::{Certificate, Serial, Status};
 use muster_ca::device::{Device, DeviceName, Kind, State};
@@ -117,6 +117,7 @@ fn broker() -> Standing {
             certificate_not_after: Some(now() + hours(24 * 100)),
             ..Report::default()
         }),
+        denied: Vec::new(),
     }
 }
 
@@ -296,7 +297,12 @@ const TABLE: &[(Cause, Change)] = &[
         world.attempts = vec![attempt];
     }),
     (Cause::Denied, |world| {
-        world.brokers[0].report.as_mut().unwrap().denials = vec![(SITE.into(), "fleet/other/t".into(), 12)];
+        world.brokers[0].denied = vec![Denied {
+            device: SITE.into(),
+            topic: "fleet/other/t".into(),
+            times: 12,
+            last: now() - hours(3),
+        }];
     }),
     (Cause::NoChain, |world| {
         world.attempts = vec![proved(|paper| paper.alone = true)];

@@ -3,8 +3,6 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::agent::Denial;
-
 /// A broker and how it stands.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Broker {
@@ -39,12 +37,26 @@ pub struct Broker {
     /// What is wrong, as its agent says.
     #[serde(default)]
     pub alarms: Vec<String>,
-    /// What it refused since the CA was started, at most 100 devices and topics, the newest first.
+    /// What it refused in the last day, at most 100 devices and topics, the newest first; none of a device whose rules were
+    /// changed since.
     #[serde(default)]
-    pub denials: Vec<Denial>,
+    pub denials: Vec<Denied>,
     /// Its agent's version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent_version: Option<String>,
+}
+
+/// A publish or a subscription that a broker did not allow.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Denied {
+    /// Who tried.
+    pub device: String,
+    /// On which topic.
+    pub topic: String,
+    /// How often.
+    pub times: u64,
+    /// When that was last heard of.
+    pub last: String,
 }
 
 /// What a broker was proved to enforce.

@@ -1,7 +1,7 @@
 //! What an agent may do, and what it says: how each broker stands.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 use muster_pki::csr::Csr;
@@ -22,6 +22,8 @@ const SILENCE: SignedDuration = SignedDuration::from_millis(4500);
 /// The most alarms and denials that a report brings, and the longest text of one.
 const MOST: usize = 100;
 const LONGEST: usize = 500;
+/// For how long it is known what a broker refused.
+const KNOWN: SignedDuration = SignedDuration::from_hours(24);
 /// How often a report is recorded anew because the broker was changed meanwhile.
 const ATTEMPTS: usize = 8;
 
@@ -62,30 +64,73 @@ pub struct Outcome {
     pub steps: Vec<(String, u64)>,
 }
 
-/// What was heard of an agent, and when. In memory: after a restart all of them speak again within seconds.
+/// What a broker refused a device.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Denied {
+    /// The device.
+    pub device: String,
+    /// The topic.
+    pub topic: String,
+    /// How often.
+    pub times: u64,
+    /// When its agent last told of it.
+    pub last: Timestamp,
+}
+
+/// What was heard of an agent. In memory: after a restart all of them speak again within seconds.
+#[derive(Clone)]
+struct Said {
+    at: Timestamp,
+    report: Report,
+    /// The newest first.
+    denied: Vec<Denied>,
+}
+
+/// What was heard of every agent.
 #[derive(Default)]
-pub(crate) struct Reports(Mutex<HashMap<DeviceName, (Timestamp, Report)>>);
+pub(crate) struct Reports(Mutex<HashMap<DeviceName, Said>>);
 
 impl Reports {
-    /// What was refused before stays known beside it, the newest first: each report tells what is new only.
+    /// What was refused before stays known for a day: each report tells what is new only.
     fn keep(&self, name: &DeviceName, at: Timestamp, mut report: Report) {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, before)) = all.remove(name) {
-            for (device, topic, times) in before.denials {
-                let same = |one: &&mut (String, String, u64)| one.0 == device && one.1 == topic;
-                match report.denials.iter_mut().find(same) {
-                    Some((.., again)) => *again = again.saturating_add(times),
-                    None => report.denials.push((device, topic, times)),
-                }
+        let mut all = self.lock();
+        let said = std::mem::take(&mut report.denials).into_iter();
+        let mut denied: Vec<_> = said
+            .map(|(device, topic, times)| Denied {
+                device,
+                topic,
+                times,
+                last: at,
+            })
+            .collect();
+        for before in all.remove(name).into_iter().flat_map(|said| said.denied) {
+            let same = |one: &&mut Denied| one.device == before.device && one.topic == before.topic;
+            match denied.iter_mut().find(same) {
+                Some(again) => again.times = again.times.saturating_add(before.times),
+                None => denied.push(before),
             }
-            report.denials.truncate(MOST);
         }
-        all.insert(name.clone(), (at, report));
+        denied.truncate(MOST);
+        all.insert(name.clone(), Said { at, report, denied });
     }
 
-    fn of(&self, name: &DeviceName) -> Option<(Timestamp, Report)> {
-        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.get(name).cloned()
+    fn of(&self, name: &DeviceName, now: Timestamp) -> Option<Said> {
+        let mut all = self.lock();
+        let said = all.get_mut(name)?;
+        said.denied.retain(|one| one.last > now - KNOWN);
+        Some(said.clone())
+    }
+
+    /// Forgets what was refused a device: its rules are others now.
+    pub(crate) fn forgive(&self, device: &DeviceName) {
+        for said in self.lock().values_mut() {
+            said.denied.retain(|one| one.device != device.as_str());
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<DeviceName, Said>> {
+        // Nothing that could fail half-way is done under this lock.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -98,8 +143,10 @@ pub struct Standing {
     pub state: StandingState,
     /// When its agent was last heard, since this process began.
     pub heard: Option<Timestamp>,
-    /// What it said then.
+    /// What it said then, but for [`Report::denials`].
     pub report: Option<Report>,
+    /// What the broker refused in the last day, the newest first.
+    pub denied: Vec<Denied>,
 }
 
 impl Standing {
@@ -321,13 +368,13 @@ impl Ca {
     }
 
     fn stands(&self, broker: Broker, wanted: u64, now: Timestamp) -> Standing {
-        let heard = self.reports.of(&broker.name);
+        let heard = self.reports.of(&broker.name, now);
         let proven = broker
             .enforced
             .is_some_and(|enforced| enforced.sequence >= wanted);
         let silent = heard
             .as_ref()
-            .is_none_or(|(at, _)| now.duration_since(*at) > SILENCE);
+            .is_none_or(|said| now.duration_since(said.at) > SILENCE);
         let state = match (broker.retired, proven, silent) {
             (Some(_), ..) => StandingState::Retired,
             (None, ..) if broker.enforced.is_none() && heard.is_none() => StandingState::Waiting,
@@ -338,8 +385,9 @@ impl Ca {
         Standing {
             broker,
             state,
-            heard: heard.as_ref().map(|(at, _)| *at),
-            report: heard.map(|(_, report)| report),
+            heard: heard.as_ref().map(|said| said.at),
+            denied: heard.as_ref().map(|said| said.denied.clone()).unwrap_or_default(),
+            report: heard.map(|said| said.report),
         }
     }
 
@@ -372,5 +420,40 @@ fn bound(report: &mut Report) {
         cut(&mut outcome.why);
         outcome.steps.truncate(MOST);
         outcome.steps.iter_mut().for_each(|(name, _)| cut(name));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may fail")]
+    use super::*;
+
+    #[test]
+    fn what_was_refused_is_known_for_a_day_or_until_the_rules_are_others() {
+        let reports = Reports::default();
+        let at = |hour: i64| Timestamp::from_second(hour * 3600).unwrap();
+        let hub = DeviceName::restored("hub".into());
+        let says = |hour, denials: &[(&str, &str)]| {
+            let one = |(device, topic): &(&str, &str)| ((*device).to_owned(), (*topic).to_owned(), 2);
+            let denials = denials.iter().map(one).collect();
+            let report = Report {
+                denials,
+                ..Report::default()
+            };
+            reports.keep(&hub, at(hour), report);
+        };
+        let known = |hour| {
+            let denied = reports.of(&hub, at(hour)).unwrap().denied.into_iter();
+            let each = denied.map(|one| (one.topic, one.times, one.last));
+            each.collect::<Vec<_>>()
+        };
+        says(0, &[("site-1", "a"), ("site-2", "b")]);
+        says(1, &[("site-1", "a")]);
+        says(2, &[]);
+        assert_eq!(known(23), [("a".into(), 4, at(1)), ("b".into(), 2, at(0))]);
+        assert_eq!(known(24), [("a".into(), 4, at(1))]);
+        says(24, &[("site-2", "c")]);
+        reports.forgive(&DeviceName::restored("site-1".into()));
+        assert_eq!(known(24), [("c".into(), 2, at(24))]);
     }
 }

@@ -34,8 +34,9 @@ impl Ca {
             standing.broker.name.hash(&mut hasher);
             standing.state.as_str().hash(&mut hasher);
             report
-                .map(|report| (&report.alarms, &report.denials, report.sessions))
+                .map(|report| (&report.alarms, report.sessions))
                 .hash(&mut hasher);
+            standing.denied.hash(&mut hasher);
         }
         Ok(hasher.finish())
     }

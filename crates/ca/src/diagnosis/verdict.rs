@@ -360,12 +360,14 @@ fn silent(facts: &Facts<'_>, standing: &Standing) -> Option<(Cause, String)> {
 fn denied(facts: &Facts<'_>) -> Option<Verdict> {
     let name = &facts.device.name;
     facts.brokers.iter().find_map(|standing| {
-        let denials = &standing.report.as_ref()?.denials;
-        let (_, topic, times) = denials.iter().find(|(device, ..)| device == name.as_str())?;
+        let last = standing.denied.iter().find(|one| one.device == name.as_str())?;
         let what = format!(
-            "{name} connects, and the broker {} refuses what it does on {topic:?} ({times} times): its topic rules do not \
+            "{name} connects, and the broker {} refuses what it does on {:?} ({} times, last on {}): its topic rules do not \
              have that",
-            standing.broker.name
+            standing.broker.name,
+            last.topic,
+            last.times,
+            moment(last.last)
         );
         let fix = "let it use its own topics, or give it other rules";
         Some(Verdict::new(Cause::Denied, what, fix).by(format!("muster device access {name}")))

@@ -135,6 +135,7 @@ mod tests {
             },
             state,
             heard: None,
+            denied: Vec::new(),
             report: sessions.map(|sessions| Report {
                 sessions: Some(sessions),
                 ..Report::default()

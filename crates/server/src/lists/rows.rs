@@ -1,7 +1,6 @@
 //! The rows of lists as they travel: the same over `/api/v1`, in the GUI's files and for the command line.
 
 use jiff::Timestamp;
-use muster_api::agent::Denial;
 use muster_api::types as api;
 use muster_ca::audit::Entry;
 use muster_ca::broker::agent::Standing;
@@ -148,6 +147,7 @@ pub(crate) fn broker(standing: Standing) -> api::Broker {
         state,
         heard,
         report,
+        denied,
     } = standing;
     let report = report.unwrap_or_default();
     api::Broker {
@@ -172,10 +172,14 @@ pub(crate) fn broker(standing: Standing) -> api::Broker {
         certificate_not_after: report.certificate_not_after.map(time),
         sessions: report.sessions,
         alarms: report.alarms,
-        denials: report
-            .denials
+        denials: denied
             .into_iter()
-            .map(|(device, topic, times)| Denial { device, topic, times })
+            .map(|one| api::Denied {
+                device: one.device,
+                topic: one.topic,
+                times: one.times,
+                last: time(one.last),
+            })
             .collect(),
         agent_version: (!report.version.is_empty()).then_some(report.version),
     }

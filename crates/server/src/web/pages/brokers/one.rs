@@ -33,7 +33,7 @@ struct One {
     sessions: Option<String>,
     version: Option<String>,
     created: When,
-    denials: Vec<(String, String, String)>,
+    denials: Vec<(String, String, String, When)>,
     /// Newest first; `None` for those who may not read the audit log.
     history: Option<History>,
     lines: Lines,
@@ -76,10 +76,13 @@ pub(super) async fn show(visit: Visit, Path(name): Path<String>) -> Answer {
         sessions: report.sessions.map(thousands),
         version: (!report.version.is_empty()).then_some(report.version),
         created: When::date(broker.created),
-        denials: report
-            .denials
+        denials: standing
+            .denied
             .into_iter()
-            .map(|(device, topic, times)| (device, topic, thousands(times)))
+            .map(|one| {
+                let last = When::relative(one.last, now);
+                (one.device, one.topic, thousands(one.times), last)
+            })
             .collect(),
         history,
         lines: Lines::new(
