@@ -11,8 +11,8 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use muster_backends::lock::{DirLock, LockError};
 use muster_backends::signer::file::FileSigner;
+use muster_backends::store::seed;
 pub(crate) use muster_backends::store::seed::Size;
-use muster_backends::store::seed::seed as fill;
 use muster_backends::store::sqlite::{OpenError, SqliteStore};
 use muster_ca::ports::{Signer, SignerError, Store};
 use muster_ca::setup::{Founding, Import};
@@ -89,11 +89,20 @@ pub(crate) async fn open_with_root(
     Ok((open, Keys { issuing, root }))
 }
 
-/// Fills an authority that has no devices with a made-up fleet. No key is opened.
-pub(crate) async fn seed(data: &Path, size: Size, progress: impl FnMut(u64, u64)) -> Result<(), Failure> {
+/// Fills an authority that nobody uses with a made-up fleet; in a dry run only says whether it could. No key is opened.
+pub(crate) async fn seed(
+    data: &Path,
+    size: Size,
+    dry_run: bool,
+    progress: impl FnMut(u64, u64),
+) -> Result<(), Failure> {
     let (_lock, store) = open_store(data).await?;
     let store: Arc<dyn Store> = Arc::new(store);
-    Ok(fill(&store, &SystemEntropy, now(), size, progress).await?)
+    seed::check(&*store, now(), size).await?;
+    if dry_run {
+        return Ok(());
+    }
+    Ok(seed::seed(&store, &SystemEntropy, now(), size, progress).await?)
 }
 
 async fn open_store(data: &Path) -> Result<(DirLock, SqliteStore), Failure> {

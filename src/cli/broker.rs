@@ -68,7 +68,9 @@ It asks the CA for certificates with reserved names that live for ten minutes. E
 who must not get in, or keeps out who must.")]
     Test(test::TestArgs),
     /// List brokers: what each enforces, since when, and what is wrong; what needs somebody comes first
-    #[command(after_help = "Exit code 5 if one that is shown is not proven, or something is wrong there")]
+    #[command(
+        after_help = "Exit code 5 if one that is shown is not proven, or something is wrong there; --csv does not judge"
+    )]
     List(ListArgs),
     /// Let a broker's agent join again: its machine was lost, or its key
     Join {
@@ -172,7 +174,7 @@ pub(super) async fn run(common: &Common, voice: Voice, command: BrokerCommand) -
             let mut well = true;
             let shown = pages::run(session, voice, "brokers", &wishes, &args.paging, |all| {
                 well = all.iter().all(|broker: &Broker| {
-                    matches!(broker.state.as_str(), "proven" | "retired") && broker.alarms.is_empty()
+                    matches!(broker.state.as_str(), "proven" | "retired") && broker.wrong.is_empty()
                 });
                 format!("{}{}", rows(all), refused(all, None))
             });
@@ -289,8 +291,6 @@ fn rows(brokers: &[Broker]) -> String {
     let row = |broker: &Broker| {
         let enforced = broker.enforced.as_ref();
         let text = |text: Option<String>| text.unwrap_or_else(|| "-".into());
-        let failed = broker.failed.iter().map(|failed| failed.why.clone());
-        let wrong: Vec<_> = failed.chain(broker.alarms.iter().cloned()).collect();
         vec![
             broker.name.clone(),
             broker.program.clone(),
@@ -301,7 +301,7 @@ fn rows(brokers: &[Broker]) -> String {
             text(broker.certificate_not_after.clone()),
             text(broker.crl_next_update.clone()),
             text(broker.sessions.map(|sessions| sessions.to_string())),
-            text((!wrong.is_empty()).then(|| wrong.join("; "))),
+            text((!broker.wrong.is_empty()).then(|| broker.wrong.join("; "))),
         ]
     };
     table(

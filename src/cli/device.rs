@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 use muster_api::client::escape;
-use muster_api::types::{ActRequest, Broker, CreateDevice, Device, NewToken, Revocation};
+use muster_api::types::{ActRequest, Broker, CreateDevice, Denied, Device, NewToken, Revocation};
 
 use super::broker::refused;
 use super::cert::{confirm, rows as certificate_rows};
@@ -206,8 +206,32 @@ async fn show(common: &Common, voice: Voice, name: &str) -> Result<Exit, Failure
         certificate_rows(&device.certificates),
         refused(&brokers, Some(name))
     );
-    voice.data(&text, &device)?;
+    let mut denials = Vec::new();
+    for broker in brokers {
+        let own = broker.denials.into_iter().filter(|denial| denial.device == name);
+        denials.extend(own.map(|denial| RefusedTopic {
+            broker: broker.name.clone(),
+            denial,
+        }));
+    }
+    voice.data(&text, &Shown { device, denials })?;
     Ok(Exit::Ok)
+}
+
+/// A device, and what brokers refused it in the last day.
+#[derive(serde::Serialize)]
+struct Shown {
+    #[serde(flatten)]
+    device: Device,
+    denials: Vec<RefusedTopic>,
+}
+
+/// What a broker refused.
+#[derive(serde::Serialize)]
+struct RefusedTopic {
+    broker: String,
+    #[serde(flatten)]
+    denial: Denied,
 }
 
 pub(super) fn rows(devices: &[Device]) -> String {

@@ -20,6 +20,9 @@ pub(super) struct SeedArgs {
     /// Devices they belong to
     #[arg(long, value_name = "N", default_value_t = 200_000)]
     devices: u64,
+    /// Only say what would be made
+    #[arg(long)]
+    dry_run: bool,
 }
 
 pub(super) async fn run(common: &Common, voice: Voice, args: &SeedArgs) -> Result<Exit, Failure> {
@@ -28,18 +31,19 @@ pub(super) async fn run(common: &Common, voice: Voice, args: &SeedArgs) -> Resul
         devices: args.devices,
     };
     let bar = progress(voice);
-    let seeded = assemble::seed(&common.data, size, |done, all| {
+    let seeded = assemble::seed(&common.data, size, args.dry_run, |done, all| {
         bar.set_length(all);
         bar.set_position(done);
     });
     seeded.await?;
     bar.finish_and_clear();
-    let text = format!(
-        "{} has {} certificates of {} devices",
-        common.data.display(),
-        size.certificates,
-        size.devices
-    );
+    let fleet = format!("{} certificates of {} devices", size.certificates, size.devices);
+    let data = common.data.display();
+    let text = if args.dry_run {
+        format!("Would make {fleet} in {data}. Nothing was changed.")
+    } else {
+        format!("{data} has {fleet}")
+    };
     let json = serde_json::json!({ "certificates": size.certificates, "devices": size.devices });
     voice.data(&text, &json)?;
     Ok(Exit::Ok)

@@ -82,10 +82,16 @@ fn a_fleet_is_made_up_where_there_is_none() {
         let said = muster.exits(2, &line);
         assert!(said.contains(why), "{said}");
     }
+    let would = muster.ok(&[&SMALL[..], &["--dry-run"]].concat());
+    assert!(
+        would.starts_with("Would make 6000 certificates of 1200 devices"),
+        "{would}"
+    );
+    assert_eq!(rows(&muster, &["device", "list"]), 0);
     muster.ok(&["device", "create", "site-1"]);
     let said = muster.exits(2, &SMALL);
     assert!(
-        said.contains("there are devices already") && said.contains("muster init --data"),
+        said.contains("there are devices or operators already") && said.contains("muster init --data"),
         "{said}"
     );
     assert_eq!(rows(&muster, &["device", "list"]), 1);

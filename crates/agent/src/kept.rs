@@ -40,7 +40,8 @@ pub(crate) struct Kept {
     /// Devices that were shut out a short while ago, and such whose session is still to be ended once.
     pub(crate) held: BTreeMap<String, Held>,
     pub(crate) kicks: BTreeSet<String>,
-    /// Sessions that were ended a short while ago, and are ended once more.
+    /// Sessions that were ended a short while ago, and are ended once more. What an older agent wrote has none.
+    #[serde(default)]
     pub(crate) again: Again,
 }
 

@@ -175,7 +175,7 @@ async fn many_are_revoked_by_count_and_with_a_second_operator() {
             .post("/revocations", wish(Value::Null))
             .await
             .refusal()
-            .contains("send count")
+            .contains("--count 3")
     );
     assert_eq!(alice.post("/revocations", wish(2.into())).await.status, 400);
     let asked = alice.post("/revocations", wish(3.into())).await.json();

@@ -34,9 +34,9 @@ pub struct Broker {
     /// How many sessions it has, where it tells.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sessions: Option<u64>,
-    /// What is wrong, as its agent says.
+    /// What is wrong, as its agent says; if it says nothing, why a later epoch is not enforced.
     #[serde(default)]
-    pub alarms: Vec<String>,
+    pub wrong: Vec<String>,
     /// What it refused in the last day, at most 100 devices and topics, the newest first; none of a device whose rules were
     /// changed since.
     #[serde(default)]

@@ -48,7 +48,20 @@ impl Size {
     }
 }
 
-/// Fills a store that has an authority and no devices. `progress` is told how many changes are under way and how many there
+/// Refuses what [`seed`] could not do: a size that no fleet has, and a store that is in use.
+pub async fn check(store: &dyn Store, now: Timestamp, size: Size) -> Result<(), Error> {
+    size.check()?;
+    if store.counts(now).await?.all_devices() == 0 && store.operators().await?.is_empty() {
+        return Ok(());
+    }
+    Err(Error::Conflict(
+        "there are devices or operators already, and a made-up fleet does not go among them; take a new directory: \
+         muster init --data DIR"
+            .into(),
+    ))
+}
+
+/// Fills a store that has an authority and nothing else, as [`check`] says. `progress` is told how many changes are under way and how many there
 /// will be. One that is cut off leaves a smaller fleet, which is as whole.
 pub async fn seed(
     store: &Arc<dyn Store>,
@@ -71,14 +84,6 @@ async fn fill(
     size: Size,
     progress: &mut impl FnMut(u64, u64),
 ) -> Result<(), Error> {
-    size.check()?;
-    if store.counts(now).await?.all_devices() > 0 {
-        return Err(Error::Conflict(
-            "there are devices already, and a made-up fleet does not go among them; take a new directory: \
-             muster init --data DIR"
-                .into(),
-        ));
-    }
     let fleet = Fleet::new(&**store, entropy, now, size).await?;
     let mut queue = Queue::new(store);
     let all = fleet.steps();

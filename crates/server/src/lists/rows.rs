@@ -141,7 +141,7 @@ pub(crate) fn operator(record: &Operator) -> api::Operator {
 }
 
 pub(crate) fn broker(standing: Standing) -> api::Broker {
-    let crl_until = standing.crl_until();
+    let (crl_until, wrong) = (standing.crl_until(), standing.wrong());
     let Standing {
         broker,
         state,
@@ -171,7 +171,7 @@ pub(crate) fn broker(standing: Standing) -> api::Broker {
         crl_next_update: crl_until.map(time),
         certificate_not_after: report.certificate_not_after.map(time),
         sessions: report.sessions,
-        alarms: report.alarms,
+        wrong,
         denials: denied
             .into_iter()
             .map(|one| api::Denied {
@@ -348,8 +348,6 @@ impl Row for api::Broker {
         let enforced = self.enforced.as_ref();
         let text = |text: &Option<String>| text.clone().unwrap_or_default();
         let number = |number: Option<u64>| number.map(|number| number.to_string()).unwrap_or_default();
-        let failed = self.failed.iter().map(|failed| &failed.why);
-        let wrong: Vec<_> = failed.chain(&self.alarms).map(String::as_str).collect();
         vec![
             self.name.clone(),
             self.program.clone(),
@@ -361,7 +359,7 @@ impl Row for api::Broker {
             text(&self.crl_next_update),
             number(self.sessions),
             text(&self.heard),
-            wrong.join("; "),
+            self.wrong.join("; "),
             self.sans.join(" "),
             self.created.clone(),
             text(&self.agent_version),

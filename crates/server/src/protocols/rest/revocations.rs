@@ -72,7 +72,8 @@ async fn revoke(
     let count = batch.len();
     if api.edge.settings().asks_for_count(count) && request.count != Some(count) {
         return Err(Failure::bad(format!(
-            "these are {count}, each counted once, and revoking so many at once needs their number: send count"
+            "these are {count}, each counted once, and revoking so many at once needs their number; send it as count, on the \
+             command line: --count {count}"
         )));
     }
     if api.edge.settings().asks_for_second(count) {
