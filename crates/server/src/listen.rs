@@ -140,7 +140,8 @@ pub async fn serve(
 
 /// What the GUI's listener answers: port 8502.
 fn web_service(edge: &Edge, loopback: bool, stop: Stop) -> Router {
-    let api = protocols::rest(edge).with_state(edge.clone());
+    let below = edge.settings().base_path.trim_end_matches('/');
+    let api = protocols::rest(edge, below).with_state(edge.clone());
     web::service(edge, loopback, api, stop)
 }
 

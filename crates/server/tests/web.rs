@@ -429,6 +429,52 @@ async fn a_one_time_code_is_asked_for_and_good_once() {
     server.finish().await;
 }
 
+fn json_404(answer: &Answer) -> String {
+    assert_eq!(
+        (answer.status, answer.header("content-type")),
+        (404, Some("application/json"))
+    );
+    let said: serde_json::Value = serde_json::from_str(&answer.text()).unwrap();
+    said["message"].as_str().unwrap().to_owned()
+}
+
+/// A browser asks for compressed answers, and gets what went wrong as a page in words of its own.
+#[tokio::test]
+async fn what_the_framework_refuses_is_a_page_like_any_other() {
+    let (mut browser, server) = Browser::and_server().await;
+    browser.log_in("admin", PASSWORD).await;
+    let headers = "Sec-Fetch-Site: same-origin\r\nAccept-Encoding: gzip\r\n";
+    let request = browser.request("GET", "/devices/%FF", headers, "");
+    let zipped = browser.send(&request).await;
+    assert_eq!(
+        (zipped.status, zipped.header("content-encoding")),
+        (400, Some("gzip"))
+    );
+    let plain = browser.get("/devices/%FF").await.text();
+    assert!(
+        plain.contains("class=\"shell\"") || plain.contains("<h1"),
+        "{plain}"
+    );
+    let refused = browser.post("/theme", "").await;
+    let text = refused.text();
+    assert!(
+        refused.status == 422 && text.contains("not the form of this page") && !text.contains("deserialize"),
+        "{} {text}",
+        refused.status
+    );
+    let long = format!("theme={}", "x".repeat(300 << 10));
+    let refused = browser.post("/theme", &long).await;
+    assert!(
+        refused.status == 413 && refused.text().contains("longer than 256 KiB"),
+        "{} {}",
+        refused.status,
+        refused.text()
+    );
+    let unknown = browser.get("/api/v1/nothing").await;
+    assert_eq!(json_404(&unknown), "there is nothing at this path");
+    server.finish().await;
+}
+
 #[tokio::test]
 async fn a_base_path_holds_everything() {
     let server = Server::start_web("127.0.0.1:0", "/pki/").await;
@@ -457,6 +503,10 @@ async fn a_base_path_holds_everything() {
         assert!(part.starts_with("/pki/"), "{part}");
     }
     assert_eq!(browser.get("/pki/api/v1/status").await.status, 401);
+    assert_eq!(
+        json_404(&browser.get("/pki/api/v1/nothing").await),
+        "there is nothing at this path"
+    );
     assert_eq!(browser.get("/login").await.status, 404);
     server.finish().await;
 }

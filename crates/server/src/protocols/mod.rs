@@ -7,6 +7,7 @@ mod step;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 
+use crate::answer::not_found;
 use crate::{Edge, health, metrics, shell};
 
 /// The longest body that `/api/v1` takes.
@@ -17,7 +18,7 @@ pub fn api_service(edge: &Edge) -> Router {
     let routes = Router::new()
         .merge(step::router())
         .nest("/1.0", step::router())
-        .merge(rest(edge))
+        .merge(rest(edge, ""))
         .merge(health::liveness())
         .merge(health::readiness())
         .merge(metrics::router());
@@ -31,15 +32,19 @@ pub fn public_service(edge: &Edge) -> Router {
 
 /// What the socket in the data directory answers, and the command line when it runs the server's routes itself.
 pub fn local_service(edge: &Edge) -> Router {
-    let routes = rest(edge)
+    let routes = rest(edge, "")
         .merge(health::liveness())
         .merge(health::readiness())
         .merge(metrics::router());
     shell::around(routes, edge)
 }
 
-/// `/api/v1`, for every listener that serves operators.
-pub(crate) fn rest(edge: &Edge) -> Router<Edge> {
+/// `/api/v1` below a path, for every listener that serves operators. What is unknown there is told to a program, whatever the
+/// listener tells a browser.
+pub(crate) fn rest(edge: &Edge, below: &str) -> Router<Edge> {
     let routes = rest::router(edge).layer(DefaultBodyLimit::max(REST_BODY));
-    Router::new().nest("/api/v1", routes.with_state(()))
+    Router::new().nest(
+        &format!("{below}/api/v1"),
+        routes.fallback(not_found).with_state(()),
+    )
 }

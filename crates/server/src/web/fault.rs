@@ -103,7 +103,6 @@ pub(super) async fn dress(State(web): State<Web>, request: Request, next: Next) 
         let (parts, body) = page.into_parts();
         *response.body_mut() = body;
         response.headers_mut().remove(http::header::CONTENT_LENGTH);
-        response.headers_mut().remove(http::header::CONTENT_ENCODING);
         response.headers_mut().extend(parts.headers);
     } else if is_html
         && let Some(client) = client

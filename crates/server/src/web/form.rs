@@ -4,12 +4,12 @@ use axum::body::Body;
 use axum::extract::multipart::MultipartError;
 use axum::extract::rejection::FormRejection;
 use axum::extract::{FromRequest, Multipart, Request};
-use http::HeaderValue;
 use http::header::CONTENT_TYPE;
+use http::{HeaderValue, StatusCode};
 use serde::de::DeserializeOwned;
 
-use super::Web;
 use super::fault::Fault;
+use super::{FORM_BODY, Web};
 
 /// The fields of a form. Take `Form<Vec<(String, String)>>` where a field may come more than once.
 pub(crate) struct Form<T>(pub(crate) T);
@@ -25,7 +25,7 @@ impl<T: DeserializeOwned> FromRequest<Web> for Form<T> {
         };
         let read: Result<axum::Form<T>, FormRejection> = axum::Form::from_request(request, web).await;
         read.map(|axum::Form(fields)| Self(fields))
-            .map_err(|why| Fault::new(why.status(), &why.body_text()))
+            .map_err(|why| unread(why.status()))
     }
 }
 
@@ -37,13 +37,26 @@ fn is_multipart(request: &Request) -> bool {
     kind.is_some_and(|kind| kind.starts_with("multipart/form-data"))
 }
 
+/// Why a form was not read, in words of the page: the framework's are about fields that nobody sees.
+fn unread(status: StatusCode) -> Fault {
+    match status {
+        StatusCode::PAYLOAD_TOO_LARGE => {
+            let limit = FORM_BODY >> 10;
+            let why = format!("the form is longer than {limit} KiB, which is all that is read");
+            Fault::new(status, &why).fix("send less text or a smaller file")
+        }
+        _ => Fault::new(status, "what was sent is not the form of this page")
+            .fix("load the page again, fill in its form and send that"),
+    }
+}
+
 /// A form with files (RFC 7578) as one without: a file is the field's value. One that is no text is taken for DER and becomes
 /// PEM, as somebody would paste it.
 async fn flattened(request: Request, web: &Web) -> Result<Request, Fault> {
     let mut fields = Multipart::from_request(request, web)
         .await
-        .map_err(|why| Fault::new(why.status(), &why.body_text()))?;
-    let broken = |why: MultipartError| Fault::new(why.status(), &why.body_text());
+        .map_err(|why| unread(why.status()))?;
+    let broken = |why: MultipartError| unread(why.status());
     let mut pairs = Vec::new();
     while let Some(field) = fields.next_field().await.map_err(broken)? {
         let name = field.name().unwrap_or_default().to_owned();

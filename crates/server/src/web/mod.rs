@@ -105,7 +105,7 @@ impl Web {
 
 /// What the GUI's listener answers: the pages, and the API for programs.
 ///
-/// `loopback` says that the listener can be reached from this machine alone, so that plain HTTP will do. `stop` ends what is
+/// `api` is below the base path already. `loopback` says that the listener can be reached from this machine alone, so that plain HTTP will do. `stop` ends what is
 /// open for long.
 pub(crate) fn service(edge: &Edge, loopback: bool, api: Router, stop: Stop) -> Router {
     let web = Web(Arc::new(Inner {
@@ -129,16 +129,11 @@ pub(crate) fn service(edge: &Edge, loopback: bool, api: Router, stop: Stop) -> R
     let pages = pages.fallback(fault::no_page);
     let pages = shell::bounded(pages)
         .layer(DefaultBodyLimit::max(FORM_BODY))
-        .layer(CompressionLayer::new())
         .layer(from_fn_with_state(web.clone(), fault::dress))
+        .layer(CompressionLayer::new())
         .with_state(web.clone());
-    let api = match base.trim_end_matches('/') {
-        "" => api,
-        base => Router::new().nest(base, api),
-    };
-    let api = shell::bounded(api);
     let all = pages
-        .merge(api)
+        .merge(shell::bounded(api))
         .layer(from_fn_with_state(web, origin::at_the_door));
     shell::around_all(all, edge, fault::POLICY)
 }
