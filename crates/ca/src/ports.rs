@@ -120,8 +120,17 @@ pub trait Store: Send + Sync {
         since: Timestamp,
     ) -> Result<(Vec<RevokedEntry>, u64), StoreError>;
     /// When the last certificate of an issuer ends, if that is after `now`: of those that are revoked, too, which its CRL
-    /// must list until then, but not of the device `but`. No walk over the fleet.
+    /// must list until then, but not of the device `but`. Reads what ends on the last day.
     async fn last_end(
+        &self,
+        authority: &str,
+        generation: u32,
+        now: Timestamp,
+        but: &DeviceName,
+    ) -> Result<Option<Timestamp>, StoreError>;
+    /// The same without a walk over those that end on one day: of the fleet's that are not revoked, the end of the day (of
+    /// UTC) on which the last one ends.
+    async fn last_day(
         &self,
         authority: &str,
         generation: u32,
@@ -452,6 +461,8 @@ pub struct Unrenewed {
     pub device: DeviceName,
     /// When its last certificate runs out.
     pub not_after: Timestamp,
+    /// Whether it should have been renewed by itself by now.
+    pub overdue: bool,
 }
 
 /// How many there are, Muster's own not counted.

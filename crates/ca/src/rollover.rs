@@ -23,7 +23,8 @@ pub struct Leaving {
     pub generation: u32,
     /// How many certificates of the fleet by it are not revoked and run out today or later.
     pub certificates: usize,
-    /// Until when something of it lives or must stay on its CRL; `None`: it can be retired.
+    /// Until when something of it lives or must stay on its CRL, for the fleet to the end of the day (of UTC); `None`: it can be
+    /// retired.
     pub until: Option<Timestamp>,
 }
 
@@ -168,7 +169,7 @@ impl Ca {
         Ok(Some(Leaving {
             generation: old.number,
             certificates: self.count_issued(authority, &old, now).await?,
-            until: self.store.last_end(authority, old.number, now, &listener).await?,
+            until: self.store.last_day(authority, old.number, now, &listener).await?,
         }))
     }
 

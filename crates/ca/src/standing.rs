@@ -19,7 +19,8 @@ use crate::ports::{Counts, Unrenewed};
 const ROLLOVER_NOTICE: SignedDuration = SignedDuration::from_hours(400 * 24);
 /// From when on a to-do asks for a root's next CRL: whoever keeps the recovery secret has to be found.
 const ROOT_CRL_NOTICE: SignedDuration = SignedDuration::from_hours(90 * 24);
-/// From when on a to-do tells of a certificate that nobody has renewed.
+/// From when on a to-do tells of a certificate that somebody has to renew; of one that renews by itself as soon as that is
+/// overdue.
 const CERTIFICATE_NOTICE: SignedDuration = SignedDuration::from_hours(7 * 24);
 /// Of how many certificates a to-do tells.
 const TOLD: usize = 3;
@@ -193,15 +194,13 @@ impl Ca {
         let mut ends = Vec::new();
         let mut todos = Vec::new();
         let (unrenewed, looked_until) = self.unrenewed(now, TOLD + 1).await?;
-        let late = unrenewed
-            .iter()
-            .take_while(|one| one.not_after - CERTIFICATE_NOTICE <= now);
-        match late.clone().count() {
-            many if many > TOLD => todos.push(all_late(&unrenewed)),
-            _ => todos.extend(late.map(one_late)),
-        }
-        if let Some(first) = unrenewed.first() {
-            ends.push(self.end_of(first, now).await?);
+        ends.extend(unrenewed.first().map(end_of));
+        let late = |one: &Unrenewed| one.overdue || is_soon(one, now);
+        let late: Vec<_> = unrenewed.into_iter().filter(late).collect();
+        if late.len() > TOLD {
+            todos.push(all_late(&late, now));
+        } else {
+            todos.extend(late.iter().map(|one| one_late(one, now)));
         }
         for authority in self.authorities() {
             self.look_at(&authority, now, &mut ends, &mut todos)?;
@@ -221,16 +220,6 @@ impl Ca {
             looked_until,
             todos,
             counts: self.counts().await?,
-        })
-    }
-
-    async fn end_of(&self, unrenewed: &Unrenewed, now: Timestamp) -> Result<End, Error> {
-        let living = self.store.certificates_of(&unrenewed.device, now).await?;
-        let last = living.iter().filter(|one| one.not_after == unrenewed.not_after);
-        Ok(End {
-            at: unrenewed.not_after,
-            what: format!("the certificate of {}", unrenewed.device),
-            by_itself: last.into_iter().any(|one| self.expects_renewal(one)),
         })
     }
 
@@ -317,7 +306,19 @@ impl Ca {
     }
 }
 
-fn one_late(unrenewed: &Unrenewed) -> Todo {
+fn end_of(unrenewed: &Unrenewed) -> End {
+    End {
+        at: unrenewed.not_after,
+        what: format!("the certificate of {}", unrenewed.device),
+        by_itself: unrenewed.overdue,
+    }
+}
+
+fn is_soon(unrenewed: &Unrenewed, now: Timestamp) -> bool {
+    unrenewed.not_after - CERTIFICATE_NOTICE <= now
+}
+
+fn one_late(unrenewed: &Unrenewed, now: Timestamp) -> Todo {
     let device = &unrenewed.device;
     Todo {
         what: format!(
@@ -327,26 +328,22 @@ fn one_late(unrenewed: &Unrenewed) -> Todo {
         fix: "see whether it runs, or give it the next".into(),
         command: Some(format!("muster device show {device}")),
         about: About::Device(device.clone()),
-        urgent: true,
+        urgent: is_soon(unrenewed, now),
     }
 }
 
 /// More than one can tell of one by one.
-fn all_late(unrenewed: &[Unrenewed]) -> Todo {
-    let named: Vec<_> = unrenewed
-        .iter()
-        .take(TOLD)
-        .map(|one| one.device.as_str())
-        .collect();
+fn all_late(late: &[Unrenewed], now: Timestamp) -> Todo {
+    let named: Vec<_> = late.iter().take(TOLD).map(|one| one.device.as_str()).collect();
     Todo {
         what: format!(
-            "certificates that nobody has renewed run out within a week: of {} and others",
+            "certificates run out within a week or should have been renewed by now: of {} and others",
             named.join(", ")
         ),
         fix: "see whether these devices run, or give them the next".into(),
-        command: Some("muster cert list --expires-within 7d".into()),
+        command: Some("muster cert list --status active --sort expiry".into()),
         about: About::RunningOut,
-        urgent: true,
+        urgent: late.iter().any(|one| is_soon(one, now)),
     }
 }
 

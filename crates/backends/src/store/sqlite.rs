@@ -146,6 +146,19 @@ impl Store for SqliteStore {
             .await
     }
 
+    async fn last_day(
+        &self,
+        authority: &str,
+        generation: u32,
+        now: Timestamp,
+        but: &DeviceName,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        let (authority, but) = (authority.to_owned(), but.as_str().to_owned());
+        self.readers
+            .walk(move |conn| pages::last_day(conn, &authority, generation, now, &but))
+            .await
+    }
+
     async fn issued_by(&self, authority: &str, generation: u32, day: Timestamp) -> Result<u64, StoreError> {
         let authority = authority.to_owned();
         self.readers

@@ -150,6 +150,7 @@ pub(super) async fn what_nobody_renewed_is_found(store: &dyn Store) {
     let wanted = [("left", 4002), ("later", 4003)].map(|(device, days): (_, i64)| Unrenewed {
         device: name(device),
         not_after: at(days),
+        overdue: false,
     });
     let page = |cursor, limit| store.unrenewed(at(4000), Renewing::default(), Paging { cursor, limit });
     let found = page(None, 2).await.unwrap();
@@ -222,13 +223,18 @@ pub(super) async fn what_renews_by_itself_is_passed_over(store: &dyn Store) {
             page = store.unrenewed(at(now), renewing(profile), paging).await.unwrap();
             found.extend(page.items);
         }
-        found.iter().map(|one| one.device.to_string()).collect::<Vec<_>>()
+        let shown =
+            |one: &Unrenewed| format!("{}{}", one.device, if one.overdue { " is overdue" } else { "" });
+        found.iter().map(shown).collect::<Vec<_>>()
     };
     assert_eq!(found("client", 5015).await, ["issued", "tokenless"]);
-    assert_eq!(found("client", 5016).await, ["renews", "issued", "tokenless"]);
+    assert_eq!(
+        found("client", 5016).await,
+        ["renews is overdue", "issued", "tokenless"]
+    );
     assert_eq!(
         found("client", 5026).await,
-        ["renews", "enrolled", "issued", "tokenless"]
+        ["renews is overdue", "enrolled is overdue", "issued", "tokenless"]
     );
     assert_eq!(
         found("broker", 5015).await,
@@ -523,7 +529,12 @@ pub(super) async fn the_last_end_of_an_issuer_is_known(store: &dyn Store) {
         let end = store.last_end("ending", 1, now, &name("own")).await.unwrap();
         end.map(|end| end.duration_since(noon()).as_hours())
     };
-    assert_eq!(last(0).await, None);
+    let day = async |hours: i64| {
+        let now = noon() + SignedDuration::from_hours(hours);
+        let end = store.last_day("ending", 1, now, &name("device")).await.unwrap();
+        end.map(|end| end.duration_since(noon()).as_hours())
+    };
+    assert_eq!((last(0).await, day(0).await), (None, None));
     for (number, device, hours) in [
         (6_000, "a", 2),
         (6_001, "b", 30),
@@ -536,6 +547,8 @@ pub(super) async fn the_last_end_of_an_issuer_is_known(store: &dyn Store) {
     assert_eq!(last(0).await, Some(31));
     assert_eq!(last(30).await, Some(31));
     assert_eq!(last(31).await, None, "what ends at this very moment has ended");
+    // From noon to the end of the ninth day after.
+    assert_eq!(day(0).await, Some(24 * 9 + 11), "the fleet's by its day");
     assert_eq!(
         store.last_end("ending", 2, noon(), &name("own")).await.unwrap(),
         None

@@ -50,12 +50,7 @@ pub(super) fn last_end(
     but: &str,
 ) -> Read<Option<Timestamp>> {
     let now = millis(now);
-    let sql = "SELECT not_after FROM certificates INDEXED BY certificates_revoked
-         WHERE revoked_at IS NOT NULL AND authority = ?1 AND generation = ?2 AND not_after > ?3
-         ORDER BY not_after DESC LIMIT 1";
-    let revoked = first(conn, sql, params![authority, generation, now], |row| {
-        rows::moment(row, 0)
-    })?;
+    let revoked = last_revoked(conn, authority, generation, now)?;
     let sql = "SELECT DISTINCT day FROM tally WHERE revoked = 0 AND own IN (0, 1) AND day >= ?3 AND authority = ?1 AND generation = ?2 AND n > 0
          ORDER BY day DESC";
     let days = all(
@@ -77,6 +72,41 @@ pub(super) fn last_end(
         }
     }
     Ok(revoked)
+}
+
+/// Of the fleet's the tally knows the day; of Muster's own, which are few, the moment is looked for.
+pub(super) fn last_day(
+    conn: &Connection,
+    authority: &str,
+    generation: u32,
+    now: Timestamp,
+    but: &str,
+) -> Read<Option<Timestamp>> {
+    let now = millis(now);
+    let revoked = last_revoked(conn, authority, generation, now)?;
+    let sql = "SELECT (day + 1) * ?4 - 1 FROM tally
+         WHERE revoked = 0 AND own = 0 AND day >= ?3 AND authority = ?1 AND generation = ?2 AND n > 0
+         ORDER BY day DESC LIMIT 1";
+    let params = params![authority, generation, now.div_euclid(DAY), DAY];
+    let fleet = first(conn, sql, params, |row| rows::moment(row, 0))?;
+    let sql = "SELECT not_after FROM certificates INDEXED BY certificates_by_expiry
+         WHERE revoked_at IS NULL AND own = 1 AND not_after > ?3
+           AND authority = ?1 AND generation = ?2 AND device <> ?4
+         ORDER BY not_after DESC LIMIT 1";
+    let own = first(conn, sql, params![authority, generation, now, but], |row| {
+        rows::moment(row, 0)
+    })?;
+    Ok(revoked.max(fleet).max(own))
+}
+
+/// What a CRL must list longest.
+fn last_revoked(conn: &Connection, authority: &str, generation: u32, now: i64) -> Read<Option<Timestamp>> {
+    let sql = "SELECT not_after FROM certificates INDEXED BY certificates_revoked
+         WHERE revoked_at IS NOT NULL AND authority = ?1 AND generation = ?2 AND not_after > ?3
+         ORDER BY not_after DESC LIMIT 1";
+    first(conn, sql, params![authority, generation, now], |row| {
+        rows::moment(row, 0)
+    })
 }
 
 pub(super) fn issued_by(conn: &Connection, authority: &str, generation: u32, day: Timestamp) -> Read<u64> {
@@ -139,11 +169,11 @@ pub(super) fn unrenewed(
     let ahead = "SELECT id, device, not_before, not_after, profile, how FROM certificates INDEXED BY certificates_by_expiry
          WHERE revoked_at IS NULL AND own = 0 AND not_after >= ?1 AND (not_after, id) > (?1, ?2)
          ORDER BY not_after, id";
+    let renews = "(profile IN (SELECT value FROM json_each(?5))
+          AND substr(how, 1, instr(how || ':', ':') - 1) IN (SELECT value FROM json_each(?6)))";
     let sql = format!(
-        "SELECT device, not_after FROM ({ahead} LIMIT ?3) AS first
-         WHERE NOT (profile IN (SELECT value FROM json_each(?5))
-                    AND substr(how, 1, instr(how || ':', ':') - 1) IN (SELECT value FROM json_each(?6))
-                    AND not_after - (not_after - not_before) / 4 >= ?7)
+        "SELECT device, not_after, {renews} FROM ({ahead} LIMIT ?3) AS first
+         WHERE NOT ({renews} AND not_after - (not_after - not_before) / 4 >= ?7)
            AND NOT EXISTS (SELECT 1 FROM certificates AS other INDEXED BY certificates_by_device
               WHERE other.device = first.device AND other.not_after > first.not_after AND other.revoked_at IS NULL)
          ORDER BY not_after, id LIMIT ?4"
@@ -152,6 +182,7 @@ pub(super) fn unrenewed(
         Ok(Unrenewed {
             device: DeviceName::restored(row.get(0)?),
             not_after: rows::moment(row, 1)?,
+            overdue: row.get(2)?,
         })
     };
     let items = all(

@@ -201,7 +201,10 @@ fn task(visit: &Visit, todo: Todo) -> Task {
         About::Setting(key) => Some((format!("settings#{key}"), "See the setting")),
         About::AuditLog => Some(("audit".to_owned(), "See the audit log")),
         About::Authorities => page("ca").map(|path| (path.to_owned(), "CA settings")),
-        About::RunningOut => Some(("certificates?expires_within=7d".to_owned(), "See what runs out")),
+        About::RunningOut => Some((
+            "certificates?status=active&sort=expiry".to_owned(),
+            "See what runs out",
+        )),
         About::Device(name) => {
             page("devices/{name}").map(|_| (format!("devices/{}", escape(name.as_str())), "See the device"))
         }

@@ -245,7 +245,7 @@ async fn rollover(visit: &Visit, authority: &Authority) -> Result<Rollover, Faul
         retiring: leaving.map(|leaving| Leaving {
             number: leaving.generation,
             living: thousands(leaving.certificates as u64),
-            until: leaving.until.map(When::long),
+            until: leaving.until.map(When::date),
         }),
     })
 }
