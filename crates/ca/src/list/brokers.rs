@@ -70,6 +70,9 @@ impl BrokerList {
 
     fn key(&self, one: &Standing) -> Key {
         let report = one.report.as_ref();
+        // The order is turned round for what is known alone.
+        let unknown = if self.descending { i64::MIN } else { i64::MAX };
+        let moment = |at: Option<Timestamp>| at.map_or(unknown, Timestamp::as_millisecond);
         let number = match self.sort {
             BrokerSort::State => urgency(one),
             BrokerSort::Name => 0,
@@ -78,16 +81,12 @@ impl BrokerList {
             BrokerSort::Crl => moment(one.crl_until()),
             BrokerSort::Sessions => {
                 let sessions = report.and_then(|report| report.sessions);
-                sessions.map_or(i64::MAX, |count| i64::try_from(count).unwrap_or(i64::MAX))
+                sessions.map_or(unknown, |count| i64::try_from(count).unwrap_or(i64::MAX))
             }
             BrokerSort::Created => one.broker.created.as_millisecond(),
         };
         (number, String::new(), one.broker.name.to_string())
     }
-}
-
-fn moment(at: Option<Timestamp>) -> i64 {
-    at.map_or(i64::MAX, Timestamp::as_millisecond)
 }
 
 /// What needs somebody comes first.
@@ -164,6 +163,7 @@ mod tests {
         };
         assert_eq!(sorted(BrokerSort::State, false), "dcba");
         assert_eq!(sorted(BrokerSort::Sessions, false), "bdca");
+        assert_eq!(sorted(BrokerSort::Sessions, true), "cdba");
         assert_eq!(sorted(BrokerSort::Name, true), "dcba");
         let proven = BrokerList {
             state: Some(StandingState::Proven),
