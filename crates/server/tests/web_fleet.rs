@@ -79,6 +79,11 @@ async fn the_list_is_searched_filtered_paged_and_saved() {
     let found = browser.get("/devices?q=HUB").await.text();
     assert!(found.contains("hub-south") && !found.contains("site-001"));
     assert!(found.contains("muster device list --limit 50 --search HUB"));
+    let dashed = browser.get("/devices?q=-x").await.text();
+    assert!(
+        dashed.contains("muster device list --limit 50 --search=-x"),
+        "{dashed}"
+    );
     let none = browser.get("/devices?state=revoked").await.text();
     assert!(none.contains("No device is like that"));
     assert_eq!(browser.get("/devices?state=tired").await.status, 400);
@@ -534,6 +539,10 @@ async fn what_renews_by_itself_ends_nothing_until_it_is_late() {
     let page = browser.get("/").await.text();
     assert!(
         page.contains("since the device has not renewed it when it should have"),
+        "{page}"
+    );
+    assert!(
+        page.contains(">See the device</a>") && !page.contains("Nothing needs you"),
         "{page}"
     );
     server.finish().await;

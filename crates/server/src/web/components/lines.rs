@@ -60,6 +60,12 @@ pub(crate) fn quoted(word: &str) -> String {
     }
 }
 
+/// An option and its value, with the space before; a value that looks like an option itself does not become one.
+pub(crate) fn option(name: &str, value: &str) -> String {
+    let between = if value.starts_with('-') { '=' } else { ' ' };
+    format!(" --{name}{between}{}", quoted(value))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -70,5 +76,7 @@ mod tests {
         assert_eq!(quoted(""), "''");
         assert_eq!(quoted("a b"), "'a b'");
         assert_eq!(quoted("a'; rm -rf $HOME"), r"'a'\''; rm -rf $HOME'");
+        assert_eq!(option("search", "a b"), " --search 'a b'");
+        assert_eq!(option("search", "-x"), " --search=-x");
     }
 }

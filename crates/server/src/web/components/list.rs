@@ -4,7 +4,7 @@
 use askama::Template;
 use askama::filters::HtmlSafe;
 
-use super::{Field, Icon, Lines, Toolbar, Tools, quoted};
+use super::{Field, Icon, Lines, Toolbar, Tools, option};
 use crate::lists::Listing;
 use crate::web::form::escape;
 use crate::web::query::Filters;
@@ -174,11 +174,11 @@ impl<'a> Listed<'a> {
             if value.is_empty() {
                 continue;
             }
-            let option = match *name {
+            let called = match *name {
                 "q" => "search".to_owned(),
                 other => other.replace('_', "-"),
             };
-            cli.push_str(&format!(" --{option} {}", quoted(value)));
+            cli.push_str(&option(&called, value));
             api.push_str(&format!("&{name}={}", escape(value)));
         }
         Lines::new("list", &cli, &api)

@@ -16,7 +16,7 @@ pub(crate) use self::chart::{Days, Lane, Lanes};
 pub(crate) use self::copied::Copied;
 pub(crate) use self::field::Field;
 pub(crate) use self::icon::Icon;
-pub(crate) use self::lines::{Lines, quoted};
+pub(crate) use self::lines::{Lines, option, quoted};
 pub(crate) use self::list::{All, Heads, Listed, Pages};
 pub(crate) use self::qr::Qr;
 pub(crate) use self::toolbar::{Search, Toolbar, Tools};

@@ -77,7 +77,11 @@ async fn show(visit: Visit, Query(asked): Query<Asked>) -> Answer {
         certificates: certificates.iter().map(|one| certificate(&visit, one)).collect(),
         lines: Lines::new(
             "lines",
-            &format!("muster search {}", quoted(&asked.q)),
+            &format!(
+                "muster search {}{}",
+                if asked.q.starts_with('-') { "-- " } else { "" },
+                quoted(&asked.q)
+            ),
             &format!("GET /search?q={}", escape(&asked.q)),
         ),
         q: asked.q,

@@ -11,7 +11,7 @@ use muster_pki::time::{format_duration, parse_duration};
 use serde::Deserialize;
 
 use crate::files::usual_key;
-use crate::web::components::{Field, Lines, lasting, quoted};
+use crate::web::components::{Field, Lines, lasting, option, quoted};
 use crate::web::fault::Fault;
 use crate::web::visit::Visit;
 
@@ -292,14 +292,8 @@ pub(super) fn lines(sent: &Sent, wished: &Wished) -> Lines {
     let sans: Vec<_> = wished.wish.sans.iter().map(ToString::to_string).collect();
     let profile = wished.wish.profile.as_deref().unwrap_or("client");
     let validity = wished.life.map(format_duration);
-    let option = |name: &str, value: Option<String>| {
-        match value {
-            // It is no option itself.
-            Some(value) if value.starts_with('-') => format!(" --{name}={}", quoted(&value)),
-            Some(value) => format!(" --{name} {}", quoted(&value)),
-            None => String::new(),
-        }
-    };
+    let given =
+        |name: &str, value: Option<String>| value.map(|value| option(name, &value)).unwrap_or_default();
     let verb = if sent.own_key() {
         "sign request.csr".to_owned()
     } else {
@@ -308,8 +302,8 @@ pub(super) fn lines(sent: &Sent, wished: &Wished) -> Lines {
     let cli = format!(
         "muster cert {verb} --kind {}{}{}",
         quoted(profile),
-        option("validity", validity.clone()),
-        option("san", (!sans.is_empty()).then(|| sans.join(",")))
+        given("validity", validity.clone()),
+        given("san", (!sans.is_empty()).then(|| sans.join(",")))
     );
     let mut body = serde_json::json!({
         "name": wished.name.as_str(), "profile": profile, "sans": sans, "validity": validity,
