@@ -162,7 +162,17 @@ def colours_change_where_one_is(page):
         assert page.locator("#line").inner_text() == secret
         cookies = {cookie["name"]: cookie["value"] for cookie in page.context.cookies()}
         assert cookies.get("muster_theme") == theme, cookies
-    page.emulate_media(color_scheme="light")
+    # Escape closes the menu and leaves the focus where one opened it.
+    page.get_by_label("Colours").press("Enter")
+    page.get_by_role("button", name="Dark", exact=True).focus()
+    page.keyboard.press("Escape")
+    assert page.evaluate("document.activeElement.matches('.theme:not([open]) > summary')")
+    # What is printed is dark on white, whatever was chosen.
+    page.evaluate("document.documentElement.dataset.theme = 'dark'")
+    page.emulate_media(media="print")
+    assert page.evaluate("getComputedStyle(document.documentElement).colorScheme") == "light"
+    page.emulate_media(media="screen", color_scheme="light")
+    page.evaluate("delete document.documentElement.dataset.theme")
 
 
 def below_a_base_path(world):

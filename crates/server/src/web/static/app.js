@@ -66,4 +66,8 @@ addEventListener("submit", (event) => {
 // The menu of colours closes as menus do.
 const colours = document.querySelector(".theme");
 addEventListener("click", (event) => { if (!event.target.closest(".theme")) colours?.removeAttribute("open"); });
-addEventListener("keydown", (event) => { if (event.key === "Escape") colours?.removeAttribute("open"); });
+addEventListener("keydown", (event) => {
+  if (event.key !== "Escape" || !colours?.open) return;
+  colours.open = false;
+  colours.querySelector("summary").focus();
+});
