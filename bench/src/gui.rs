@@ -76,7 +76,7 @@ pub(crate) fn next(page: &str) -> Option<String> {
 }
 
 /// What is no page of a list's size or a device's: files, what does not end, and what opens once with a secret.
-const NO_PAGES: [&str; 15] = [
+const NO_PAGES: [&str; 13] = [
     "live",
     "static/{file}",
     "setup/{secret}",
@@ -88,11 +88,9 @@ const NO_PAGES: [&str; 15] = [
     "ca/lists/{file}",
     "users.csv",
     "users.json",
-    // The fleet that is measured has no roll-over under way and no broker of its own.
+    // The fleet that is measured has no roll-over under way.
     "ca/rollover/{authority}/{step}",
     "ca/rollover/{authority}/revoke",
-    "brokers/{name}",
-    "brokers/{name}/retire",
 ];
 
 /// What lists are narrowed by, and sorted by.
@@ -158,9 +156,9 @@ const LISTS: [(&str, &[&str], &[&str]); 8] = [
     ("profiles", &["", "kind=client", "q=ser"], &["name", "-validity"]),
 ];
 
-/// Every page that the router has, with a device, a certificate and a token of the fleet; of the lists each filter and
-/// each order.
-pub(crate) fn paths(device: &str, serial: &str, token: &str) -> Result<Vec<String>> {
+/// Every page that the router has, with a device, a certificate, a token and a broker of the fleet; of the lists each filter
+/// and each order.
+pub(crate) fn paths(device: &str, serial: &str, token: &str, broker: &str) -> Result<Vec<String>> {
     let mut paths = Vec::new();
     let pages = web::table()
         .filter(|(method, path, _)| *method == Method::Get && !NO_PAGES.contains(path))
@@ -172,6 +170,7 @@ pub(crate) fn paths(device: &str, serial: &str, token: &str) -> Result<Vec<Strin
             let path = path.replace("devices/{name}", &format!("devices/{device}"));
             let path = path.replace("users/{name}", "users/admin").replace("{act}", act);
             let path = path.replace("profiles/{name}", "profiles/client");
+            let path = path.replace("brokers/{name}", &format!("brokers/{broker}"));
             let path = path.replace("{serial}", serial).replace("{id}", token);
             if !filled.contains(&path) {
                 filled.push(path);
@@ -215,11 +214,12 @@ mod tests {
 
     #[test]
     fn every_page_of_the_router_is_asked_for() {
-        let paths = super::paths("site-1", "0123456789abcdef", "token-1").unwrap();
+        let paths = super::paths("site-1", "0123456789abcdef", "token-1", "hub-1").unwrap();
         for page in [
             "/",
             "/devices/site-1/revoke",
             "/users/admin",
+            "/brokers/hub-1",
             "/settings",
             "/tokens/token-1",
         ] {

@@ -56,6 +56,7 @@ struct Page {
 
 #[derive(Deserialize)]
 struct Item {
+    name: Option<String>,
     id: Option<String>,
     device: Option<String>,
     serial: Option<String>,
@@ -184,12 +185,15 @@ async fn measure_pages(browser: &mut Browser, asker: &mut Asker, rounds: usize) 
     };
     let certificate = some(asker.get("/certificates?how=token&limit=1").await?.0)?;
     let token = some(asker.get("/tokens?limit=1").await?.0)?;
+    let broker = some(asker.get("/brokers?limit=1").await?.0)?;
     let (device, serial) = (
         certificate.device.unwrap_or_default(),
         certificate.serial.unwrap_or_default(),
     );
     let mut findings = Findings::new();
-    for path in gui::paths(&device, &serial, &token.id.unwrap_or_default())? {
+    let token = token.id.unwrap_or_default();
+    let broker = broker.name.unwrap_or_default();
+    for path in gui::paths(&device, &serial, &token, &broker)? {
         let mut took = Vec::new();
         for _ in 0..rounds {
             let mut place = path.clone();
