@@ -150,8 +150,12 @@ fn while_the_ca_is_away_alarms_name_the_hour_and_after_it_nobody_comes_in() {
     });
     assert_eq!(said.times(late), 0, "not yet half");
     let lists = || fs::read(fleet.path("front/crls.pem")).unwrap();
-    let before = lists();
-    for day in [15, 16, 17] {
+    let mut before = Vec::new();
+    for day in 15..=19 {
+        // What was under way when the clock jumped has been tried again by then.
+        if day == 18 {
+            before = lists();
+        }
         hours.store(day * DAY, Ordering::Relaxed);
         let times = usize::try_from(day - 14).unwrap();
         wait_for("an alarm, and each day another", || said.times(late) == times);
