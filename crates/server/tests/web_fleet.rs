@@ -485,7 +485,7 @@ async fn lists_are_sorted_and_narrowed_by_their_address() {
         "{servers}"
     );
     assert!(
-        servers.contains("muster device list --limit 50 --kind server --sort -name"),
+        servers.contains("muster device list --limit 50 --kind server --sort=-name"),
         "{servers}"
     );
     let clients = browser.get("/devices?profile=client").await.text();

@@ -300,7 +300,7 @@ async fn the_list_is_narrowed_sorted_paged_and_saved() {
     assert_eq!(shown(&page), ["carol", "bob"]);
     assert!(page.contains("aria-sort=\"descending\""), "{page}");
     assert!(
-        page.contains("muster user list --limit 50 --role viewer --sort -name"),
+        page.contains("muster user list --limit 50 --role viewer --sort=-name"),
         "{page}"
     );
     assert_eq!(shown(&admin.get("/users?q=C").await.text()), ["carol", "ci"]);
