@@ -183,7 +183,7 @@ async fn measure_pages(browser: &mut Browser, asker: &mut Asker, rounds: usize) 
             .next()
             .ok_or_else(|| "the fleet is empty".into())
     };
-    let certificate = some(asker.get("/certificates?how=token&limit=1").await?.0)?;
+    let certificate = some(asker.get("/certificates?how=token&sort=issued&limit=1").await?.0)?;
     let token = some(asker.get("/tokens?limit=1").await?.0)?;
     let broker = some(asker.get("/brokers?limit=1").await?.0)?;
     let (device, serial) = (
