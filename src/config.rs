@@ -261,19 +261,9 @@ fn unreadable_variables() -> Vec<String> {
         .iter()
         .chain(&kept)
         .filter(|name| !name.ends_with("_FILE"));
-    ours.filter_map(|name| unreadable_variable(name)).collect()
-}
-
-/// What is wrong with the file that `NAME_FILE` points at, if it is to be read.
-pub(crate) fn unreadable_variable(name: &str) -> Option<String> {
-    if std::env::var(name).is_ok_and(|value| !value.is_empty()) {
-        return None;
-    }
-    let path = std::env::var(format!("{name}_FILE")).ok()?;
-    let why = std::fs::read_to_string(&path).err()?;
-    Some(format!(
-        "the environment variable {name}_FILE names {path}, which cannot be read: {why}"
-    ))
+    ours.filter_map(|name| variable(name).err())
+        .map(|why| why.to_string())
+        .collect()
 }
 
 fn unknown_variables() -> Vec<String> {

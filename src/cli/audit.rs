@@ -96,11 +96,9 @@ fn text(verdict: &AuditVerdict) -> String {
 }
 
 fn rows(entries: &[AuditEntry]) -> String {
-    let head = ["NO", "TIME", "WHO", "HOW", "FROM", "WHAT", "TO WHAT"]
-        .map(str::to_owned)
-        .to_vec();
+    let head = ["NO", "TIME", "WHO", "HOW", "FROM", "WHAT", "TO WHAT"];
     let row = |entry: &AuditEntry| {
-        vec![
+        [
             entry.sequence.to_string(),
             entry.at.clone(),
             entry.actor.clone(),
@@ -110,9 +108,5 @@ fn rows(entries: &[AuditEntry]) -> String {
             entry.subject.clone(),
         ]
     };
-    table(
-        &std::iter::once(head)
-            .chain(entries.iter().map(row))
-            .collect::<Vec<_>>(),
-    )
+    table(head, entries.iter().map(row))
 }

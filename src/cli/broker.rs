@@ -258,19 +258,14 @@ pub(super) fn refused(brokers: &[Broker], only: Option<&str>) -> String {
         all.extend(wanted.map(|denial| {
             let (device, topic) = (denial.device.clone(), denial.topic.clone());
             let (times, last) = (denial.times.to_string(), denial.last.clone());
-            vec![broker.name.clone(), device, topic, times, last]
+            [broker.name.clone(), device, topic, times, last]
         }));
     }
     if all.is_empty() {
         return String::new();
     }
-    let head = ["BROKER", "DEVICE", "REFUSED TOPIC", "TIMES", "LAST"]
-        .map(str::to_owned)
-        .to_vec();
-    format!(
-        "\n\n{}",
-        table(&std::iter::once(head).chain(all).collect::<Vec<_>>())
-    )
+    let head = ["BROKER", "DEVICE", "REFUSED TOPIC", "TIMES", "LAST"];
+    format!("\n\n{}", table(head, all))
 }
 
 fn rows(brokers: &[Broker]) -> String {
@@ -285,13 +280,11 @@ fn rows(brokers: &[Broker]) -> String {
         "CRL RUNS OUT",
         "SESSIONS",
         "WRONG",
-    ]
-    .map(str::to_owned)
-    .to_vec();
+    ];
     let row = |broker: &Broker| {
         let enforced = broker.enforced.as_ref();
         let text = |text: Option<String>| text.unwrap_or_else(|| "-".into());
-        vec![
+        [
             broker.name.clone(),
             broker.program.clone(),
             broker.state.clone(),
@@ -304,9 +297,5 @@ fn rows(brokers: &[Broker]) -> String {
             text((!broker.wrong.is_empty()).then(|| broker.wrong.join("; "))),
         ]
     };
-    table(
-        &std::iter::once(head)
-            .chain(brokers.iter().map(row))
-            .collect::<Vec<_>>(),
-    )
+    table(head, brokers.iter().map(row))
 }

@@ -77,6 +77,9 @@ pub(super) enum CaCommand {
         /// Its display name, which stands in its certificates
         #[arg(long)]
         name: String,
+        /// Its root takes the place of this authority's root, which vouches for it: whoever believes that one believes it, too
+        #[arg(long, value_name = "AUTHORITY")]
+        follows: Option<String>,
         /// File with the root's recovery secret; else where the first run put it
         #[arg(long, value_name = "FILE")]
         recovery_secret: Option<PathBuf>,
@@ -191,11 +194,12 @@ pub(super) async fn run(common: &Common, voice: Voice, command: CaCommand) -> Re
         CaCommand::Create {
             authority,
             name,
+            follows,
             recovery_secret,
             dry_run,
         } => {
             let desk = Desk::open(common, recovery_secret, dry_run).await?;
-            desk.create(voice, &authority, &name).await
+            desk.create(voice, &authority, &name, follows.as_deref()).await
         }
         CaCommand::Import(args) => {
             let brought = read_brought(&args)?;
@@ -244,7 +248,7 @@ pub(super) async fn run(common: &Common, voice: Voice, command: CaCommand) -> Re
 
 /// Only the root's key signs that list. Where it is at hand, which it never is while a server runs, it is done at once. The
 /// issuing CA is withdrawn already, whatever comes of this.
-async fn name_on_the_roots_list(common: &Common, voice: Voice, authority: String, here: bool) {
+pub(super) async fn name_on_the_roots_list(common: &Common, voice: Voice, authority: String, here: bool) {
     if here && let Ok(desk) = Desk::open(common, None, false).await {
         match desk.make_root_crls(Some(authority)).await {
             Ok(made) => return voice.say(&made.words()),
@@ -384,8 +388,8 @@ async fn revoke_issuing(
         (Some(name), false) => format!("{name} is retired"),
         (None, true) => "A second operator would have to agree. Nothing was changed.".into(),
         (None, false) => {
-            "Nothing is retired yet: a second operator, here an administrator, has to agree within a day, on \
-             the GUI's page Revoke Certificate"
+            "Nothing is retired yet: a second operator, here an administrator, has to agree within a day: muster \
+             revocation list"
                 .into()
         }
     };
@@ -463,16 +467,14 @@ fn write(
 }
 
 fn rows(authorities: &[Authority]) -> String {
-    let head = ["AUTHORITY", "GENERATION", "STAGE", "NAME", "UNTIL", "FINGERPRINT"]
-        .map(str::to_owned)
-        .to_vec();
+    let head = ["AUTHORITY", "GENERATION", "STAGE", "NAME", "UNTIL", "FINGERPRINT"];
     let row = |authority: &Authority, generation: &Generation| {
-        vec![
+        [
             authority.name.clone(),
-            if generation.number == 0 {
-                "root".into()
-            } else {
-                generation.number.to_string()
+            match (generation.number, &authority.follows) {
+                (0, None) => "root".into(),
+                (0, Some(older)) => format!("root, follows {older}"),
+                (number, _) => number.to_string(),
             },
             generation.stage.clone(),
             generation.subject.clone(),
@@ -483,5 +485,5 @@ fn rows(authorities: &[Authority]) -> String {
     let all = authorities
         .iter()
         .flat_map(|a| a.generations.iter().map(move |g| row(a, g)));
-    table(&std::iter::once(head).chain(all).collect::<Vec<_>>())
+    table(head, all)
 }

@@ -224,8 +224,7 @@ async fn download(
     let mut all = bundle.files();
     all.extend(der.then(|| bundle.der()));
     all.extend(c_header.then(|| bundle.c_header()));
-    files::write_bundle(out, &all)?;
-    let written: Vec<_> = all.into_iter().map(|file| out.join(file.name)).collect();
+    let written = files::write_bundle(out, bundle.name(), &all)?;
     let lines: Vec<_> = written.iter().map(|path| path.display().to_string()).collect();
     voice.data(&lines.join("\n"), &written)?;
     Ok(Exit::Ok)
@@ -286,11 +285,9 @@ async fn serial_of(session: &Session, what: &str, several: Several) -> Result<St
 }
 
 pub(super) fn rows(certificates: &[Certificate]) -> String {
-    let head = ["CN", "STATUS", "PROFILE", "ISSUED", "EXPIRES", "SERIAL"]
-        .map(str::to_owned)
-        .to_vec();
+    let head = ["CN", "STATUS", "PROFILE", "ISSUED", "EXPIRES", "SERIAL"];
     let row = |certificate: &Certificate| {
-        vec![
+        [
             certificate.device.clone(),
             certificate.status.clone(),
             certificate.profile.clone(),
@@ -299,11 +296,7 @@ pub(super) fn rows(certificates: &[Certificate]) -> String {
             certificate.serial.clone(),
         ]
     };
-    table(
-        &std::iter::once(head)
-            .chain(certificates.iter().map(row))
-            .collect::<Vec<_>>(),
-    )
+    table(head, certificates.iter().map(row))
 }
 
 fn describe(certificate: &Certificate) -> String {

@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 use super::Common;
 use super::report::Failure;
 use crate::assemble::{self, Open};
-use crate::config::{Config, Flags, unreadable_variable, variable};
+use crate::config::{Config, Flags, variable};
 use crate::local::LocalSocket;
 
 /// A client and, where the authority runs in this process, the authority.
@@ -25,7 +25,7 @@ pub(crate) struct Session {
 impl Session {
     /// Reaches the server that the options mean. A server that runs on the data directory is preferred to a second one.
     pub(crate) async fn start(common: &Common) -> Result<Self, Failure> {
-        if let Some(url) = remote_url(common) {
+        if let Some(url) = remote_url(common)? {
             return Ok(Self {
                 client: remote(&url, common)?,
                 open: None,
@@ -114,35 +114,34 @@ fn in_process(config: &Config, open: &Open) -> Connector {
 }
 
 /// `--url`, else the environment's, unless the data directory holds an authority of its own.
-fn remote_url(common: &Common) -> Option<String> {
+fn remote_url(common: &Common) -> Result<Option<String>, Failure> {
     if common.url.is_some() {
-        return common.url.clone();
+        return Ok(common.url.clone());
     }
     // What may not be looked into is found out about later, unless another server is named.
     if assemble::is_initialised(&common.data).unwrap_or(false) {
-        return None;
+        return Ok(None);
     }
-    variable("MUSTER_URL")
-        .or_else(|| variable("STEP_CA_URL"))
-        .or_else(|| step_default("ca-url"))
+    let told = match variable("MUSTER_URL")? {
+        Some(url) => Some(url),
+        None => variable("STEP_CA_URL")?,
+    };
+    Ok(told.or_else(|| step_default("ca-url")))
 }
 
 fn remote(url: &str, common: &Common) -> Result<Client, Failure> {
-    if let Some(why) = unreadable_variable("MUSTER_API_KEY") {
-        return Err(Failure::usage(why));
-    }
-    let key = variable("MUSTER_API_KEY").map(Zeroizing::new).ok_or_else(|| {
+    let key = variable("MUSTER_API_KEY")?.map(Zeroizing::new).ok_or_else(|| {
         Failure::usage("a remote server needs an API key")
             .fix("on the server: muster user create NAME --role operator; then set MUSTER_API_KEY_FILE")
     })?;
+    let told = match variable("MUSTER_ROOT")? {
+        Some(root) => Some(root),
+        None => variable("STEP_CA_ROOT")?,
+    };
     let root = common
         .root
         .clone()
-        .or_else(|| {
-            variable("MUSTER_ROOT")
-                .or_else(|| variable("STEP_CA_ROOT"))
-                .map(PathBuf::from)
-        })
+        .or_else(|| told.map(PathBuf::from))
         .or_else(|| step_default("root").map(PathBuf::from))
         .ok_or_else(|| {
             Failure::usage("say which root certificate the server must have").fix("add --root FILE")
@@ -199,7 +198,7 @@ pub(crate) fn trust(root: &Path) -> Result<Arc<rustls::ClientConfig>, Failure> {
 
 /// A default that `step ca bootstrap` left in `$STEPPATH/config/defaults.json`.
 fn step_default(key: &str) -> Option<String> {
-    let path = PathBuf::from(variable("STEPPATH")?).join("config/defaults.json");
+    let path = PathBuf::from(variable("STEPPATH").ok()??).join("config/defaults.json");
     let json: serde_json::Value = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;
     json.get(key)?.as_str().map(str::to_owned)
 }

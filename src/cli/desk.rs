@@ -108,12 +108,25 @@ impl Desk {
         Ok(RootCrls(made))
     }
 
-    pub(super) async fn create(self, voice: Voice, authority: &str, name: &str) -> Result<Exit, Failure> {
+    pub(super) async fn create(
+        self,
+        voice: Voice,
+        authority: &str,
+        name: &str,
+        follows: Option<&str>,
+    ) -> Result<Exit, Failure> {
         self.open
             .ca
-            .create_authority(self.proof(), authority, name, &self.keys.root)
+            .create_authority(self.proof(), authority, name, follows, &self.keys.root)
             .await?;
-        tell_new(voice, authority, self.dry_run, "make", "made")
+        tell_new(voice, authority, self.dry_run, "make", "made")?;
+        if let (Some(older), false) = (follows, self.dry_run) {
+            voice.say(&format!(
+                "Devices with an agent learn to believe it when they renew, and brokers with an agent at once. Until every device has, let \
+                 brokers' certificates come from {older}: docs/operations.md, \"Another root\""
+            ));
+        }
+        Ok(Exit::Ok)
     }
 
     pub(super) async fn import(self, voice: Voice, name: &str, brought: Brought) -> Result<Exit, Failure> {

@@ -235,11 +235,9 @@ struct RefusedTopic {
 }
 
 pub(super) fn rows(devices: &[Device]) -> String {
-    let head = ["NAME", "KIND", "STATE", "PROFILE", "SINCE"]
-        .map(str::to_owned)
-        .to_vec();
+    let head = ["NAME", "KIND", "STATE", "PROFILE", "SINCE"];
     let row = |device: &Device| {
-        vec![
+        [
             device.name.clone(),
             device.kind.clone(),
             device.state.clone(),
@@ -247,9 +245,5 @@ pub(super) fn rows(devices: &[Device]) -> String {
             device.created.clone(),
         ]
     };
-    table(
-        &std::iter::once(head)
-            .chain(devices.iter().map(row))
-            .collect::<Vec<_>>(),
-    )
+    table(head, devices.iter().map(row))
 }

@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use muster_pki::bundle::File;
+use muster_pki::bundle::{File, README};
 use muster_pki::cert::Certificate;
 use muster_pki::key::PrivateKey;
 use zeroize::Zeroizing;
@@ -88,21 +88,29 @@ pub(super) fn write_public(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
 }
 
 /// Writes a bundle's files into a directory, the secret ones first, and says which. Another key that is there is kept as
-/// `NAME.key.old`.
-pub(super) fn write_bundle(dir: &Path, list: &[File]) -> Result<Vec<PathBuf>, Failure> {
-    let cannot = |name: &str, why: std::io::Error| {
-        Failure::failed(format!("cannot write {}: {why}", dir.join(name).display()))
-    };
-    std::fs::create_dir_all(dir).map_err(|why| cannot("", why))?;
-    let (secret, public): (Vec<_>, Vec<_>) = list.iter().partition(|file| file.secret);
-    for file in secret {
-        let path = dir.join(&file.name);
-        if std::fs::read(&path).ok().as_deref() != Some(&file.bytes[..]) {
-            replace_private(&path, &file.bytes).map_err(|why| cannot(&file.name, why))?;
+/// `NAME.key.old`; beside another `README.txt` its own is called `NAME-README.txt`.
+pub(super) fn write_bundle(dir: &Path, name: &str, list: &[File]) -> Result<Vec<PathBuf>, Failure> {
+    let cannot =
+        |path: &Path, why: std::io::Error| Failure::failed(format!("cannot write {}: {why}", path.display()));
+    std::fs::create_dir_all(dir).map_err(|why| cannot(dir, why))?;
+    let placed: Vec<_> = list.iter().map(|file| (place(dir, name, file), file)).collect();
+    for (path, file) in placed.iter().filter(|(_, file)| file.secret) {
+        if std::fs::read(path).ok().as_deref() != Some(&file.bytes[..]) {
+            replace_private(path, &file.bytes).map_err(|why| cannot(path, why))?;
         }
     }
-    for file in public {
-        write_public(&dir.join(&file.name), &file.bytes)?;
+    for (path, file) in placed.iter().filter(|(_, file)| !file.secret) {
+        write_public(path, &file.bytes)?;
     }
-    Ok(list.iter().map(|file| dir.join(&file.name)).collect())
+    Ok(placed.into_iter().map(|(path, _)| path).collect())
+}
+
+/// Where a file of a bundle goes. A README says in its first line whose it is, and does not take the place of another.
+fn place(dir: &Path, name: &str, file: &File) -> PathBuf {
+    let path = dir.join(&file.name);
+    let first = |text: &[u8]| text.split(|byte| *byte == b'\n').next().map(<[u8]>::to_vec);
+    if file.name == README && bytes(&path).is_ok_and(|there| first(&there) != first(&file.bytes)) {
+        return dir.join(format!("{name}-{README}"));
+    }
+    path
 }

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use muster_agent::beside::gate::{Settings, run};
 use muster_agent::cli::stopped;
-use muster_agent::gate::{Settings, run};
 
 use super::report::{Exit, Failure, Voice};
 use crate::real;

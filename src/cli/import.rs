@@ -162,8 +162,8 @@ async fn one(
         .files()
         .into_iter()
         .partition(|file| file.name == format!("{}.crt", row.name));
-    files::write_bundle(&dir, &others)?;
-    files::write_bundle(&dir, &certificate).map(drop)
+    files::write_bundle(&dir, &row.name, &others)?;
+    files::write_bundle(&dir, &row.name, &certificate).map(drop)
 }
 
 /// Whether a certificate is there with the key that belongs to it.

@@ -37,7 +37,7 @@ pub(super) struct IssueArgs {
     /// Type of the key: p256, p384, p521, ed25519, rsa2048, rsa3072, rsa4096; else the first that the profile takes
     #[arg(long, value_name = "TYPE")]
     key_type: Option<String>,
-    /// Directory for ca.crt, NAME.crt, NAME.key and README.txt
+    /// Directory for ca.crt, NAME.crt, NAME.key and README.txt; beside another README.txt it is NAME-README.txt
     #[arg(long, value_name = "DIR", default_value = ".")]
     out: PathBuf,
     /// Write NAME-certs.zip instead of single files
@@ -100,6 +100,9 @@ pub(super) struct RenewArgs {
     /// How long it is valid; else as the profile says
     #[arg(long, value_name = "TIME")]
     validity: Option<String>,
+    /// The broker that the configuration shall name
+    #[arg(long, value_name = "HOST[:PORT]")]
+    broker: Option<String>,
     /// Only say what would be issued
     #[arg(long)]
     dry_run: bool,
@@ -199,9 +202,13 @@ fn write(
             .map_err(|why| Failure::failed(format!("cannot write {}: {why}", path.display())))?;
         written.push(path);
     } else {
-        written.extend(files::write_bundle(&args.out, &bundle.files())?);
+        written.extend(files::write_bundle(&args.out, bundle.name(), &bundle.files())?);
     }
-    written.extend(files::write_bundle(&args.out, &more(args, &bundle)?)?);
+    written.extend(files::write_bundle(
+        &args.out,
+        bundle.name(),
+        &more(args, &bundle)?,
+    )?);
     Ok((written, bundle))
 }
 
@@ -231,6 +238,7 @@ pub(super) async fn sign(common: &Common, voice: Voice, args: SignArgs) -> Resul
 }
 
 pub(super) async fn renew(common: &Common, voice: Voice, args: RenewArgs) -> Result<Exit, Failure> {
+    let broker = args.broker.as_deref().map(broker_address).transpose()?;
     let session = Session::start(common).await?.dry_run(args.dry_run);
     let device: Device = session
         .client
@@ -263,8 +271,12 @@ pub(super) async fn renew(common: &Common, voice: Voice, args: RenewArgs) -> Res
     let Some(kept) = kept else {
         return would(voice, &issued);
     };
-    let written = bundle(&issued, Some(key.to_pem()?), None, kind(&issued))
-        .and_then(|bundle| Ok((files::write_bundle(&args.out, &bundle.files())?, bundle)));
+    let written = bundle(&issued, Some(key.to_pem()?), broker, kind(&issued)).and_then(|bundle| {
+        Ok((
+            files::write_bundle(&args.out, bundle.name(), &bundle.files())?,
+            bundle,
+        ))
+    });
     match written {
         Ok((written, bundle)) => tell(voice, &issued, &written, &bundle),
         Err(why) => Err(recorded(why, &issued, Some(kept))),

@@ -20,6 +20,7 @@ mod profile;
 mod proof;
 mod provisioner;
 pub(crate) mod report;
+mod revocation;
 mod search;
 mod seed;
 mod serve;
@@ -28,7 +29,7 @@ mod token;
 mod user;
 
 use std::ffi::OsString;
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -57,6 +58,9 @@ const EXAMPLES: &str = "Examples:
 
 Exit codes: 0 ok, 1 failed, 2 usage, 3 not found, 4 not allowed, 5 needs attention (unconfirmed), 6 partly done";
 
+/// What the options are called that say which CA a command works with.
+const CA: &str = "Where the CA is (not for agent, mqtt and gate)";
+
 /// Options that may stand anywhere on the line.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Common {
@@ -66,14 +70,15 @@ pub(crate) struct Common {
         global = true,
         env = "MUSTER_DATA",
         default_value = "./muster-data",
-        value_name = "DIR"
+        value_name = "DIR",
+        help_heading = CA
     )]
     pub(crate) data: PathBuf,
     /// Work with a remote server (needs an API key: MUSTER_API_KEY or MUSTER_API_KEY_FILE)
-    #[arg(long, global = true, value_name = "URL")]
+    #[arg(long, global = true, value_name = "URL", help_heading = CA)]
     pub(crate) url: Option<String>,
     /// Root certificate that the remote server must chain to
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", help_heading = CA)]
     pub(crate) root: Option<PathBuf>,
     /// Answer in JSON
     #[arg(long, global = true)]
@@ -105,6 +110,9 @@ enum Command {
     /// Enrolment tokens: a right to enrol, for one device or a wave of them
     #[command(subcommand)]
     Token(token::TokenCommand),
+    /// Revocations of many at once that wait for a second operator
+    #[command(subcommand)]
+    Revocation(revocation::RevocationCommand),
     /// The authorities: certificates, CRLs, profiles, provisioners, roll-over
     #[command(subcommand)]
     Ca(ca::CaCommand),
@@ -162,7 +170,9 @@ pub(crate) fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         || matches!(&cli.command, Command::Broker(command) if command.stays())
         || matches!(&cli.command, Command::Agent(command) if command.stays())
         || matches!(&cli.command, Command::Mqtt(command) if command.stays());
-    start_log(stays, voice.json);
+    if let Err(failure) = muster_agent::cli::start_log(stays, voice.json) {
+        return Failure::from(failure).tell(voice).into();
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let done = runtime
         .map_err(Failure::from)
@@ -185,6 +195,7 @@ async fn dispatch(cli: Cli, voice: Voice) -> Result<Exit, Failure> {
         Command::Cert(command) => cert::run(common, voice, command).await,
         Command::Device(command) => device::run(common, voice, command).await,
         Command::Token(command) => token::run(common, voice, command).await,
+        Command::Revocation(command) => revocation::run(common, voice, command).await,
         Command::Ca(command) => ca::run(common, voice, command).await,
         Command::Broker(command) => broker::run(common, voice, command).await,
         Command::Agent(command) => Ok(muster_agent::cli::device::run(voice, clock, command).await?),
@@ -205,26 +216,5 @@ async fn dispatch(cli: Cli, voice: Voice) -> Result<Exit, Failure> {
             clap_mangen::Man::new(Cli::command()).render(&mut std::io::stdout())?;
             Ok(Exit::Ok)
         }
-    }
-}
-
-/// A server logs what it does; a command only what is wrong; with `--json` an object on each line. `MUSTER_LOG` takes the usual filters.
-fn start_log(server: bool, json: bool) {
-    let default = if server { "info" } else { "warn" };
-    let filter = tracing_subscriber::EnvFilter::try_from_env("MUSTER_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false);
-    if json {
-        log.json()
-            .flatten_event(true)
-            .with_current_span(false)
-            .with_span_list(false)
-            .init();
-    } else {
-        log.init();
     }
 }

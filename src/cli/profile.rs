@@ -40,11 +40,9 @@ fn rows(profiles: &[Profile]) -> String {
         "KEYS",
         "NAMES",
         "POINTERS",
-    ]
-    .map(str::to_owned)
-    .to_vec();
+    ];
     let row = |p: &Profile| {
-        vec![
+        [
             p.name.clone(),
             p.kind.clone(),
             p.authority.clone(),
@@ -57,9 +55,5 @@ fn rows(profiles: &[Profile]) -> String {
             p.pointers.join(","),
         ]
     };
-    table(
-        &std::iter::once(head)
-            .chain(profiles.iter().map(row))
-            .collect::<Vec<_>>(),
-    )
+    table(head, profiles.iter().map(row))
 }

@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use muster_api::client::escape;
-use muster_api::types::{BrokerProof, DeviceProof, Revocation};
+use muster_api::types::{Broker, BrokerProof, DeviceProof, Revocation, RevokedMany};
+use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
 use super::connect::Session;
+use super::list;
 use super::report::{Exit, Failure, Voice};
 
 /// How long brokers that are there may take.
@@ -36,42 +38,124 @@ pub(super) async fn tell(
     // Letting a device enrol again shuts nobody out.
     let nothing_to_prove = done.confirmed;
     if !nothing_to_prove {
-        let proof = wait(&session, &done.device).await?;
-        done.confirmed = proof.confirmed;
-        done.brokers = proof.brokers;
+        let path = format!("/devices/{}/proof", escape(&done.device));
+        let ask = async || {
+            let proof: DeviceProof = session.client.get(&path).await?;
+            Ok(proof.brokers)
+        };
+        done.brokers = wait(ask).await?;
+        done.confirmed = is_in_force(&done.brokers);
     }
     session.finish().await?;
     voice.data(&format!("{} {word}: {count} {serials}", done.device), &done)?;
     if nothing_to_prove {
         return Ok(Exit::Ok);
     }
-    voice.say(&in_words(&done));
+    voice.say(&in_words(&done.brokers, Some(&done.at)));
     Ok(if done.confirmed { Exit::Ok } else { Exit::Attention })
 }
 
+/// What became of many, and what the brokers have proved.
+#[derive(Serialize)]
+struct Proved {
+    #[serde(flatten)]
+    done: RevokedMany,
+    confirmed: bool,
+    brokers: Vec<BrokerProof>,
+}
+
+/// The same after a revocation of many: it waits until the brokers have proved all that there is.
+pub(super) async fn tell_many(
+    session: Session,
+    voice: Voice,
+    done: RevokedMany,
+    dry_run: bool,
+) -> Result<Exit, Failure> {
+    if dry_run {
+        session.finish().await?;
+        let text = format!("Would shut out {}. Nothing was changed.", many(&done));
+        voice.data(&text, &done)?;
+        return Ok(Exit::Ok);
+    }
+    let ask = async || {
+        let all: Vec<Broker> = list::whole(&session.client, "brokers").await?;
+        let serving = all.into_iter().filter(|broker| broker.state != "retired");
+        Ok(serving.map(proof_of).collect())
+    };
+    let brokers = wait(ask).await?;
+    session.finish().await?;
+    let confirmed = is_in_force(&brokers);
+    let words = in_words(&brokers, None);
+    let text = format!("shut out: {}", many(&done));
+    voice.data(
+        &text,
+        &Proved {
+            done,
+            confirmed,
+            brokers,
+        },
+    )?;
+    voice.say(&words);
+    Ok(if confirmed { Exit::Ok } else { Exit::Attention })
+}
+
+/// "2 devices with 3 certificates; 1 more was so before".
+fn many(done: &RevokedMany) -> String {
+    let count = |number: usize, noun: &str| {
+        let plural = if number == 1 { "" } else { "s" };
+        format!("{number} {noun}{plural}")
+    };
+    let certificates = count(done.revoked.len(), "certificate");
+    let what = match (&done.issuing, done.devices) {
+        (Some(issuing), _) => format!("everything that {issuing} has issued"),
+        (None, 0) => certificates,
+        (None, devices) => format!("{} with {certificates}", count(devices, "device")),
+    };
+    match done.before {
+        0 => what,
+        before => format!("{what}; {before} of those that were named were so before"),
+    }
+}
+
+fn proof_of(broker: Broker) -> BrokerProof {
+    BrokerProof {
+        micros: broker
+            .enforced
+            .filter(|_| broker.state == "proven")
+            .map(|enforced| enforced.micros),
+        name: broker.name,
+        state: broker.state,
+        heard: broker.heard,
+    }
+}
+
+/// Never where there is no broker to prove it.
+fn is_in_force(brokers: &[BrokerProof]) -> bool {
+    !brokers.is_empty() && brokers.iter().all(|broker| broker.state == "proven")
+}
+
 /// Brokers whose agents are silent are not waited for.
-async fn wait(session: &Session, device: &str) -> Result<DeviceProof, Failure> {
-    let path = format!("/devices/{}/proof", escape(device));
+async fn wait(ask: impl AsyncFn() -> Result<Vec<BrokerProof>, Failure>) -> Result<Vec<BrokerProof>, Failure> {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let proof: DeviceProof = session.client.get(&path).await?;
-        let pending = proof.brokers.iter().any(|broker| broker.state == "unconfirmed");
+        let brokers = ask().await?;
+        let pending = brokers.iter().any(|broker| broker.state == "unconfirmed");
         if !pending || Instant::now() >= deadline {
-            return Ok(proof);
+            return Ok(brokers);
         }
         sleep(PAUSE).await;
     }
 }
 
-fn in_words(done: &Revocation) -> String {
-    if done.brokers.is_empty() {
+fn in_words(brokers: &[BrokerProof], since: Option<&str>) -> String {
+    if brokers.is_empty() {
         return "unconfirmed: no broker has proved it yet. Bring the new CRL to each: muster ca crl --out crl.pem, then \
                 reload the broker; or let an agent do that: muster broker add"
             .into();
     }
-    let all = done.brokers.len();
+    let all = brokers.len();
     let (proven, open): (Vec<&BrokerProof>, Vec<_>) =
-        done.brokers.iter().partition(|broker| broker.state == "proven");
+        brokers.iter().partition(|broker| broker.state == "proven");
     let slowest = proven.iter().filter_map(|broker| broker.micros).max();
     let slowest = slowest.map_or(String::new(), |micros| format!(", {} ms", micros / 1000));
     let so_far = format!("{} of {all} brokers, proven{slowest}", proven.len());
@@ -86,8 +170,8 @@ fn in_words(done: &Revocation) -> String {
         })
         .collect();
     format!(
-        "unconfirmed since {}: {so_far}; not proved: {}. See: muster broker list",
-        done.at,
+        "unconfirmed{}: {so_far}; not proved: {}. See: muster broker list",
+        since.map_or(String::new(), |at| format!(" since {at}")),
         names.join(", ")
     )
 }

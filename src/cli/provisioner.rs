@@ -134,9 +134,7 @@ pub(super) async fn run(common: &Common, voice: Voice, command: ProvisionerComma
 }
 
 fn rows(provisioners: &[Provisioner]) -> String {
-    let head = ["NAME", "KEY", "PROFILES", "NAMES", "REPLACES KEYS", "SINCE"]
-        .map(str::to_owned)
-        .to_vec();
+    let head = ["NAME", "KEY", "PROFILES", "NAMES", "REPLACES KEYS", "SINCE"];
     let row = |one: &Provisioner| {
         let names = if one.names.is_empty() {
             "any".to_owned()
@@ -144,7 +142,7 @@ fn rows(provisioners: &[Provisioner]) -> String {
             one.names.join(", ")
         };
         let replaces = if one.may_replace { "yes" } else { "no" };
-        vec![
+        [
             one.name.clone(),
             one.kid.clone(),
             one.profiles.join(", "),
@@ -153,11 +151,7 @@ fn rows(provisioners: &[Provisioner]) -> String {
             one.created.clone(),
         ]
     };
-    table(
-        &std::iter::once(head)
-            .chain(provisioners.iter().map(row))
-            .collect::<Vec<_>>(),
-    )
+    table(head, provisioners.iter().map(row))
 }
 
 /// 256 random bits as text.

@@ -46,22 +46,7 @@ impl From<cli::Failure> for Failure {
 
 impl From<muster_api::Error> for Failure {
     fn from(error: muster_api::Error) -> Self {
-        let exit = match &error {
-            muster_api::Error::Refused(problem) => match problem.status {
-                404 => Exit::Missing,
-                401 | 403 => Exit::NotAllowed,
-                400 | 409 | 413 => Exit::Usage,
-                _ => Exit::Failed,
-            },
-            muster_api::Error::Usage(_) => Exit::Usage,
-            muster_api::Error::Unreachable(..) | muster_api::Error::Answer(..) => Exit::Failed,
-        };
-        let text = error.to_string();
-        // The server's sentence is "what; fix".
-        match text.rsplit_once("; ") {
-            Some((what, fix)) => Self::new(exit, what).fix(fix),
-            None => Self::new(exit, text),
-        }
+        Self(error.into())
     }
 }
 
@@ -98,22 +83,21 @@ impl From<muster_pki::Error> for Failure {
     }
 }
 
-/// A table with aligned columns; the first row is the head.
-pub(crate) fn table(rows: &[Vec<String>]) -> String {
-    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |column: usize| {
-        rows.iter()
-            .filter_map(|row| row.get(column))
-            .map(|cell| cell.chars().count())
-            .max()
-    };
-    let widths: Vec<_> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
-    let line = |row: &Vec<String>| {
+/// A table with aligned columns.
+pub(crate) fn table<const N: usize>(head: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
+    let all: Vec<_> = std::iter::once(head.map(str::to_owned)).chain(rows).collect();
+    let mut widths = [0; N];
+    for row in &all {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = cell.chars().count().max(*width);
+        }
+    }
+    let line = |row: &[String; N]| {
         let cells = row
             .iter()
-            .zip(&widths)
+            .zip(widths)
             .map(|(cell, width)| format!("{cell:<width$}"));
         cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     };
-    rows.iter().map(line).collect::<Vec<_>>().join("\n")
+    all.iter().map(line).collect::<Vec<_>>().join("\n")
 }

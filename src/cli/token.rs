@@ -111,6 +111,10 @@ pub(super) async fn run(common: &Common, voice: Voice, command: TokenCommand) ->
                 profile: args.profile,
                 lifetime: args.lifetime,
             };
+            if request.device.is_some() && request.uses != 1 {
+                return Err(Failure::usage("--count is for a wave: a name is one device")
+                    .fix("muster token create --wave NAME --count N"));
+            }
             if request.device.is_none() && request.wave.is_empty() {
                 return Err(
                     Failure::usage("say for whom").fix("muster token create NAME, or --wave NAME --count N")
@@ -140,13 +144,15 @@ pub(super) fn tell(voice: Voice, made: &NewToken, as_csv: bool, dry_run: bool) -
     if dry_run {
         let text = format!("Would make a token for {whom}, good until {expires}. Nothing was changed.");
         voice.data(&text, made)?;
+        say_notes(voice, made);
         return Ok(Exit::Ok);
     }
-    let text = if as_csv { csv(made) } else { line(made) };
+    let text = if as_csv { csv(made)? } else { line(made) };
     voice.data(&text, made)?;
     voice.say(&format!(
         "Run this on the device. Good for {whom} until {expires}, and not shown again."
     ));
+    say_notes(voice, made);
     Ok(Exit::Ok)
 }
 
@@ -160,14 +166,21 @@ pub(super) fn tell_code(voice: Voice, made: &NewToken, dry_run: bool) -> Result<
     voice.say(&format!(
         "Run muster agent enrol on the device, and paste this code when it asks. Good for {whom} until {expires}, and not shown again."
     ));
+    say_notes(voice, made);
     Ok(Exit::Ok)
 }
 
+fn say_notes(voice: Voice, made: &NewToken) {
+    for note in &made.notes {
+        voice.say(&format!("Note: {note}"));
+    }
+}
+
 fn whom(token: &Token) -> String {
-    token
-        .device
-        .clone()
-        .unwrap_or_else(|| format!("{} devices of the wave {:?}", token.uses, token.wave))
+    token.device.clone().unwrap_or_else(|| match token.uses {
+        1 => format!("1 device of the wave {:?}", token.wave),
+        uses => format!("{uses} devices of the wave {:?}", token.wave),
+    })
 }
 
 /// What is pasted on the device.
@@ -180,36 +193,41 @@ fn line(made: &NewToken) -> String {
     format!("muster agent enrol {}{name}", made.code)
 }
 
-fn csv(made: &NewToken) -> String {
+fn csv(made: &NewToken) -> Result<String, Failure> {
     let token = &made.token;
-    let device = token.device.as_deref().unwrap_or_default();
-    format!(
-        "id,device,wave,uses,expires,secret,line\n{},{device},{},{},{},{},{}",
-        token.id,
-        token.wave,
-        token.uses,
-        token.expires,
-        made.secret,
-        line(made)
-    )
+    let head = ["id", "device", "wave", "uses", "expires", "secret", "line"];
+    let row = vec![
+        token.id.clone(),
+        token.device.clone().unwrap_or_default(),
+        token.wave.clone(),
+        token.uses.to_string(),
+        token.expires.clone(),
+        made.secret.clone(),
+        line(made),
+    ];
+    let bytes = muster_server::csv(Some(&head), [row])?;
+    Ok(String::from_utf8_lossy(&bytes).trim_end().to_owned())
+}
+
+fn status(token: &Token) -> String {
+    let again = if token.refused.is_empty() {
+        ""
+    } else {
+        ", shown by another"
+    };
+    format!("{}{again}", token.status)
 }
 
 fn rows(tokens: &[Token]) -> String {
-    let head = ["ID", "FOR", "USED", "STATUS", "EXPIRES"]
-        .map(str::to_owned)
-        .to_vec();
+    let head = ["ID", "FOR", "USED", "STATUS", "EXPIRES"];
     let row = |token: &Token| {
-        vec![
+        [
             token.id.clone(),
             whom(token),
             format!("{}/{}", token.used, token.uses),
-            token.status.clone(),
+            status(token),
             token.expires.clone(),
         ]
     };
-    table(
-        &std::iter::once(head)
-            .chain(tokens.iter().map(row))
-            .collect::<Vec<_>>(),
-    )
+    table(head, tokens.iter().map(row))
 }

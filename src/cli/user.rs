@@ -3,9 +3,9 @@
 use std::io::{BufRead, IsTerminal, stdin};
 
 use clap::Subcommand;
+use muster_agent::cli::unseen;
 use muster_api::client::escape;
 use muster_api::types::{AddOperator, ChangeRole, Operator, SetPassword};
-use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
@@ -167,7 +167,7 @@ pub(super) async fn run(common: &Common, voice: Voice, command: UserCommand) -> 
             }
         }
         UserCommand::Password { name, .. } => {
-            let password = read_password(voice)?;
+            let password = read_password(voice).await?;
             let request = SetPassword {
                 password: password.to_string(),
             };
@@ -192,9 +192,7 @@ pub(super) async fn run(common: &Common, voice: Voice, command: UserCommand) -> 
 }
 
 fn rows(operators: &[Operator]) -> String {
-    let head = ["NAME", "ROLE", "LOGS IN", "API KEY", "SINCE"]
-        .map(str::to_owned)
-        .to_vec();
+    let head = ["NAME", "ROLE", "LOGS IN", "API KEY", "SINCE"];
     let row = |operator: &Operator| {
         let logs_in = match (operator.logs_in, operator.second_factor) {
             (false, _) => "no",
@@ -202,7 +200,7 @@ fn rows(operators: &[Operator]) -> String {
             (true, true) => "password and code",
         };
         let key = if operator.has_key { "yes" } else { "no" };
-        vec![
+        [
             operator.name.clone(),
             operator.role.clone(),
             logs_in.to_owned(),
@@ -210,11 +208,7 @@ fn rows(operators: &[Operator]) -> String {
             operator.created.clone(),
         ]
     };
-    table(
-        &std::iter::once(head)
-            .chain(operators.iter().map(row))
-            .collect::<Vec<_>>(),
-    )
+    table(head, operators.iter().map(row))
 }
 
 /// The whole link where the GUI's address is known: for a server of this machine.
@@ -237,21 +231,14 @@ fn tell_invitation(
 }
 
 /// From a terminal twice and unseen; else the first line.
-fn read_password(voice: Voice) -> Result<Zeroizing<String>, Failure> {
+async fn read_password(voice: Voice) -> Result<Zeroizing<String>, Failure> {
     if !stdin().is_terminal() {
-        return read_line();
+        return Ok(read_line()?);
     }
-    let shown = tcgetattr(stdin()).map_err(std::io::Error::from)?;
-    let mut hidden = shown.clone();
-    hidden.local_modes.remove(LocalModes::ECHO);
-    tcsetattr(stdin(), OptionalActions::Flush, &hidden).map_err(std::io::Error::from)?;
     voice.say("New password (it is not shown):");
-    let twice = read_line().and_then(|first| {
-        voice.say("The same again:");
-        Ok((first, read_line()?))
-    });
-    tcsetattr(stdin(), OptionalActions::Flush, &shown).map_err(std::io::Error::from)?;
-    match twice? {
+    let first = unseen(read_line).await?;
+    voice.say("The same again:");
+    match (first, unseen(read_line).await?) {
         (first, second) if first == second => Ok(first),
         _ => Err(Failure::usage(
             "the two passwords are not the same; nothing was changed",
@@ -259,7 +246,7 @@ fn read_password(voice: Voice) -> Result<Zeroizing<String>, Failure> {
     }
 }
 
-fn read_line() -> Result<Zeroizing<String>, Failure> {
+fn read_line() -> std::io::Result<Zeroizing<String>> {
     let mut line = Zeroizing::new(String::new());
     stdin().lock().read_line(&mut line)?;
     Ok(Zeroizing::new(line.trim_end_matches(['\r', '\n']).to_owned()))

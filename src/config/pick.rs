@@ -24,7 +24,8 @@ impl Picker {
             let mut set = said
                 .variables
                 .iter()
-                .filter_map(|name| Some((variable(name)?, *name)));
+                // What cannot be read is told with the other mistakes.
+                .filter_map(|name| Some((variable(name).ok()??, *name)));
             set.next().map(|(value, name)| (value, name.to_owned()))
         };
         let flag = said.flag.map(|value| (value, "flag".to_owned()));

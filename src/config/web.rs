@@ -153,9 +153,12 @@ fn url(scheme: &str, dns: &[String], port: u16) -> String {
     }
 }
 
-/// The password of the operator `admin`, for the first run.
+/// The password of the operator `admin`, for the first run. A file that cannot be read was told with the other mistakes.
 pub(crate) fn first_password() -> Option<zeroize::Zeroizing<String>> {
-    variable("PKI_PASSWORD").map(zeroize::Zeroizing::new)
+    variable("PKI_PASSWORD")
+        .ok()
+        .flatten()
+        .map(zeroize::Zeroizing::new)
 }
 
 /// It goes into every link, cookie and redirect, so it holds nothing that would have to be escaped.

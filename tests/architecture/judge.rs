@@ -82,15 +82,10 @@ fn crosses(wall: &Wall, source: &Source, to: &[String]) -> bool {
             of == krate && matches!((zone(from), zone(to)), (Some(one), Some(other)) if one != other)
         }
         Wall::AllBelow(of, parent) => {
-            let zone = |path: &[String]| {
-                path.split_first()
-                    .filter(|(first, _)| first == parent)?
-                    .1
-                    .first()
-                    .cloned()
-            };
+            let parent: Vec<String> = parent.split("::").map(str::to_owned).collect();
+            let zone = |path: &[String]| path.strip_prefix(&parent[..])?.first().cloned();
             // What the parent itself offers to all of them is no neighbour.
-            let is_module = |name: &str| modules.contains(&vec![(*parent).to_owned(), name.to_owned()]);
+            let is_module = |name: &str| modules.contains(&[&parent[..], &[name.to_owned()]].concat());
             of == krate
                 && matches!((zone(from), zone(to)), (Some(one), Some(other)) if one != other && is_module(&other))
         }
@@ -192,7 +187,8 @@ mod tests {
             .collect();
         let modules =
             ["step", "rest", "acme"].map(|protocol| vec!["protocols".to_owned(), protocol.to_owned()]);
-        let brokers = ["mosquitto", "emqx"].map(|broker| vec!["broker".to_owned(), broker.to_owned()]);
+        let brokers = ["mosquitto", "emqx"]
+            .map(|broker| vec!["beside".to_owned(), "broker".to_owned(), broker.to_owned()]);
         let place = Place {
             krate,
             module: &module,
@@ -287,9 +283,10 @@ mod tests {
             ),
             (
                 "muster_agent",
-                "broker::emqx",
-                "use crate::broker::mosquitto::Reload;",
+                "beside::broker::emqx",
+                "use crate::beside::broker::mosquitto::Reload;",
             ),
+            ("muster_agent", "device::run", "use crate::beside::run::Agent;"),
         ] {
             assert_eq!(
                 walls(&file(krate, module, text)).len(),

@@ -102,11 +102,12 @@ pub(crate) enum Wall {
     AllBelow(&'static str, &'static str),
 }
 
-pub(crate) const WALLS: [Wall; 4] = [
+pub(crate) const WALLS: [Wall; 5] = [
     Wall::Between("muster_backends", &["store", "signer", "notify"]),
     Wall::Between("muster_server", &["protocols", "web"]),
     Wall::AllBelow("muster_server", "protocols"),
-    Wall::AllBelow("muster_agent", "broker"),
+    Wall::Between("muster_agent", &["beside", "device"]),
+    Wall::AllBelow("muster_agent", "beside::broker"),
 ];
 
 /// Something that shipped code of some crates does not name.

@@ -8,8 +8,9 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use jiff::{SignedDuration, Timestamp};
-use muster_agent::broker::Place;
-use muster_agent::{Clock, gate, run};
+use muster_agent::Clock;
+use muster_agent::beside::broker::Place;
+use muster_agent::beside::{gate, run};
 use tokio::sync::oneshot;
 
 use crate::common::{free_port, wait_for};

@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
-use crate::common::{Muster, Running, free_port, tool, wait_for};
+use crate::common::{Muster, Running, end_epmd, free_port, tool, wait_for};
 use crate::faults::{Program, Row};
 use crate::fleet::{BROKER, Fleet, Mosquitto, Printed, install, openssl, spawn, wait_for_port};
 
@@ -410,9 +410,6 @@ impl Drop for Rabbit {
     fn drop(&mut self) {
         let _ = kill_process_group(Pid::from_child(&self.program), Signal::KILL);
         let _ = self.program.wait();
-        // Erlang's name server leaves the group.
-        let mut end = Command::new("epmd");
-        end.args(["-port", &self.epmd.to_string(), "-kill"]);
-        let _ = end.stdout(Stdio::null()).stderr(Stdio::null()).status();
+        end_epmd(self.epmd);
     }
 }

@@ -228,6 +228,19 @@ pub fn pause() {
     std::thread::sleep(Duration::from_millis(20));
 }
 
+/// Ends Erlang's name server, which leaves the group of the program that started it. It stays until it knows that no node is left.
+pub fn end_epmd(port: u16) {
+    for _ in 0..500 {
+        let mut end = Command::new("epmd");
+        end.args(["-port", &port.to_string(), "-kill"]);
+        let _ = end.stdout(Stdio::null()).stderr(Stdio::null()).status();
+        if std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+            return;
+        }
+        pause();
+    }
+}
+
 pub fn wait_for_child(child: &mut Child, bound: Duration) -> std::process::ExitStatus {
     let end = Instant::now() + bound;
     loop {

@@ -2,7 +2,7 @@
 
 use std::process::{Command, Stdio};
 
-use crate::common::{MUSTER, Muster, text, tool};
+use crate::common::{MUSTER, Muster, Running, text, tool, wait_for};
 use crate::{Device, code, living, mode};
 
 #[test]
@@ -67,14 +67,53 @@ fn a_second_device_is_refused_and_the_operator_sees_it() {
     let muster = Muster::start();
     let made = muster.json(&["token", "create", "site-001"]);
     let code = made["code"].as_str().unwrap();
-    Device::new(&muster, "first").ok(&["agent", "enrol", code]);
+    let id = made["id"].as_str().unwrap();
+    // What an operator looks at, and what tells of it there.
+    let told = || {
+        let looked = [
+            text(&muster.run(&["status"]).stdout),
+            muster.ok(&["token", "list"]),
+            muster.json(&["token", "list"]).to_string(),
+            muster.json(&["audit", "list"]).to_string(),
+            muster.log(),
+        ];
+        let words = [
+            "was shown by another device",
+            "used up, shown by another",
+            r#""refused":[{"at":"#,
+            "token.refused",
+            "was shown with another key",
+        ];
+        std::iter::zip(looked, words)
+            .map(|(text, word)| text.contains(word))
+            .collect::<Vec<_>>()
+    };
+    let first = Device::new(&muster, "first");
+    first.ok(&["agent", "enrol", code]);
+    first.ok(&["agent", "enrol", code]);
+    assert_eq!(told(), [false; 5], "nobody but the device has shown it");
     let said = Device::new(&muster, "second").exits(4, &["agent", "enrol", code]);
+    let unbind = format!("muster token unbind {id} site-001");
     assert!(
-        said.contains("has been used 1 of 1 times") && said.contains("muster token unbind"),
+        said.contains("has been used 1 of 1 times (site-001)") && said.contains(&unbind),
         "{said}"
     );
     assert!(!said.contains("mt_"), "{said}");
-    assert_eq!(muster.json(&["token", "list"])["items"][0]["status"], "used up");
+    assert_eq!(told(), [true; 5]);
+    let status = text(&muster.run(&["status"]).stdout);
+    for word in [
+        &unbind,
+        id,
+        "from 127.0.0.1 at ",
+        "muster device recover site-001",
+    ] {
+        assert!(status.contains(word), "{word}: {status}");
+    }
+
+    // Somebody looks into it: the second is the true one.
+    muster.run(&["token", "unbind", id, "site-001"]);
+    assert_eq!(told()[..3], [false; 3]);
+    Device::new(&muster, "second").ok(&["agent", "enrol", code]);
 }
 
 #[test]
@@ -83,7 +122,7 @@ fn a_wave_brings_its_own_names() {
     let printed = muster.ok(&["token", "create", "--wave", "spring", "--count", "2"]);
     assert!(printed.trim().ends_with(" --name NAME"), "{printed}");
     let code = code(&muster, &["--wave", "autumn", "--count", "2"]);
-    let nameless = Device::new(&muster, "x").exits(1, &["agent", "enrol", &code]);
+    let nameless = Device::new(&muster, "x").exits(2, &["agent", "enrol", &code]);
     assert!(nameless.contains("--name NAME"), "{nameless}");
     for name in ["site-1", "site-2"] {
         Device::new(&muster, name).ok(&["agent", "enrol", &code, "--name", name]);
@@ -94,9 +133,89 @@ fn a_wave_brings_its_own_names() {
     let said = Device::new(&muster, "site-1").exits(1, &["agent", "enrol", &code, "--name", "site-2"]);
     assert!(said.contains("belongs to site-1 already"), "{said}");
     for bad in ["../x", "a/b", ".", ""] {
-        Device::new(&muster, "bad").exits(1, &["agent", "enrol", &code, "--name", bad]);
+        Device::new(&muster, "bad").exits(2, &["agent", "enrol", &code, "--name", bad]);
     }
     assert!(!muster.path().join("device-bad").join("agent.json").exists());
+}
+
+#[test]
+fn what_was_mistyped_once_is_not_gone_on_with() {
+    let muster = Muster::start();
+    let wave = code(&muster, &["--wave", "spring", "--count", "3"]);
+    let first = Device::new(&muster, "first");
+    first.ok(&["agent", "enrol", &wave, "--name", "site-1"]);
+    // The CA refuses that name, and the next try is for another.
+    let device = Device::new(&muster, "second");
+    device.exits(4, &["agent", "enrol", &wave, "--name", "site-1"]);
+    assert!(
+        device
+            .exits(5, &["agent", "status"])
+            .contains("has not ended enrolling")
+    );
+    device.ok(&["agent", "enrol", &wave, "--name", "site-2"]);
+    assert!(device.file("site-2.crt").exists() && !device.file("site-1.crt").exists());
+    // A name whose certificate would be ca.crt.
+    let said = device.exits(2, &["agent", "enrol", &wave, "--name", "ca"]);
+    assert!(said.contains("ca.crt"), "{said}");
+    assert!(muster.exits(4, &["token", "create", "ca"]).contains("ca.crt"));
+    // Neither is taken, and nothing is written.
+    let other = Device::new(&muster, "third");
+    let line = ["agent", "enrol", &wave, "--name", "site-3"];
+    for broker in ["", ":8883", "[::1", "::1", "a b", "mqtt:0"] {
+        other.exits(2, &[&line[..], &["--broker", broker]].concat());
+    }
+    let said = other.exits(2, &[&line[..], &["--group", "nobody-is-called-so"]].concat());
+    assert!(said.contains("there is no group"), "{said}");
+    assert!(!other.dir.exists());
+    other.exits(3, &["agent", "renew"]);
+    assert!(!other.dir.exists());
+    // A group that comes later may read the key from then on.
+    other.ok(&line);
+    assert_eq!(mode(&other.file("site-3.key")), 0o600);
+    let group = rustix::process::getegid().as_raw().to_string();
+    other.ok(&[&line[..], &["--group", &group]].concat());
+    assert_eq!(mode(&other.file("site-3.key")), 0o640);
+    assert_eq!(mode(&other.file("agent.json")), 0o640);
+}
+
+#[test]
+fn an_operator_may_act_beside_an_agent_that_runs() {
+    let muster = Muster::start();
+    let device = Device::new(&muster, "site-001");
+    let enrol = [
+        "agent",
+        "enrol",
+        &code(&muster, &["site-001"]),
+        "--format",
+        "mosquitto-bridge",
+    ];
+    let printed = device.ok(&enrol);
+    let mut command = device.command(&["agent", "run"]);
+    let _agent = Running(command.stderr(Stdio::null()).spawn().unwrap());
+    // The agent says how it goes at the end of each of its steps, and waits then.
+    let status = device.file("status.json");
+    let has_a_plan = || std::fs::read_to_string(&status).is_ok_and(|text| text.contains("renew_at"));
+    wait_for("the agent", has_a_plan);
+    assert_eq!(device.ok(&enrol), printed);
+    device.ok(&[&enrol[..], &["--hook", "echo >> hooks"]].concat());
+
+    let act = |line: &[&str]| {
+        let before = device.read("site-001.key");
+        std::fs::remove_file(&status).unwrap();
+        device.ok(line);
+        assert_ne!(device.read("site-001.key"), before);
+        wait_for("the agent to see another certificate", has_a_plan);
+        let said: serde_json::Value = serde_json::from_str(&device.read("status.json")).unwrap();
+        assert_eq!(
+            (&said["renewals"], &said["problem"]),
+            (&0.into(), &serde_json::Value::Null)
+        );
+    };
+    act(&["agent", "renew"]);
+    let again = code(&muster, &["site-001"]);
+    muster.ok(&["device", "rearm", "site-001"]);
+    act(&["agent", "enrol", &again]);
+    assert_eq!(device.read("hooks"), "\n\n");
 }
 
 #[test]
@@ -116,6 +235,89 @@ fn nobody_else_than_the_right_ca_is_believed() {
             said.contains("enrolment code") && !said.contains("mt_x"),
             "{said}"
         );
+    }
+}
+
+#[test]
+fn a_profile_may_issue_from_another_authority() {
+    let mut muster = Muster::start();
+    muster.stop();
+    muster.ok(&["ca", "create", "lab", "--name", "Lab"]);
+    let settings = muster.data().join("muster.toml");
+    let told = std::fs::read_to_string(&settings).unwrap();
+    let profile = "[profile.lab]\nbase = \"client\"\nauthority = \"lab\"\n";
+    std::fs::write(&settings, format!("{told}\n{profile}")).unwrap();
+    muster.serve();
+    let device = Device::new(&muster, "site-001");
+    let enrol = [
+        "agent",
+        "enrol",
+        &code(&muster, &["site-001", "--profile", "lab"]),
+    ];
+    device.ok(&enrol);
+    let chain = muster.ok(&["ca", "root", "--authority", "lab", "--chain"]);
+    let holds = |muster: &Muster| {
+        assert_eq!(device.read("ca.crt"), chain);
+        let [certificate, anchors] = ["site-001.crt", "ca.crt"].map(|name| device.file(name));
+        let verify = ["cert", "verify", certificate.to_str().unwrap(), "--ca"];
+        muster.ok(&[&verify[..], &[anchors.to_str().unwrap(), "--purpose", "client"]].concat());
+    };
+    holds(&muster);
+    // The CA's address is still vouched for by the root of the code.
+    let before = device.read("agent.json");
+    device.ok(&["agent", "renew"]);
+    holds(&muster);
+    device.ok(&enrol);
+    assert_eq!(device.read("agent.json"), before);
+    assert_eq!(living(&muster, "site-001").len(), 1);
+    // What a device has lost of that, the CA says again.
+    std::fs::remove_file(device.file("ca.crt")).unwrap();
+    let mut run = device.command(&["agent", "run"]);
+    let agent = Running(run.stderr(Stdio::null()).spawn().unwrap());
+    wait_for("ca.crt", || {
+        std::fs::read_to_string(device.file("ca.crt")).is_ok_and(|text| text == chain)
+    });
+    drop(agent);
+    // Nobody vouches for the root of another authority to a device that has enrolled.
+    std::fs::write(
+        &settings,
+        format!("{told}\n{}", profile.replace("\"lab\"", "\"default\"")),
+    )
+    .unwrap();
+    muster.stop();
+    muster.serve();
+    device.ok(&["agent", "renew"]);
+    assert_eq!(
+        device.read("ca.crt"),
+        muster.ok(&["ca", "root", "--authority", "default", "--chain"])
+    );
+    muster.stop();
+    std::fs::write(&settings, format!("{told}\n{profile}")).unwrap();
+    muster.serve();
+    let said = device.exits(1, &["agent", "renew"]);
+    assert!(said.contains("muster device recover"), "{said}");
+    let recovered = muster.json(&["device", "recover", "site-001"]);
+    device.ok(&["agent", "enrol", recovered["code"].as_str().unwrap()]);
+    holds(&muster);
+    // With a password, too.
+    muster.ok(&["device", "create", "site-002", "--profile", "lab"]);
+    let (print, file) = (
+        muster.ok(&["ca", "fingerprint"]),
+        muster.data().join("provisioner-password"),
+    );
+    let other = Device::new(&muster, "site-002");
+    let sign = [
+        "agent",
+        "sign",
+        "site-002",
+        "--ca-url",
+        &muster.url(),
+        "--fingerprint",
+        print.trim(),
+    ];
+    for _ in 0..2 {
+        other.ok(&[&sign[..], &["--password-file", file.to_str().unwrap()]].concat());
+        assert_eq!(other.read("ca.crt"), chain);
     }
 }
 
@@ -248,4 +450,73 @@ fn a_code_that_gets_nothing_leaves_a_device_as_it_is() {
     assert_eq!(runs(), 2);
     let left = ["agent.json.next", "site-001.key.enrol", "site-001.key.next"];
     assert!(!left.iter().any(|name| device.file(name).exists()));
+}
+
+#[test]
+fn a_mistake_in_what_is_to_be_logged_is_told() {
+    let muster = Muster::start();
+    let device = Device::new(&muster, "site-001");
+    for (told, code) in [
+        ("loud", 2),
+        ("warn,loud", 2),
+        ("warn,muster_agent=loud", 2),
+        ("debug,rustls=info", 3),
+        ("", 3),
+    ] {
+        let mut command = device.command(&["agent", "status"]);
+        let output = command.env("MUSTER_LOG", told).output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{told}");
+        assert_eq!(text(&output.stderr).contains("MUSTER_LOG"), code == 2, "{told}");
+    }
+}
+
+#[test]
+fn a_code_in_a_file_that_cannot_be_read_is_told_and_a_bridge_hears_what_it_lacks() {
+    let muster = Muster::start();
+    let device = Device::new(&muster, "site-001");
+    let from = |path: &std::path::Path, more: &[&str]| {
+        let mut command = device.command(&[&["agent", "enrol"], more].concat());
+        command.env("MUSTER_CODE_FILE", path).output().unwrap()
+    };
+    let (file, long) = (muster.path().join("code"), muster.path().join("long"));
+    std::fs::write(&long, vec![b'x'; 70_000]).unwrap();
+    for (path, why) in [(&file, "No such file"), (&long, "more than 64 KiB")] {
+        let said = from(path, &[]);
+        let words = text(&said.stderr);
+        assert!(
+            said.status.code() == Some(2) && words.contains("MUSTER_CODE_FILE") && words.contains(why),
+            "{words}"
+        );
+    }
+    std::fs::write(&file, code(&muster, &["site-001"])).unwrap();
+    let bare = from(&file, &["--format", "mosquitto-bridge"]);
+    let told = text(&bare.stderr);
+    assert!(
+        told.contains("--group mosquitto") && told.contains("without --broker"),
+        "{told}"
+    );
+    assert!(text(&bare.stdout).contains("restart it, or wait"));
+    let group = rustix::process::getegid().as_raw().to_string();
+    let whole = from(
+        &file,
+        &[
+            "--format",
+            "mosquitto-bridge",
+            "--group",
+            &group,
+            "--broker",
+            "mqtt.example.org",
+        ],
+    );
+    assert!(
+        !text(&whole.stderr).contains("Note: Mosquitto"),
+        "{}",
+        text(&whole.stderr)
+    );
+    assert!(!text(&whole.stderr).contains("without --broker"));
+    let printed = text(&whole.stdout);
+    assert!(
+        printed.contains("makes this bridge reconnect") && !printed.contains("restart it"),
+        "{printed}"
+    );
 }

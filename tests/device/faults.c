@@ -1,5 +1,6 @@
 /* Stands between a program and its disk: FAULT_AT=N ends the program at its Nth operation that changes a file below FAULT_DIR, before
-   it is done; with FAULT_FULL=1 that one and all after it fail instead, as on a full disk. Removing needs no room and goes on. */
+   it is done; with FAULT_FULL=1 that one and all after it fail instead, as on a full disk. Removing needs no room and goes on. With
+   FAULT_NO_LINKS=1 no file can have a second name, as on FAT. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -40,6 +41,13 @@ static int ours_fd(int fd) {
     return ours(path);
 }
 
+/* Whether a second name is refused. */
+static int no_links(void) {
+    if (!getenv("FAULT_NO_LINKS")) return 0;
+    errno = EPERM;
+    return 1;
+}
+
 #define NEXT(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
 
 int open64(const char *path, int flags, ...) {
@@ -62,12 +70,12 @@ int rename(const char *from, const char *to) {
 }
 
 int linkat(int from_dir, const char *from, int to_dir, const char *to, int flags) {
-    if (ours(to) && fault(1)) return -1;
+    if (ours(to) && (no_links() || fault(1))) return -1;
     return NEXT(linkat)(from_dir, from, to_dir, to, flags);
 }
 
 int link(const char *from, const char *to) {
-    if (ours(to) && fault(1)) return -1;
+    if (ours(to) && (no_links() || fault(1))) return -1;
     return NEXT(link)(from, to);
 }
 

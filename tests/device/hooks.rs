@@ -1,12 +1,13 @@
 //! What happens beside a renewal, with real programs: a Mosquitto that reads its files again or starts again, a program that gets a signal, a
 //! client whose session is taken over.
 
+use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::Command;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::common::{Running, free_port, text, tool, wait_for};
+use crate::common::{Muster, Running, free_port, text, tool, wait_for};
 use crate::fleet::{Fleet, openssl, spawn};
 use crate::mqtt::{Client, mqtt};
 use crate::{Device, code};
@@ -26,12 +27,6 @@ impl Drop for Daemon {
             let _ = kill_process(pid, Signal::KILL);
         }
     }
-}
-
-fn set_hook(device: &Device, line: &str) {
-    let mut settings: serde_json::Value = serde_json::from_str(&device.read("agent.json")).unwrap();
-    settings["hook"] = line.into();
-    std::fs::write(device.file("agent.json"), settings.to_string()).unwrap();
 }
 
 /// The first certificate of a text.
@@ -71,7 +66,7 @@ fn a_mosquitto_shows_the_renewed_certificate_after_the_hook() {
     };
     wait_for("the broker", || shows(&device.read("hub.example.org.crt")));
     for (hook, another) in [(format!("kill -HUP $(cat {pid})"), false), (restart, true)] {
-        set_hook(&device, &hook);
+        device.set_hook(&hook);
         let (pem, before) = (device.read("hub.example.org.crt"), daemon.pid());
         device.ok(&["agent", "renew"]);
         assert_ne!(device.read("hub.example.org.crt"), pem);
@@ -84,10 +79,7 @@ fn a_mosquitto_shows_the_renewed_certificate_after_the_hook() {
     drop(daemon);
     let pem = device.read("hub.example.org.crt");
     wait_for("the broker's end", || !shows(&pem));
-    set_hook(
-        &device,
-        &format!("kill -HUP $(cat {})", etc.join("no-pid").display()),
-    );
+    device.set_hook(&format!("kill -HUP $(cat {})", etc.join("no-pid").display()));
     assert!(device.exits(1, &["agent", "renew"]).contains("the hook"));
     assert_eq!(device.read("hub.example.org.crt"), pem);
 }
@@ -134,38 +126,81 @@ fn a_program_gets_its_signal_when_the_new_pair_is_in_place() {
 }
 
 #[test]
+fn a_hook_that_takes_too_long_ends_with_what_it_started_and_the_watchdog_waits_for_it() {
+    let brief = "[profile.brief]\nbase = \"client\"\nmin = \"1s\"\ndefault = \"10s\"\n";
+    let muster = Muster::start_with(&[], brief);
+    let device = Device::new(&muster, "site-001");
+    device.ok(&[
+        "agent",
+        "enrol",
+        &code(&muster, &["site-001", "--profile", "brief"]),
+    ]);
+    device.set_hook("sleep 600 & echo $! > started; wait; echo password-of-a-hook");
+    let (notify, log) = (muster.path().join("notify"), muster.path().join("agent.log"));
+    let systemd = UnixDatagram::bind(&notify).unwrap();
+    systemd.set_nonblocking(true).unwrap();
+    let agent = spawn(
+        device.command(&["agent", "run"]).env("NOTIFY_SOCKET", &notify),
+        &log,
+    );
+    let said = || std::fs::read_to_string(&log).unwrap();
+    wait_for("the hook", || device.file("started").exists());
+    let heard = || {
+        let mut message = [0; 64];
+        let length = systemd.recv(&mut message).ok()?;
+        Some(text(&message[..length]))
+    };
+    while heard().is_some() {}
+    wait_for("the end of the hook", || said().contains("longer than a minute"));
+    let beats = std::iter::from_fn(heard).filter(|message| message == "WATCHDOG=1");
+    assert!(beats.count() >= 3, "it hangs, for all that systemd knows");
+    let started = device.read("started").trim().to_owned();
+    drop(agent);
+    assert!(!said().contains("password-of-a-hook"), "{}", said());
+    let gone = || {
+        let stat = std::fs::read_to_string(format!("/proc/{started}/stat")).unwrap_or_default();
+        stat.is_empty() || stat.contains(") Z ")
+    };
+    wait_for("the hook's child to end", gone);
+}
+
+/// The agent of a device renews three times beside its client: that comes back each time, and its last will is told when it dies and not
+/// before.
+pub fn renews_beside_a_client(fleet: &Fleet, port: u16, protocol: &str, name: &str, watch: &Client) {
+    let device = Device::new(&fleet.muster, name);
+    let code = code(&fleet.muster, &[name]);
+    let broker = format!("localhost:{port}");
+    device.ok(&["agent", "enrol", &code, "--broker", &broker]);
+    let place = device.dir.file_name().unwrap().to_str().unwrap().to_owned();
+    let args = ["run", "--protocol", protocol, "--every", "1h"];
+    let client = Client::start(mqtt(fleet, &place, port, &args), &fleet.path("run.log"));
+    let states = || {
+        let lines = watch.printed().into_iter();
+        let words = lines.filter_map(|line| line.strip_prefix(&format!("status/{name} ")).map(str::to_owned));
+        words.collect::<Vec<_>>()
+    };
+    wait_for("the client", || states() == ["online"]);
+    for round in 1..=3 {
+        device.ok(&["agent", "renew"]);
+        wait_for("the client that comes back", || states().len() > round);
+        assert_eq!(states(), vec!["online"; round + 1], "its will was told");
+    }
+    // The device knows what a true alarm is.
+    client.signal(Signal::KILL);
+    wait_for("the last will", || {
+        states().last().is_some_and(|last| last == "offline")
+    });
+    assert_eq!(states().len(), 5);
+}
+
+#[test]
 fn a_session_that_is_taken_over_for_a_renewal_is_no_false_alarm() {
     let Some((fleet, central)) = crate::mqtt::world() else {
         return;
     };
-    let watch = Client::watch(&fleet, central.port, "status/#");
+    let watch = Client::watch(&fleet, central.port);
     for (protocol, name) in [("3.1.1", "site-011"), ("5", "site-005")] {
-        let device = Device::new(&fleet.muster, name);
-        let code = code(&fleet.muster, &[name]);
-        let broker = format!("localhost:{}", central.port);
-        device.ok(&["agent", "enrol", &code, "--broker", &broker]);
-        let place = device.dir.file_name().unwrap().to_str().unwrap().to_owned();
-        let args = ["run", "--protocol", protocol, "--every", "1h"];
-        let client = Client::start(mqtt(&fleet, &place, central.port, &args), &fleet.path("run.log"));
-        let states = || {
-            let lines = watch.printed().into_iter();
-            let words =
-                lines.filter_map(|line| line.strip_prefix(&format!("status/{name} ")).map(str::to_owned));
-            words.collect::<Vec<_>>()
-        };
-        wait_for("the client", || states() == ["online"]);
-        for round in 1..=3 {
-            device.ok(&["agent", "renew"]);
-            wait_for("the client that comes back", || states().len() > round);
-            assert_eq!(states(), vec!["online"; round + 1], "its will was told");
-        }
-        // The device knows what a true alarm is.
-        client.signal(Signal::KILL);
-        wait_for("the last will", || {
-            states().last().is_some_and(|last| last == "offline")
-        });
-        assert_eq!(states().len(), 5);
-        drop(client);
+        renews_beside_a_client(&fleet, central.port, protocol, name, &watch);
         let sessions = central.log().matches(&format!(" as {name} ")).count();
         assert_eq!(
             sessions, 7,

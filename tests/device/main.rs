@@ -22,15 +22,25 @@ mod faults;
 #[path = "../brokers/fleet.rs"]
 #[allow(dead_code, reason = "not all of it is needed here")]
 mod fleet;
+mod found;
+mod garbage;
 mod hooks;
 mod interrupted;
+mod kept;
+mod lines;
 mod mqtt;
+mod other_ca;
+mod paho;
 mod password;
 mod rabbitmq;
 mod renew;
 mod returns;
+mod roots;
 mod site;
+mod site_input;
 mod small;
+mod status;
+mod units;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -90,6 +100,13 @@ impl Device {
 
     fn read(&self, name: &str) -> String {
         std::fs::read_to_string(self.file(name)).unwrap()
+    }
+
+    /// What happens when the files have changed, from now on.
+    fn set_hook(&self, line: &str) {
+        let mut settings: serde_json::Value = serde_json::from_str(&self.read("agent.json")).unwrap();
+        settings["hook"] = line.into();
+        std::fs::write(self.file("agent.json"), settings.to_string()).unwrap();
     }
 }
 

@@ -12,7 +12,7 @@ use crate::fleet::spawn;
 use crate::{living, mode};
 
 /// What a shell's script needs, and no more.
-const PROGRAMS: [&str; 9] = ["sed", "mktemp", "mkdir", "mv", "rm", "cat", "tr", "chmod", "sync"];
+const PROGRAMS: [&str; 8] = ["sed", "mkdir", "mv", "rm", "cat", "tr", "chmod", "sync"];
 
 /// A machine with these programs and a `muster` that writes down how it was called.
 struct Site {

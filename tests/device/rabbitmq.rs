@@ -1,4 +1,4 @@
-//! `muster mqtt` with a real RabbitMQ: restarts, cuts, a slow network, the last will.
+//! `muster mqtt` with a real RabbitMQ: what it does with Mosquitto, and a renewal beside it.
 
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -6,10 +6,13 @@ use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
-use crate::common::{free_port, wait_for};
-use crate::cut::Proxy;
+use crate::common::{end_epmd, free_port, wait_for};
 use crate::fleet::{BROKER, Fleet};
-use crate::mqtt::{Client, backs_off_within_bounds, believes_nobody_else, mqtt};
+use crate::hooks::renews_beside_a_client;
+use crate::mqtt::{
+    Client, backs_off_within_bounds, believes_nobody_else, comes_and_goes, fails, loses_nothing_at_a_restart,
+    loses_nothing_on_a_bad_network, messages_of_every_quality, mqtt,
+};
 
 const PROGRAM: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
 
@@ -48,7 +51,7 @@ impl Rabbit {
         );
         std::fs::write(rabbit.dir.join("rabbitmq.conf"), conf).unwrap();
         std::fs::write(rabbit.dir.join("plugins"), "[rabbitmq_mqtt].").unwrap();
-        let names = ["site-001", "backend"];
+        let names = ["site-001", "site-011", "backend", "ops"];
         let users = names.map(|name| serde_json::json!({ "name": name, "password_hash": "", "tags": "" }));
         let rights = names.map(|name| {
             serde_json::json!({ "user": name, "vhost": "/", "configure": ".*", "write": ".*", "read": ".*" })
@@ -99,10 +102,7 @@ impl Rabbit {
 impl Drop for Rabbit {
     fn drop(&mut self) {
         self.stop();
-        // Erlang's name server leaves the group.
-        let mut end = Command::new("epmd");
-        end.args(["-port", &self.epmd.to_string(), "-kill"]);
-        let _ = end.stdout(Stdio::null()).stderr(Stdio::null()).status();
+        end_epmd(self.epmd);
         if std::thread::panicking() {
             eprintln!(
                 "--- RabbitMQ said\n{}",
@@ -112,83 +112,64 @@ impl Drop for Rabbit {
     }
 }
 
-/// `backend`, which sees everything from now on.
-fn watch(fleet: &Fleet, port: u16) -> Client {
-    let args = [
-        "run",
-        "--protocol",
-        "3.1.1",
-        "--every",
-        "1h",
-        "--status",
-        "status/backend",
-        "--subscribe",
-        "status/#",
-        "--subscribe",
-        "fleet/#",
-        // RabbitMQ shows what is retained only to whoever asks for the topic itself: last, so that the others are in force by then.
-        "--subscribe",
-        "status/backend",
-    ];
-    let client = Client::start(mqtt(fleet, "backend", port, &args), &fleet.path("watch.log"));
-    client.sees("status/backend online");
-    client
+fn world() -> Option<(Fleet, Rabbit)> {
+    let fleet = Fleet::start()?;
+    fleet.issue_broker();
+    for name in ["site-001", "backend", "ops"] {
+        fleet.issue(name, &["--kind", "client"]);
+    }
+    let rabbit = Rabbit::start(&fleet)?;
+    Some((fleet, rabbit))
 }
+
+/// The one version that RabbitMQ 3.10 speaks.
+const V311: &str = "3.1.1";
 
 #[test]
 fn the_client_stays_with_a_rabbitmq_that_restarts_and_a_network_that_breaks() {
-    let Some(fleet) = Fleet::start() else { return };
-    fleet.issue_broker();
-    for name in ["site-001", "backend"] {
-        fleet.issue(name, &["--kind", "client"]);
-    }
-    let Some(mut rabbit) = Rabbit::start(&fleet) else {
+    let Some((fleet, mut rabbit)) = world() else {
         return;
     };
-    let watcher = watch(&fleet, rabbit.port);
-    let proxy = Proxy::to(rabbit.port);
-    let args = [
-        "run",
-        "--protocol",
-        "3.1.1",
-        "--publish",
-        "fleet/%u/up/t",
-        "--every",
-        "1h",
-    ];
-    let start = || {
-        Client::start(
-            mqtt(&fleet, "site-001", proxy.port, &args),
-            &fleet.path("run.log"),
-        )
-    };
-    let mut device = start();
-    device.says("first");
-    watcher.sees("fleet/site-001/up/t first");
-    watcher.sees("status/site-001 online");
-    // A slow network.
-    proxy.slow(true);
-    for number in 0..10 {
-        device.says(&format!("slow {number}"));
-    }
-    watcher.sees("fleet/site-001/up/t slow 9");
-    proxy.slow(false);
-    // The network is cut: the broker publishes the last will.
-    proxy.shut(true);
-    device.says("cut");
-    watcher.sees("status/site-001 offline");
-    proxy.shut(false);
-    watcher.sees("fleet/site-001/up/t cut");
-    drop(watcher);
-    // The broker restarts.
-    rabbit.stop();
-    device.says("while it was away");
-    backs_off_within_bounds(&fleet, rabbit.port, "3.1.1");
-    rabbit.run();
-    let watcher = watch(&fleet, rabbit.port);
-    device.says("after");
-    watcher.sees("fleet/site-001/up/t after");
-    device.signal(Signal::KILL);
-    watcher.sees("status/site-001 offline");
-    believes_nobody_else(&fleet, rabbit.port, "3.1.1", &watcher);
+    let port = rabbit.port;
+    let watch = Client::watch(&fleet, port);
+    messages_of_every_quality(&fleet, port, V311, &watch);
+    comes_and_goes(&fleet, port, V311, &watch);
+    believes_nobody_else(&fleet, port, V311, &watch);
+    loses_nothing_on_a_bad_network(&fleet, port, V311, &watch);
+    drop(watch);
+    loses_nothing_at_a_restart(&fleet, port, V311, |meanwhile| {
+        rabbit.stop();
+        backs_off_within_bounds(&fleet, port, V311);
+        meanwhile();
+        rabbit.run();
+    });
+}
+
+#[test]
+fn a_rabbitmq_knows_a_renewal_from_an_alarm_and_no_mqtt_5() {
+    let Some((fleet, rabbit)) = world() else { return };
+    let watch = Client::watch(&fleet, rabbit.port);
+    renews_beside_a_client(&fleet, rabbit.port, V311, "site-011", &watch);
+    drop(watch);
+    let device = Client::stay(
+        &fleet,
+        rabbit.port,
+        V311,
+        &["--health", "$SYS/health", "--every", "1s"],
+    );
+    let sub = ["sub", "$SYS/health", "--protocol", V311];
+    let sees = Client::start(mqtt(&fleet, "ops", rabbit.port, &sub), &fleet.path("sub.log"));
+    wait_for("its health", || {
+        sees.printed()
+            .iter()
+            .any(|line| line.starts_with("$SYS/health {"))
+    });
+    drop(device);
+    let said = fails(mqtt(
+        &fleet,
+        "site-001",
+        rabbit.port,
+        &["pub", "fleet/%u/up/t", "x"],
+    ));
+    assert!(said.contains("add --protocol 3.1.1"), "{said}");
 }

@@ -249,17 +249,20 @@ impl Device {
 
     /// Its directory.
     fn home(&self) -> Home {
-        let mut home = None;
+        let mut home = Home::open(&self.dir);
         wait_for("the device's lock", || {
-            home = Home::open(&self.dir).ok();
-            home.is_some()
+            let busy = matches!(&home, Err(why) if why.to_string().contains(BUSY));
+            if busy {
+                home = Home::open(&self.dir);
+            }
+            !busy
         });
         home.unwrap()
     }
 
     async fn renew(&self, world: &World) -> Result<(), String> {
         let home = self.home();
-        let settings = home.enrolled().unwrap();
+        let settings = home.settings().unwrap().unwrap();
         let done = renew(&home, &settings, &self.clock(world)).await;
         done.map_err(|why| why.to_string())
     }
@@ -285,18 +288,33 @@ impl Device {
         );
     }
 
-    /// Is refused with these words, keeps what it has, and comes back with a recovery code unless it is shut out.
-    async fn is_refused(&self, world: &World, words: &[&str]) {
+    /// Is refused with this sentence, keeps what it has, and comes back with a recovery code unless it is shut out.
+    async fn is_refused(&self, world: &World, sentence: &[String]) {
         let before = self.serial();
-        let why = self.renew(world).await.unwrap_err();
-        for word in words {
-            assert!(why.contains(word), "{word:?} is not in {why:?}");
-        }
+        says(&self.renew(world).await.unwrap_err(), sentence);
         assert_eq!(self.serial(), before);
         if let Ok((_, secret)) = world.ca.recover(operator(), &self.name).await {
             self.enrol(world, &secret).await.unwrap();
             self.comes_back(world).await;
         }
+    }
+
+    fn set_hook(&self, line: &str) {
+        let path = self.dir.join("agent.json");
+        let mut settings: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        settings["hook"] = line.into();
+        std::fs::write(path, settings.to_string()).unwrap();
+    }
+
+    /// Begins to renew, and is interrupted once the CA has given it a certificate: this one.
+    async fn begins_to_renew(&self, world: &World) -> Certificate {
+        self.set_hook("exit 3");
+        let why = self.renew(world).await.unwrap_err();
+        assert!(why.contains("exit status: 3"), "{why}");
+        self.set_hook("true");
+        let (own, living) = (self.serial(), world.living(self).await);
+        let given = living.into_iter().find(|one| one.serial.as_bytes() != own);
+        given.unwrap()
     }
 
     fn copy(&self, to: &str) -> Device {
@@ -314,14 +332,46 @@ impl Device {
     }
 }
 
-/// The line of the table.
+const PAGE: &str = include_str!("../../docs/device.md");
+
+/// The line of the table, and what the device with this name is told there: the parts of a sentence that has … between them.
 #[track_caller]
-fn case(words: &str) {
-    let page = include_str!("../../docs/device.md");
-    assert!(
-        page.contains(&format!("| {words} |")),
-        "docs/device.md has no line {words:?}"
-    );
+fn case(words: &str, name: &DeviceName) -> Vec<String> {
+    let mut lines = PAGE.lines();
+    let line = lines.find(|line| line.starts_with(&format!("| {words} |")));
+    let line = line.unwrap_or_else(|| panic!("docs/device.md has no line {words:?}"));
+    let sentence = line.split('`').nth(1).unwrap_or_default();
+    let sentence = sentence.replace("NAME", name.as_str());
+    sentence.split('…').map(str::to_owned).collect()
+}
+
+#[track_caller]
+fn says(why: &str, sentence: &[String]) {
+    for part in sentence {
+        assert!(
+            !part.is_empty() && why.contains(part),
+            "{part:?} is not in {why:?}"
+        );
+    }
+}
+
+#[test]
+fn every_line_of_the_table_has_its_test() {
+    let (_, table) = PAGE
+        .split_once("### What a device that comes back is told")
+        .unwrap();
+    let (table, _) = table.split_once("###").unwrap();
+    let lines = table.lines().filter(|line| line.starts_with("| "));
+    let cases = lines.map(|line| line.split(" | ").next().unwrap().trim_start_matches("| "));
+    let mut count = 0;
+    for words in cases.skip(1) {
+        assert!(
+            include_str!("returns.rs").contains(&format!("\"{words}\"")),
+            "{words}"
+        );
+        count += 1;
+    }
+    assert!(count > 10, "{count}");
 }
 
 #[tokio::test]
@@ -332,84 +382,110 @@ async fn a_device_that_was_away_comes_back_if_it_may() {
         world.device("days").await,
         world.device("beyond").await,
     ];
-    case("still has a valid certificate");
-    world.device("present").await.comes_back(&world).await;
-    case("has a certificate that ran out minutes ago");
+    let present = world.device("present").await;
+    case("still has a valid certificate", &present.name);
+    present.comes_back(&world).await;
     world.pass(LIFE + SignedDuration::from_mins(5)).await;
+    case("has a certificate that ran out minutes ago", &minutes.name);
     minutes.comes_back(&world).await;
-    case("has a certificate that ran out days ago");
     world.pass(DAY * 6).await;
+    case("has a certificate that ran out days ago", &days.name);
     days.comes_back(&world).await;
-    case("has a certificate that ran out before its time of grace");
     world.pass(DAY * 2).await;
-    let words = [
-        "expired on",
-        "time of grace is over",
-        "muster device recover beyond",
-    ];
-    beyond.is_refused(&world, &words).await;
+    let words = "has a certificate that ran out before its time of grace";
+    beyond.is_refused(&world, &case(words, &beyond.name)).await;
+}
+
+#[tokio::test]
+async fn a_device_that_was_interrupted_goes_on_with_what_it_has() {
+    let world = World::start().await;
+    let device = world.device("interrupted").await;
+    case("was interrupted while it renewed", &device.name);
+    let given = device.begins_to_renew(&world).await;
+    device.comes_back(&world).await;
+    assert_eq!(device.serial(), given.serial.as_bytes(), "the same key");
+    let device = world.device("forgetful").await;
+    case(
+        "was given the next certificate, and lost that and its key",
+        &device.name,
+    );
+    let given = device.begins_to_renew(&world).await;
+    for name in ["forgetful.crt.next", "forgetful.key.next"] {
+        std::fs::remove_file(device.dir.join(name)).unwrap();
+    }
+    device.comes_back(&world).await;
+    assert_ne!(device.serial(), given.serial.as_bytes());
+    assert!(!world.is_told_of(&device).await);
 }
 
 #[tokio::test]
 async fn a_device_that_is_shut_out_is_told_what_lets_it_in() {
-    let world = World::start().await;
+    let mut world = World::start().await;
     let note = "";
-    case("is suspended");
-    let device = world.device("suspended").await;
-    world.ca.suspend(operator(), &device.name, note).await.unwrap();
-    device
-        .is_refused(&world, &["is suspended", "muster device resume suspended"])
-        .await;
-    world.ca.resume(operator(), &device.name, note).await.unwrap();
-    device.comes_back(&world).await;
-    case("is revoked");
-    let device = world.device("revoked").await;
-    let target = Target::Device(device.name.clone());
-    world
-        .ca
-        .revoke(operator(), target, Reason::Unspecified, note)
-        .await
-        .unwrap();
-    device
-        .is_refused(&world, &["was revoked on", "muster device rearm revoked"])
-        .await;
-    case("is retired");
-    let device = world.device("retired").await;
-    world.ca.retire(operator(), &device.name, note).await.unwrap();
-    device.is_refused(&world, &["is retired"]).await;
+    // While its certificate holds, and when that has run out.
+    for when in ["in-time", "late"] {
+        let [suspended, revoked, retired] = [
+            world.device(&format!("suspended-{when}")).await,
+            world.device(&format!("revoked-{when}")).await,
+            world.device(&format!("retired-{when}")).await,
+        ];
+        if when == "late" {
+            world.pass(LIFE + SignedDuration::from_mins(5)).await;
+        }
+        let ca = world.ca.clone();
+        ca.suspend(operator(), &suspended.name, note).await.unwrap();
+        let sentence = case("is suspended", &suspended.name);
+        suspended.is_refused(&world, &sentence).await;
+        ca.resume(operator(), &suspended.name, note).await.unwrap();
+        suspended.comes_back(&world).await;
+        let target = Target::Device(revoked.name.clone());
+        ca.revoke(operator(), target, Reason::Unspecified, note)
+            .await
+            .unwrap();
+        let sentence = case("is revoked", &revoked.name);
+        revoked.is_refused(&world, &sentence).await;
+        ca.retire(operator(), &retired.name, note).await.unwrap();
+        let sentence = case("is retired", &retired.name);
+        retired.is_refused(&world, &sentence).await;
+    }
 }
 
 #[tokio::test]
 async fn of_two_with_one_identity_one_is_refused_and_somebody_is_told() {
     let world = World::start().await;
-    case("was interrupted while it renewed");
-    let device = world.device("lost").await;
-    let lost = device.copy("lost-answer");
-    lost.renew(&world).await.unwrap();
+    let device = world.device("copied").await;
+    let copy = device.copy("the-copy");
+    copy.renew(&world).await.unwrap();
     // What the copy got counts as confirmed: the agent has said so.
-    case("was copied, or restored from a backup, and the other has renewed");
-    let words = ["was revoked on", "superseded", "muster device recover lost"];
+    let words = "was copied, or restored from a backup, and the other has renewed";
+    let sentence = case(words, &device.name);
     assert!(!world.is_told_of(&device).await);
-    let why = device.renew(&world).await.unwrap_err();
-    assert!(words.iter().all(|word| why.contains(word)), "{why}");
+    says(&device.renew(&world).await.unwrap_err(), &sentence);
     assert!(world.is_told_of(&device).await);
     // Neither the copy nor the alarm outlives the code.
-    device.is_refused(&world, &words).await;
+    device.is_refused(&world, &sentence).await;
     assert!(!world.is_told_of(&device).await);
-    lost.is_refused(&world, &["superseded"]).await;
-    case("lost its key, or has another");
-    let device = world.device("keyless").await;
-    let key = device.dir.join("keyless.key");
+    copy.is_refused(&world, &sentence).await;
+}
+
+#[tokio::test]
+async fn a_device_without_its_key_says_so() {
+    let world = World::start().await;
     let other = generate(KeyKind::P256).unwrap();
-    std::fs::write(&key, other.to_pem().unwrap().as_bytes()).unwrap();
-    let why = device.renew(&world).await.unwrap_err();
-    assert!(
-        why.contains("its key is gone") && why.contains("muster device recover keyless"),
-        "{why}"
-    );
-    let (_, secret) = world.ca.recover(operator(), &device.name).await.unwrap();
-    device.enrol(&world, &secret).await.unwrap();
-    device.comes_back(&world).await;
+    for (name, key) in [("keyless", None), ("another", Some(other.to_pem().unwrap()))] {
+        let device = world.device(name).await;
+        let path = device.dir.join(format!("{name}.key"));
+        match key {
+            Some(key) => std::fs::write(path, key.as_bytes()).unwrap(),
+            None => std::fs::remove_file(path).unwrap(),
+        }
+        let why = device.renew(&world).await.unwrap_err();
+        says(&why, &case("lost its key, or has another", &device.name));
+        assert!(why.contains("its key is gone"), "{why}");
+        let (_, secret) = world.ca.recover(operator(), &device.name).await.unwrap();
+        device.enrol(&world, &secret).await.unwrap();
+        device.comes_back(&world).await;
+    }
 }
 
 #[tokio::test]
@@ -420,8 +496,8 @@ async fn a_clock_that_is_wrong_is_no_reason_to_stay_away() {
         ("has a clock that says 1970", "behind", -since_1970),
         ("has a clock that is ten years ahead", "ahead", DAY * 3653),
     ] {
-        case(words);
         let mut device = world.device(name).await;
+        case(words, &device.name);
         device.off = off;
         device.comes_back(&world).await;
         // The first enrolment, too.
@@ -516,7 +592,7 @@ async fn who_finds_a_token_of_an_expired_certificate_can_put_no_key_of_its_own_i
             "iss": "muster-agent", "aud": format!("https://localhost:{}/renew", world.port), "sub": "late", "jti": id,
             "iat": now, "exp": now + 300, "cnf": cnf,
         });
-        let token = message::by_holder(pair.leaf(), &pair.key, claims.to_string().as_bytes()).unwrap();
+        let token = message::by_holder(pair.leaf(), pair.key(), claims.to_string().as_bytes()).unwrap();
         shows(Evidence::SignedByCertificate(token))
     };
     let bound = || serde_json::json!({ "x5rt#S256": URL_SAFE_NO_PAD.encode(sha256(&wanted)) });

@@ -14,10 +14,10 @@ use crate::common::https::Https;
 use crate::common::{Muster, text};
 use crate::without_server;
 
-const HUB: &str = "hub.example.org";
+pub(crate) const HUB: &str = "hub.example.org";
 
 /// Somebody who plays the agent of [`HUB`], with its certificate and key in files.
-struct Agent<'a> {
+pub(crate) struct Agent<'a> {
     muster: &'a Muster,
     https: Https,
     /// The internal authority's root: it vouches for epochs.
@@ -36,7 +36,7 @@ fn request() -> (String, String) {
 
 impl<'a> Agent<'a> {
     /// Joins as the file says that `broker add` wrote.
-    fn join(muster: &'a Muster, file: &str) -> Self {
+    pub(crate) fn join(muster: &'a Muster, file: &str) -> Self {
         let join: Value = serde_json::from_slice(&std::fs::read(muster.path().join(file)).unwrap()).unwrap();
         assert_eq!(
             (join["broker"].as_str(), join["program"].as_str()),
@@ -62,7 +62,7 @@ impl<'a> Agent<'a> {
     }
 
     /// Opens the stream, and reads its epochs from then on.
-    fn listen(&self, query: &str) -> Epochs<'_> {
+    pub(crate) fn listen(&self, query: &str) -> Epochs<'_> {
         let lines = self.https.stream(&format!("/api/v1/agent/stream{query}"));
         Epochs { agent: self, lines }
     }
@@ -75,7 +75,7 @@ impl<'a> Agent<'a> {
     }
 
     /// Says that this epoch is in force.
-    fn prove(&self, epoch: &Value) {
+    pub(crate) fn prove(&self, epoch: &Value) {
         let outcome = json!({
             "number": epoch["number"], "sequence": epoch["sequence"], "proven": true,
             "steps": [{ "name": "write", "micros": 1500 }, { "name": "prove", "micros": 8500 }],
@@ -94,14 +94,14 @@ impl<'a> Agent<'a> {
     }
 }
 
-struct Epochs<'a> {
+pub(crate) struct Epochs<'a> {
     agent: &'a Agent<'a>,
     lines: Box<dyn BufRead>,
 }
 
 impl Epochs<'_> {
     /// The next epoch, whose signature holds.
-    fn next(&mut self) -> Value {
+    pub(crate) fn next(&mut self) -> Value {
         let deadline = Instant::now() + Duration::from_secs(10);
         while Instant::now() < deadline {
             let mut line = String::new();
@@ -116,7 +116,7 @@ impl Epochs<'_> {
     }
 }
 
-fn names(list: &Value) -> Vec<&str> {
+pub(crate) fn names(list: &Value) -> Vec<&str> {
     list.as_array()
         .unwrap()
         .iter()

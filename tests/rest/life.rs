@@ -228,3 +228,29 @@ fn the_same_crl_everywhere_and_made_fresh_on_request() {
     assert!(second > first, "{second} after {first}");
     assert_eq!(muster.json(&["ca", "crl", "--generation", "0"])["entries"], 0);
 }
+
+#[test]
+fn each_of_two_names_in_one_directory_has_its_readme() {
+    let muster = Muster::start();
+    let read = |name: &str| std::fs::read_to_string(muster.path().join("certs").join(name)).unwrap();
+    let issue = |name: &str| muster.exits(0, &["cert", "issue", name, "--out", "certs"]);
+    issue("site-001");
+    let said = issue("site-002");
+    assert!(said.contains("certs/site-002-README.txt"), "{said}");
+    for (readme, name) in [("README.txt", "site-001"), ("site-002-README.txt", "site-002")] {
+        assert!(
+            read(readme).starts_with(&format!("Certificate of {name}\n")),
+            "{readme}"
+        );
+    }
+    // A name's own is replaced.
+    let before = read("README.txt");
+    issue("site-001");
+    assert_ne!(read("README.txt"), before);
+    assert!(!muster.path().join("certs/site-001-README.txt").exists());
+    // What somebody else wrote is not touched.
+    std::fs::write(muster.path().join("README.txt"), "Of my own\n").unwrap();
+    muster.exits(0, &["cert", "issue", "site-003"]);
+    let own = std::fs::read_to_string(muster.path().join("README.txt")).unwrap();
+    assert_eq!(own, "Of my own\n");
+}

@@ -24,7 +24,10 @@ mod rehearse;
 mod replaced;
 mod roles;
 mod rollover;
+mod roots;
+mod second;
 mod seeded;
+mod shown_again;
 mod tokens;
 
 use std::process::Command;

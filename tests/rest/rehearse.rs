@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::begin::{P256, foreign_ca};
 use crate::common::requester::csr;
 use crate::common::{Muster, text};
-use crate::without_server;
+use crate::{second, without_server};
 
 /// Commands that only look, serve, or write no more than the file that they are asked for. Whatever else the program
 /// offers must appear in [`every_writing_command_says_what_it_would_do_and_does_nothing`].
@@ -27,6 +27,7 @@ const READING: &[&str] = &[
     "device show",
     "search",
     "token list",
+    "revocation list",
     "ca show",
     "ca root",
     "ca fingerprint",
@@ -118,7 +119,7 @@ fn assert_same_files(before: &BTreeMap<String, Vec<u8>>, after: &BTreeMap<String
 
 /// A story in which every command that changes something is possible when its turn comes, with its exit code.
 /// `SERIAL` and `TOKEN` stand for the newest.
-const STORY: [(&str, i32); 38] = [
+const STORY: [(&str, i32); 39] = [
     ("init --yes --name Test --dns localhost,127.0.0.1", 0),
     ("ca rollover start", 0),
     ("ca rollover activate", 0),
@@ -128,6 +129,7 @@ const STORY: [(&str, i32); 38] = [
     ("ca rollover revoke --yes", 0),
     ("ca root-crl", 0),
     ("ca create lab --name Lab", 0),
+    ("ca create next --name Next --follows default", 0),
     (
         "ca import elsewhere --root-cert root.crt --issuing-cert issuing.crt --issuing-key issuing.key",
         0,
@@ -252,6 +254,23 @@ fn set_password(muster: &Muster) {
     assert!(logs_in());
 }
 
+/// The two commands that are about what somebody else has asked a server for.
+fn judge(muster: &mut Muster) {
+    std::fs::write(muster.data().join("muster.toml"), second::TOML).unwrap();
+    muster.serve();
+    second::asked(muster);
+    let at = second::when(muster);
+    for verdict in ["agree", "reject"] {
+        let line = ["revocation", verdict, &at];
+        let said = muster.ok(&[&line[..], &["--dry-run"]].concat());
+        assert!(said.to_lowercase().contains("would"), "{said}");
+        assert_eq!(second::when(muster), at);
+        assert_eq!(second::states(muster), ["active", "active"]);
+    }
+    muster.ok(&["revocation", "reject", &at]);
+    muster.stop();
+}
+
 #[test]
 fn every_writing_command_says_what_it_would_do_and_does_nothing() {
     let mut muster = Muster::stopped(&[]);
@@ -297,6 +316,9 @@ fn every_writing_command_says_what_it_would_do_and_does_nothing() {
     }
     set_password(&muster);
     missing.remove("user password");
+    judge(&mut muster);
+    missing.remove("revocation agree");
+    missing.remove("revocation reject");
     assert!(
         missing.is_empty(),
         "commands that no line of the story tries: {missing:?}"
@@ -328,6 +350,8 @@ fn a_dry_run_refuses_what_the_real_one_refuses() {
         (2, "ca rollover finish"),
         (2, "ca create default --name Other"),
         (2, "ca create lab --name Test"),
+        (3, "ca create lab --name Lab --follows nobody"),
+        (2, "ca create lab --name Lab --follows internal"),
         (1, "ca create lab --name Lab --recovery-secret guess"),
         (1, "ca rollover start --recovery-secret guess"),
         (1, "ca rollover start --recovery-secret missing"),

@@ -1,9 +1,13 @@
 //! The next issuing CA: start, activate, finish.
 
+use jiff::{SignedDuration, Timestamp};
+
 use crate::begin::{P256, foreign_ca};
 use crate::common::https::Https;
+use crate::common::requester::new_key;
 use crate::common::wire::Wire;
 use crate::common::{Muster, text, wait_for};
+use crate::fleet::Fleet;
 use crate::{openssl, without_server};
 
 fn stages(muster: &Muster) -> Vec<(u64, String)> {
@@ -368,4 +372,36 @@ fn a_ca_elsewhere_has_no_list_made_here() {
     );
     assert_eq!(stage(&far, 1), "retired");
     assert_eq!(roots_list(), before);
+}
+
+#[test]
+fn whose_issuer_is_to_be_retired_renews_sooner() {
+    let mut fleet = Fleet::start("");
+    let key = new_key();
+    let first = fleet
+        .enrol(&fleet.token(&["site-001"]), "site-001", &key)
+        .expect(200, "");
+    let holder = fleet.holder(&first, &key);
+    let plan = || {
+        let plan = holder.get("/api/v1/agent/plan").expect(200, "").json();
+        ["renew_at", "renew_from", "now"]
+            .map(|what| plan[what].as_str().unwrap().parse::<Timestamp>().unwrap())
+    };
+    let life = SignedDuration::from_hours(30 * 24);
+    let [slot, from, now] = plan();
+    assert!(
+        slot >= now + life / 3 - SignedDuration::from_mins(1) && slot < now + life * 3 / 5,
+        "{slot}"
+    );
+    assert_eq!(from, slot);
+    // The root's key is not for who serves.
+    fleet.muster.stop();
+    fleet.muster.ok(&["ca", "rollover", "start"]);
+    fleet.muster.serve();
+    assert_eq!(plan()[..2], [slot, slot], "nothing is distrusted yet");
+    fleet.muster.ok(&["ca", "rollover", "activate"]);
+    let [soon, from, now] = plan();
+    assert!(soon >= now && soon < now + life / 10, "{soon}");
+    assert!(from <= now, "who asks once a day need not wait for that");
+    assert_eq!(plan()[0], soon, "asking does not move it");
 }

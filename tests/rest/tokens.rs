@@ -1,6 +1,6 @@
 //! Enrolment tokens after their use: lost answers, confirmation of receipt, and taking back what was got.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::common::requester::{csr_with, new_key};
 use crate::common::wait_for;
@@ -97,15 +97,14 @@ fn a_key_that_comes_back_too_late_hears_the_truth() {
     let token = fleet.token(&["--wave", "w", "--count", "9"]);
     let keys = [new_key(), new_key()];
     fleet.enrol(&token, "gone", &keys[0]).expect(200, "");
+    let tells = |what: &str, fix: &str| {
+        let told = fleet.enrol(&token, "gone", &keys[0]).expect(403, what);
+        assert!(told.text().contains(fix), "{}", told.text());
+    };
+    fleet.muster.exits(5, &["cert", "revoke", "gone", "--yes"]);
+    tells("was revoked on", "muster device recover gone");
     fleet.muster.exits(5, &["device", "revoke", "gone", "--yes"]);
-    let told = fleet
-        .enrol(&token, "gone", &keys[0])
-        .expect(403, "was revoked on");
-    assert!(
-        told.text().contains("muster device recover gone"),
-        "{}",
-        told.text()
-    );
+    tells("is revoked", "muster device rearm gone");
     fleet.enrol(&token, "held", &keys[1]).expect(200, "");
     fleet.muster.exits(5, &["device", "suspend", "held"]);
     fleet
@@ -252,4 +251,42 @@ fn a_wave_does_not_change_the_profile_of_a_known_device() {
     let named = fleet.token(&["site-001", "--profile", "long"]);
     fleet.enrol(&named, "site-001", &key).expect(200, "");
     assert_eq!(fleet.shown("site-001", 0)["profile"], "long");
+}
+
+#[test]
+fn who_makes_a_token_hears_what_it_will_not_do() {
+    let fleet = Fleet::start("");
+    let token = fleet.token(&["site-001"]);
+    let notes = |token: &Value| {
+        let notes = token["notes"].as_array().unwrap().iter();
+        notes
+            .map(|note| note.as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    let first = notes(&token);
+    assert!(
+        first.len() == 1 && first[0].contains("localhost") && first[0].contains("muster up --dns"),
+        "{first:?}"
+    );
+    fleet.enrol(&token, "site-001", &new_key()).expect(200, "");
+    let again = notes(&fleet.token(&["site-001"]));
+    assert!(
+        again.len() == 2 && again[1].contains("muster device recover site-001"),
+        "{again:?}"
+    );
+    assert_eq!(
+        notes(&fleet.muster.json(&["device", "recover", "site-001"])).len(),
+        1
+    );
+    fleet.muster.ok(&["device", "rearm", "site-001"]);
+    assert_eq!(notes(&fleet.token(&["site-001"])).len(), 1, "it may have any key");
+
+    let said = fleet
+        .muster
+        .exits(2, &["token", "create", "site-002", "--count", "3"]);
+    assert!(said.contains("muster token create --wave"), "{said}");
+    let printed = fleet
+        .muster
+        .ok(&["token", "create", "--wave", "=1+1,\"a", "--csv"]);
+    assert!(printed.contains(r#",,"'=1+1,""a",1,"#), "{printed}");
 }

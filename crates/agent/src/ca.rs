@@ -13,10 +13,10 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::time_provider::{DefaultTimeProvider, TimeProvider};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
-use crate::files::hex;
-use crate::listener::{client_chain, provider};
-use crate::local::Pair;
+use crate::pair::Pair;
+use crate::pair::{client_chain, provider};
 use crate::{Clock, Error};
+use muster_pki::hex;
 
 /// A connector that trusts these roots, and shows a certificate if there is one.
 pub(crate) fn connector(url: &str, roots: &[Certificate], shown: Option<&Pair>) -> Result<Connector, Error> {
@@ -147,16 +147,33 @@ impl ServerCertVerifier for AtAnyTime {
 pub(crate) async fn root(url: &str, fingerprint: &str) -> Result<Certificate, Error> {
     let client = Client::new(unverified(url)?, None);
     let fingerprint = fingerprint.to_ascii_lowercase();
-    let text = client.root(&fingerprint).await?;
-    let root = Certificate::all_from_pem(&text)?.into_iter().next();
-    let root = root.ok_or_else(|| Error::new("the CA has sent no root certificate"))?;
-    if hex(&root.fingerprint()) != fingerprint {
-        return Err(Error::new(format!(
-            "{url} shows another root than it should: something stands between this machine and the CA, or what was given \
-             here belongs to another CA"
-        )));
+    let text = match client.root(&fingerprint).await {
+        Err(why @ muster_api::Error::Unreachable(..)) => return Err(why.into()),
+        other => other.unwrap_or_default(),
+    };
+    let shown = Certificate::all_from_pem(&text)
+        .unwrap_or_default()
+        .into_iter()
+        .next();
+    shown
+        .filter(|root| hex(&root.fingerprint()) == fingerprint)
+        .ok_or_else(|| {
+            Error::new(format!(
+                "{url} does not show the root that it should: something stands between this machine and the CA, or what was given \
+                 here belongs to another CA"
+            ))
+        })
+}
+
+/// The root that vouches for the CA's address, then those of its other authorities.
+pub(crate) async fn all_roots(client: &Client, root: &Certificate) -> Result<Vec<Certificate>, Error> {
+    #[derive(serde::Deserialize)]
+    struct Roots {
+        crts: Vec<String>,
     }
-    Ok(root)
+    let all: Roots = client.get_step("/federation").await?;
+    let others = Certificate::all_from_pem(&all.crts.concat())?;
+    Ok([vec![root.clone()], others].concat())
 }
 
 /// Every certificate of a text.

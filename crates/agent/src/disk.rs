@@ -2,8 +2,10 @@
 
 use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
 
 use crate::Error;
 
@@ -33,17 +35,22 @@ pub(crate) fn write(path: &Path, bytes: &[u8], access: Access) -> Result<(), Err
     sync_dir_of(path)
 }
 
+/// Where a file is until it is whole; one that was cut off stays there until the next.
+pub(crate) fn unfinished(path: &Path) -> PathBuf {
+    with_suffix(path, "new")
+}
+
 /// The first half of [`write`]: the bytes are on the disk, under another name.
 pub(crate) fn write_beside(path: &Path, bytes: &[u8], access: Access) -> Result<PathBuf, Error> {
-    let beside = with_suffix(path, "new");
+    let beside = unfinished(path);
     // Whoever may write in this directory may have put something under that name: a link to another file, or a file of its own.
     remove(&beside)?;
     let written = (|| {
         let mut options = OpenOptions::new();
         let mut file = options.write(true).create_new(true).mode(0o600).open(&beside)?;
         file.write_all(bytes)?;
-        if access.group.is_some() {
-            std::os::unix::fs::fchown(&file, None, access.group)?;
+        if let Some(group) = access.group {
+            std::os::unix::fs::fchown(&file, None, Some(group)).map_err(|why| no_group(group, &why))?;
         }
         file.set_permissions(Permissions::from_mode(access.mode))?;
         file.sync_all()
@@ -53,6 +60,12 @@ pub(crate) fn write_beside(path: &Path, bytes: &[u8], access: Access) -> Result<
         cannot("write", path, &why)
     })?;
     Ok(beside)
+}
+
+fn no_group(group: u32, why: &std::io::Error) -> std::io::Error {
+    std::io::Error::other(format!(
+        "it cannot be given to the group {group}: {why} (let the agent's user be in that group; on FAT, mount with gid={group})"
+    ))
 }
 
 /// `NAME.suffix`
@@ -67,12 +80,26 @@ pub(crate) fn rename(from: &Path, to: &Path) -> Result<(), Error> {
     std::fs::rename(from, to).map_err(|why| cannot("write", to, &why))
 }
 
-/// Another name for the same bytes, which needs no room; whatever had that name before is gone.
+/// Another name for the same bytes, which needs no room; whatever had that name before is gone. Where a file can have one name only, as on
+/// FAT, a copy with the same mode and group.
 pub(crate) fn link(from: &Path, to: &Path) -> Result<(), Error> {
-    let beside = with_suffix(to, "new");
-    let _ = std::fs::remove_file(&beside);
-    std::fs::hard_link(from, &beside).map_err(|why| cannot("write", to, &why))?;
+    let beside = unfinished(to);
+    remove(&beside)?;
+    if std::fs::hard_link(from, &beside).is_err() {
+        copy_beside(from, to)?;
+    }
     rename(&beside, to)
+}
+
+fn copy_beside(from: &Path, to: &Path) -> Result<PathBuf, Error> {
+    let failed = |why| cannot("read", from, &why);
+    let like = std::fs::metadata(from).map_err(failed)?;
+    let bytes = read(from)?.ok_or_else(|| failed(ErrorKind::NotFound.into()))?;
+    let access = Access {
+        mode: like.mode() & 0o7777,
+        group: Some(like.gid()),
+    };
+    write_beside(to, &Zeroizing::new(bytes), access)
 }
 
 /// Makes renames in a file's directory last.
@@ -100,8 +127,16 @@ pub(crate) fn read_text(path: &Path) -> Result<Option<String>, Error> {
         return Ok(None);
     };
     let text = String::from_utf8(bytes);
-    text.map(Some)
-        .map_err(|_| Error::new(format!("{} is not text", path.display())))
+    text.map(Some).map_err(|_| {
+        let fix = "a power cut may have left it so: put it back from a backup, or move it away";
+        Error::new(format!("{} is not text ({fix})", path.display()))
+    })
+}
+
+/// The same of a file that a power cut may have left as anything: what is no text is as good as none.
+pub(crate) fn read_any_text(path: &Path) -> Result<Option<String>, Error> {
+    let text = read(path)?.map(String::from_utf8);
+    Ok(text.and_then(Result::ok))
 }
 
 /// Removes a file that may be gone already.
@@ -117,6 +152,26 @@ pub(crate) fn own_dir(dir: &Path) -> Result<(), Error> {
     let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
     made.and_then(|()| std::fs::set_permissions(dir, Permissions::from_mode(0o700)))
         .map_err(|why| cannot("make", dir, &why))
+}
+
+/// System groups, which brokers run under, stand in `/etc/group`.
+pub(crate) fn group_id(group: &str) -> Result<u32, Error> {
+    // The last number stands for no group at all (chown(2)).
+    if let Ok(number) = group.parse()
+        && number != u32::MAX
+    {
+        return Ok(number);
+    }
+    let text = read_text(Path::new("/etc/group"))?.unwrap_or_default();
+    let found = text.lines().find_map(|line| {
+        let mut parts = line.split(':');
+        (parts.next() == Some(group)).then(|| parts.nth(1)?.parse().ok())?
+    });
+    found.ok_or_else(|| {
+        Error::usage(format!(
+            "there is no group {group} (name the one that the broker runs under, or its number)"
+        ))
+    })
 }
 
 /// Held for as long as this process works with a directory.
@@ -153,7 +208,12 @@ fn cannot(what: &str, path: &Path, why: &std::io::Error) -> Error {
     let fix = if is(&[ErrorKind::StorageFull, ErrorKind::QuotaExceeded]) {
         " (the disk is full: make room)"
     } else if is(&[ErrorKind::PermissionDenied]) {
-        " (let the agent's user write there, or run the agent as root)"
+        match what {
+            "read" => {
+                " (run this as root; a group can read a device's key after: muster agent enrol CODE --group GROUP)"
+            }
+            _ => " (let the agent's user write there, or run the agent as root)",
+        }
     } else {
         ""
     };

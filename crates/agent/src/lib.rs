@@ -1,46 +1,16 @@
-//! What of Muster runs far from the server: the agent beside a broker, and the agent on a [device].
+//! What of Muster runs far from the server, without a database or a web server: the agent [beside] a broker, the agent on a [device],
+//! and its [mqtt] client. The two agents know nothing of each other.
 //!
-//! The agent beside a broker hears what the broker is to enforce, checks it, writes it, makes the broker take it up, proves that it did with
-//! connections of its own, and ends the sessions of those who were shut out:
-//!
-//! ```text
-//!   CA ─► stream ─► epoch ─► check ─► write ─► signal ─► prove ─► drop ─► watch
-//!                                       ▲                  │ not proved
-//!                                       └──── roll back ◄──┘
-//! ```
-//!
-//! It needs neither database nor web server, listens on loopback at most, and can issue nothing that another broker trusts. Whatever is
-//! wrong, it never lets in who is shut out, and never shuts out who is not: what does not hold is not written, and what the
-//! broker does not take up is taken back.
-//!
-//! Read [`run`] first, then [`enforce`]. [`broker`] is the trait that each kind of broker has an adapter for.
+//! For the first read [`beside::run`], then [`beside::enforce`]; for the second [`device::files`], which says what lies on the disk,
+//! then [`device::enrol`], [`device::renew`] and [`device::run`].
 
-mod access;
-pub mod broker;
+pub mod beside;
 mod ca;
-pub mod check;
 pub mod cli;
-mod denials;
 pub mod device;
 mod disk;
-pub mod enforce;
-pub mod epoch;
-pub mod files;
-pub mod gate;
-mod http;
-pub mod identity;
-mod kept;
-pub mod listener;
-pub mod local;
 pub mod mqtt;
-pub mod probe;
-mod process;
-mod report;
-pub mod run;
-mod status;
-mod stream;
-pub mod tombstone;
-pub mod trial;
+pub mod pair;
 
 use std::sync::Arc;
 
@@ -52,11 +22,38 @@ pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 /// Why something did not work, and what would help.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct Error(pub String, Option<u16>);
+pub struct Error(pub String, Kind);
+
+/// What kind of reason it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// What was given cannot be used.
+    Usage,
+    /// What it is about is not there.
+    Missing,
+    /// The CA refused, with this HTTP status.
+    Refused(u16),
+    /// Anything else.
+    Failed,
+}
 
 impl Error {
     pub(crate) fn new(what: impl Into<String>) -> Self {
-        Self(what.into(), None)
+        Self(what.into(), Kind::Failed)
+    }
+
+    /// What was given cannot be used.
+    pub(crate) fn usage(what: impl Into<String>) -> Self {
+        Self(what.into(), Kind::Usage)
+    }
+
+    /// What it is about is not there.
+    pub(crate) fn missing(what: impl Into<String>) -> Self {
+        Self(what.into(), Kind::Missing)
+    }
+
+    pub(crate) fn kind(&self) -> Kind {
+        self.1
     }
 
     /// The same reason, and what follows from it.
@@ -65,13 +62,16 @@ impl Error {
     }
 
     /// The same reason, and what went wrong after it.
-    pub(crate) fn and(self, after: &Self) -> Self {
-        Self(format!("{}; and then: {after}", self.0), self.1)
+    pub(crate) fn and(self, after: &str) -> Self {
+        Self(format!("{}; {after}", self.0), self.1)
     }
 
     /// The HTTP status with which the CA refused, if it did.
     pub fn status(&self) -> Option<u16> {
-        self.1
+        match self.1 {
+            Kind::Refused(status) => Some(status),
+            Kind::Usage | Kind::Missing | Kind::Failed => None,
+        }
     }
 }
 
@@ -83,12 +83,11 @@ impl From<muster_pki::Error> for Error {
 
 impl From<muster_api::Error> for Error {
     fn from(error: muster_api::Error) -> Self {
-        let status = match &error {
-            muster_api::Error::Refused(problem) => Some(problem.status),
-            muster_api::Error::Unreachable(..)
-            | muster_api::Error::Answer(..)
-            | muster_api::Error::Usage(_) => None,
+        let kind = match &error {
+            muster_api::Error::Refused(problem) => Kind::Refused(problem.status),
+            muster_api::Error::Usage(_) => Kind::Usage,
+            muster_api::Error::Unreachable(..) | muster_api::Error::Answer(..) => Kind::Failed,
         };
-        Self(error.to_string(), status)
+        Self(error.to_string(), kind)
     }
 }

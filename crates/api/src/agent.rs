@@ -45,6 +45,8 @@ pub struct Join {
 pub struct Plan {
     /// When; at once, if that is over.
     pub renew_at: String,
+    /// From when on who asks once a day, and then either renews or goes, is to renew.
+    pub renew_from: String,
     /// After how many seconds to ask again at the latest.
     pub poll_seconds: u64,
     /// What the time is.

@@ -13,7 +13,7 @@ use rustls::pki_types::ServerName;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, ToSocketAddrs};
 use tokio::sync::Mutex;
 use zeroize::Zeroizing;
 
@@ -21,8 +21,14 @@ use crate::types::Problem;
 
 /// The largest answer that is read.
 const MAX_ANSWER: usize = 64 << 20;
+/// The same of what nobody vouches for.
+const MAX_ROOT: usize = 64 << 10;
+/// The longest message of a refusal that is shown, in characters.
+const MAX_MESSAGE: usize = 8 << 10;
 /// How long a connection may take to come about.
 const CONNECT: Duration = Duration::from_secs(10);
+/// How much of that is for TCP.
+const DIAL: Duration = Duration::from_secs(8);
 /// How long an answer may take.
 const ANSWER: Duration = Duration::from_secs(60);
 
@@ -34,6 +40,25 @@ pub fn escape(text: &str) -> String {
 /// A path of Muster's own API.
 fn below(path: &str) -> String {
     format!("/api/v1{path}")
+}
+
+/// A TCP connection to any of the addresses of a name. Each has its share of the time, so that one that swallows everything does not
+/// hide the others.
+pub async fn dial(target: impl ToSocketAddrs, within: Duration) -> std::io::Result<TcpStream> {
+    let addresses: Vec<_> = tokio::net::lookup_host(target).await?.collect();
+    let share = within / u32::try_from(addresses.len()).unwrap_or(u32::MAX).max(1);
+    let mut failed = std::io::Error::other("the name has no address");
+    for address in addresses {
+        let connected = tokio::time::timeout(share, TcpStream::connect(address)).await;
+        match connected.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into())) {
+            Ok(tcp) => {
+                tcp.set_nodelay(true)?;
+                return Ok(tcp);
+            }
+            Err(why) => failed = why,
+        }
+    }
+    Err(failed)
 }
 
 /// Anything that carries bytes both ways.
@@ -62,8 +87,7 @@ impl Connector {
         let mut made = Self::custom(format!("https://{address}"), move || {
             let (target, connector, name) = (target.clone(), connector.clone(), name.clone());
             Box::pin(async move {
-                let tcp = TcpStream::connect(target).await?;
-                tcp.set_nodelay(true)?;
+                let tcp = dial(target, DIAL).await?;
                 Ok(Box::new(connector.connect(name, tcp).await?) as Box<dyn Stream>)
             })
         });
@@ -107,10 +131,15 @@ pub enum Error {
 }
 
 fn refusal(status: http::StatusCode, body: &[u8]) -> Error {
-    Error::Refused(serde_json::from_slice(body).unwrap_or_else(|_| Problem {
+    let mut problem = serde_json::from_slice(body).unwrap_or_else(|_| Problem {
         status: status.as_u16(),
         message: format!("the server answers {status} and does not say why"),
-    }))
+    });
+    problem.status = status.as_u16();
+    // It may be shown on a terminal, which obeys control characters.
+    let shown = problem.message.chars().filter(|c| !c.is_control() || *c == '\n');
+    problem.message = shown.take(MAX_MESSAGE).collect();
+    Error::Refused(problem)
 }
 
 impl Client {
@@ -154,7 +183,12 @@ impl Client {
         struct Root {
             ca: String,
         }
-        let body = self.answer("GET", &format!("/root/{fingerprint}"), None).await?;
+        let path = format!("/root/{fingerprint}");
+        let (status, body) = self.exchange("GET", &path, Bytes::new(), MAX_ROOT).await?;
+        if !status.is_success() {
+            // What it says may be anybody's words.
+            return Err(Error::Answer(self.connector.what.clone(), status.to_string()));
+        }
         let root: Root = self.read(&body)?;
         Ok(root.ca)
     }
@@ -233,21 +267,34 @@ impl Client {
     }
 
     async fn answer(&self, method: &str, path: &str, body: Option<Vec<u8>>) -> Result<Bytes, Error> {
-        let answer = self.exchange(method, path, Bytes::from(body.unwrap_or_default()));
-        let (status, body) = tokio::time::timeout(ANSWER, answer)
-            .await
-            .map_err(|_| self.unreachable("it does not answer within a minute"))??;
+        let body = Bytes::from(body.unwrap_or_default());
+        let (status, body) = self.exchange(method, path, body, MAX_ANSWER).await?;
         if status.is_success() {
             return Ok(body);
         }
         Err(refusal(status, &body))
     }
 
+    /// Asks, and reads an answer of at most so many bytes.
     async fn exchange(
         &self,
         method: &str,
         path: &str,
         body: Bytes,
+        most: usize,
+    ) -> Result<(http::StatusCode, Bytes), Error> {
+        let answer = self.ask(method, path, body, most);
+        tokio::time::timeout(ANSWER, answer)
+            .await
+            .map_err(|_| self.unreachable("it does not answer within a minute"))?
+    }
+
+    async fn ask(
+        &self,
+        method: &str,
+        path: &str,
+        body: Bytes,
+        most: usize,
     ) -> Result<(http::StatusCode, Bytes), Error> {
         let mut kept = self.connection.lock().await;
         let mut sender = match Self::still_open(kept.take()).await {
@@ -260,7 +307,7 @@ impl Client {
             .await
             .map_err(|why| self.unreachable(&why.to_string()))?;
         let status = response.status();
-        let read = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
+        let read = Limited::new(response.into_body(), most).collect().await;
         let body = read
             .map_err(|why| Error::Answer(self.connector.what.clone(), why.to_string()))?
             .to_bytes();
@@ -311,5 +358,43 @@ impl Client {
 
     fn unreachable(&self, why: &str) -> Error {
         Error::Unreachable(self.connector.what.clone(), why.to_owned())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may fail")]
+mod tests {
+    use std::net::SocketAddr;
+
+    use tokio::net::TcpSocket;
+
+    use super::*;
+
+    /// A listener whose queue is full: whoever comes next hears nothing. What it returns holds it so.
+    async fn silent() -> (SocketAddr, Vec<TcpStream>, tokio::net::TcpListener) {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = socket.listen(0).unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut waiting = Vec::new();
+        while let Ok(one) =
+            tokio::time::timeout(Duration::from_millis(200), TcpStream::connect(address)).await
+        {
+            waiting.push(one.unwrap());
+            assert!(waiting.len() < 100, "its queue has no end");
+        }
+        (address, waiting, listener)
+    }
+
+    #[tokio::test]
+    async fn an_address_that_says_nothing_does_not_hide_the_next() {
+        let (silent, _waiting, _listener) = silent().await;
+        let good = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let good_address = good.local_addr().unwrap();
+        let within = Duration::from_secs(4);
+        let tcp = dial(&[silent, good_address][..], within).await.unwrap();
+        assert_eq!(tcp.peer_addr().unwrap(), good_address);
+        let none = dial(&[silent][..], Duration::from_millis(100)).await;
+        assert_eq!(none.unwrap_err().kind(), std::io::ErrorKind::TimedOut);
     }
 }

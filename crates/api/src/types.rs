@@ -271,6 +271,20 @@ pub struct Token {
     pub by: String,
     /// Whether it is a recovery code: what its device had is superseded when it is used.
     pub recovers: bool,
+    /// To whom it was refused once it was used: somebody showed it with another key. Until somebody has seen to it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<TokenRefusal>,
+}
+
+/// A token that was used was shown with another key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TokenRefusal {
+    /// The name that it was shown for.
+    pub name: String,
+    /// From which address; empty if it is not known.
+    pub source: String,
+    /// When, the last time.
+    pub at: String,
 }
 
 /// `POST /tokens/{id}/unbind`: what a name got through the token is taken back.
@@ -295,4 +309,7 @@ pub struct NewToken {
     /// The same with the device's name, the CA's address and the fingerprint of its root: what `muster agent enrol` takes. Empty
     /// after a dry run.
     pub code: String,
+    /// What may keep it from being of use, each with what mends that.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }

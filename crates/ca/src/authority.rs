@@ -1,5 +1,7 @@
 //! Authorities: a root, the issuing CAs below it, and where each is in its life.
 
+use std::iter::successors;
+
 use jiff::Timestamp;
 use muster_pki::cert::Certificate;
 
@@ -11,6 +13,9 @@ pub const DEFAULT: &str = "default";
 pub const INTERNAL: &str = "internal";
 /// The generation number of a root.
 pub const ROOT: u32 = 0;
+/// The most roots that follow one another. Who knows the first alone walks up over a cross-certificate for each of the others, and
+/// verifiers bear about eight certificates in a path.
+pub const MAX_LINE: usize = 6;
 
 /// Where an issuing CA is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -65,6 +70,17 @@ pub struct Generation {
     pub created: Timestamp,
     /// Since when somebody else has its key, so that the root's list names it.
     pub revoked: Option<Timestamp>,
+    /// Whom it follows, if it is a root that does.
+    pub follows: Option<Follows>,
+}
+
+/// The root in whose place another comes, and its word for that one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Follows {
+    /// The name of its authority.
+    pub authority: String,
+    /// The cross-certificate, DER: name and key of the root that follows, issued by the one before (RFC 4210, section 4.4).
+    pub cross: Vec<u8>,
 }
 
 impl Generation {
@@ -88,6 +104,11 @@ impl Authority {
     /// The root.
     pub fn root(&self) -> Result<&Generation, Error> {
         self.generation(ROOT)
+    }
+
+    /// Whom its root follows.
+    pub fn follows(&self) -> Option<&Follows> {
+        self.root().ok()?.follows.as_ref()
     }
 
     /// A generation by number.
@@ -118,4 +139,20 @@ impl Authority {
             .iter()
             .filter(|generation| generation.number != ROOT && generation.stage != Stage::Retired)
     }
+}
+
+/// The authorities whose roots follow one another, and this one is among: itself, then those before it, the nearest first, then
+/// those after it. At most [`MAX_LINE`].
+pub fn line<'a>(all: &'a [Authority], name: &str) -> Vec<&'a Authority> {
+    let named = |name: &str| all.iter().find(|one| one.name == name);
+    let before = successors(named(name), |one| named(&one.follows()?.authority));
+    let after = successors(named(name), |one| follower(all, &one.name));
+    let after = after.skip(1).take(MAX_LINE);
+    before.take(MAX_LINE).chain(after).take(MAX_LINE).collect()
+}
+
+/// The authority whose root follows this one's.
+pub fn follower<'a>(all: &'a [Authority], name: &str) -> Option<&'a Authority> {
+    let follows = |one: &&Authority| one.follows().is_some_and(|whom| whom.authority == name);
+    all.iter().find(follows)
 }

@@ -107,7 +107,7 @@ impl Serial {
 
     /// Lower-case hexadecimal, two digits an octet.
     pub fn hex(&self) -> String {
-        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+        muster_pki::hex(&self.0)
     }
 
     /// The decimal number, as `step` shows and asks for it.

@@ -243,7 +243,7 @@ fn drawer_key(name: &DeviceName) -> String {
 }
 
 /// `from 192.0.2.7 at 2027-01-12 14:03:07 UTC`
-fn place(source: &str, at: Timestamp) -> String {
+pub(crate) fn place(source: &str, at: Timestamp) -> String {
     let at = at.to_zoned(TimeZone::UTC).strftime("%Y-%m-%d %H:%M:%S UTC");
     match source {
         "" => format!("from an address that is not known at {at}"),

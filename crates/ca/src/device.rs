@@ -8,6 +8,8 @@ use crate::error::Refusal;
 const MAX_NAME: usize = 64;
 /// This name and those that begin so belong to Muster: its own certificates, agents, canaries and tombstones.
 const RESERVED: &str = "muster";
+/// The file with a device's trust anchors is called so.
+const ANCHORS: &str = "ca";
 const RESERVED_PREFIXES: [&str; 2] = ["muster-", "muster."];
 
 /// A device's name: the certificate's common name, the MQTT username and the MQTT client id.
@@ -19,6 +21,12 @@ impl DeviceName {
     /// of the authority's own.
     pub fn parse(text: &str) -> Result<Self, Refusal> {
         let name = Self::well_formed(text)?;
+        if text == ANCHORS {
+            return Err(Refusal::new(format!(
+                "the name {text:?} belongs to the file ca.crt beside a device's own"
+            ))
+            .fix("choose another"));
+        }
         if is_reserved(text) {
             return Err(
                 Refusal::new(format!("the name {text:?} is reserved for Muster itself"))
@@ -209,5 +217,6 @@ mod tests {
         for reserved in ["muster", "muster-ca", "muster.canary"] {
             assert!(DeviceName::parse(reserved).unwrap_err().why.contains("reserved"));
         }
+        assert!(DeviceName::parse("ca").unwrap_err().why.contains("ca.crt"));
     }
 }

@@ -4,6 +4,8 @@ pub(crate) mod draft;
 pub(crate) mod may;
 pub mod who;
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use muster_pki::crl::Reason;
 use muster_pki::csr::Csr;
@@ -54,18 +56,23 @@ pub struct Wish {
 pub struct Issued {
     certificate: Certificate,
     issuing: Vec<u8>,
-    root: Vec<u8>,
+    roots: Vec<Arc<[u8]>>,
     clamped: bool,
     /// After a dry run, when there is no certificate to read them from.
     planned: Vec<San>,
 }
 
 impl Issued {
-    pub(crate) fn new(certificate: Certificate, issuing: &[u8], root: &[u8], clamped: bool) -> Self {
+    pub(crate) fn new(
+        certificate: Certificate,
+        issuing: &[u8],
+        roots: Vec<Arc<[u8]>>,
+        clamped: bool,
+    ) -> Self {
         Self {
             certificate,
             issuing: issuing.to_vec(),
-            root: root.to_vec(),
+            roots,
             clamped,
             planned: Vec::new(),
         }
@@ -96,7 +103,13 @@ impl Issued {
 
     /// The root's certificate, DER.
     pub fn root(&self) -> &[u8] {
-        &self.root
+        self.roots.first().map_or(&[], |root| root)
+    }
+
+    /// The root; then the other roots that follow one another with it, which its holder may meet at others, and the cross-certificates by
+    /// which they vouch for each other, but for those that have ended. DER.
+    pub fn roots(&self) -> impl Iterator<Item = &[u8]> {
+        self.roots.iter().map(|one| &**one)
     }
 
     /// Whether it ends earlier than asked for, with its issuer: time to roll over.
@@ -141,7 +154,10 @@ impl Ca {
                 .await?
             {
                 Some(binding) => return self.bound_before(&binding, now).await,
-                None => token.accept_another(now)?,
+                None => {
+                    self.watch_used_up(caller, (token, csr, wish), now).await?;
+                    token.accept_another(now)?;
+                }
             }
         }
         // 3. What may they have.
@@ -161,7 +177,14 @@ impl Ca {
             history: &history,
             now,
         };
-        let grant = may::decide(caller, csr, wish, name, &facts, &self.settings.profiles)?;
+        let profiles = &self.settings.profiles;
+        let grant = match may::decide(caller, csr, wish, name.clone(), &facts, profiles) {
+            Ok(grant) => grant,
+            Err(why) => {
+                self.watch_bound(caller, csr, name, &facts).await?;
+                return Err(why);
+            }
+        };
         may::accept_token_names(&grant, &self.settings.dns)?;
         let foreign = self.refuse_foreign_server_names(&grant).await;
         foreign.map_err(|why| why.about(About::Sans))?;
@@ -174,9 +197,9 @@ impl Ca {
         let replaced = grant.superseded().count();
         let bounded = may::accept_another(grant.device(), living.saturating_sub(replaced));
         bounded.map_err(|why| Error::from(why).about(About::Name))?;
-        // Whoever uses a recovery code has seen to it that there were two.
+        // Whoever uses a recovery code has seen to what was told of the device.
         let beside = match caller.who() {
-            Who::Enrolment(token) if token.recovers => self.clone_seen_to(grant.device()).await?,
+            Who::Enrolment(token) if token.recovers => self.seen_to(grant.device()).await?,
             Who::Enrolment(_) | Who::Token(_) | Who::Device(_) | Who::Operator { .. } => Vec::new(),
         };
         self.record(caller, grant, "certificate.issued", beside, now)
@@ -211,17 +234,17 @@ impl Ca {
         now: Timestamp,
     ) -> Result<Issued, Error> {
         // 4. Draft. 5. Sign.
-        let (issuer, root) = {
+        let (issuer, roots) = {
             let state = self.state.load();
             let authority = state.authority(grant.authority())?;
-            (authority.active()?.clone(), authority.root.der().to_vec())
+            (authority.active()?.clone(), authority.roots(now))
         };
         let draft = Draft::new(grant, &issuer, self.serial(now)?, now)?;
         let signature = self.sign_for(caller, &draft).await?;
         // 6. Record, all of it or nothing; only then is there something to hand out.
         let act = caller.act(now, action, draft.subject(), draft.detail());
         let revokes = draft.revokes();
-        let (issued, mut writes) = draft.signed(&signature, &issuer, &root)?;
+        let (issued, mut writes) = draft.signed(&signature, &issuer, roots)?;
         writes.extend(beside);
         match self.store.commit(Change { writes, act }).await {
             Ok(()) if caller.dry_run() => Ok(issued.unsigned()),
@@ -271,36 +294,44 @@ impl Ca {
         let rearm = format!(
             "make a new key; an operator lets the device in again with: muster device recover {device}"
         );
-        if let Some(at) = binding.confirmed {
-            let why = format!("{device} confirmed on {at} that it has the certificate of this token and key");
-            let fix = format!("renew with that certificate; if it is lost, {rearm}");
-            return Err(Refusal::new(why).fix(fix).into());
-        }
+        may::accept_state(self.store.device(device).await?.as_ref(), device)?;
         let found = self.store.certificate(&binding.serial).await?;
         let certificate =
             found.ok_or_else(|| Error::Internal(format!("{} is bound and not there", binding.serial)))?;
-        match certificate.status {
-            Status::Revoked {
-                reason: Reason::CertificateHold,
-                ..
-            } => Err(Refusal::new(format!("the device {device} is suspended"))
-                .fix(format!(
-                    "an operator resumes it with: muster device resume {device}"
-                ))
-                .into()),
-            Status::Revoked { at, reason } => Err(Refusal::new(format!(
+        let refusal = match (certificate.status, binding.confirmed) {
+            (
+                Status::Revoked {
+                    reason: Reason::CertificateHold,
+                    ..
+                },
+                _,
+            ) => Refusal::new(format!("the device {device} is suspended")).fix(format!(
+                "an operator resumes it with: muster device resume {device}"
+            )),
+            // Another one took its place meanwhile, as it does in the end.
+            (
+                Status::Active
+                | Status::Revoked {
+                    reason: Reason::Superseded,
+                    ..
+                },
+                Some(at),
+            ) => Refusal::new(format!(
+                "{device} confirmed on {at} that it has the certificate of this token and key"
+            ))
+            .fix(format!("renew with that certificate; if it is lost, {rearm}")),
+            (Status::Revoked { at, reason }, _) => Refusal::new(format!(
                 "the certificate that this token gave {device} was revoked on {at} ({reason})"
             ))
-            .fix(rearm)
-            .into()),
-            Status::Active if now > certificate.not_after => Err(Refusal::new(format!(
+            .fix(rearm),
+            (Status::Active, None) if now > certificate.not_after => Refusal::new(format!(
                 "the certificate that this token gave {device} expired on {}",
                 certificate.not_after
             ))
-            .fix("ask for a new token; an operator makes it with: muster token create")
-            .into()),
-            Status::Active => self.hand_out(certificate, false),
-        }
+            .fix("ask for a new token; an operator makes it with: muster token create"),
+            (Status::Active, None) => return self.hand_out(certificate, false),
+        };
+        Err(refusal.into())
     }
 
     /// A device never obtains a broker's name, not even as an alternative one.
@@ -326,7 +357,7 @@ impl Ca {
         Ok(Issued::new(
             certificate,
             &issuing.certificate,
-            authority.root.der(),
+            authority.roots(self.clock.now()),
             clamped,
         ))
     }

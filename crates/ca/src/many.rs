@@ -314,7 +314,11 @@ impl Ca {
 
     async fn waiting_of(&self, at: Timestamp) -> Result<WaitingRevocation, Error> {
         let waiting = self.read_waiting().await?.filter(|waiting| waiting.at == at);
-        waiting.ok_or_else(|| Error::Missing("this revocation does not wait any more".into()))
+        waiting.ok_or_else(|| {
+            Error::Missing(
+                "this revocation does not wait any more; see what does with: muster revocation list".into(),
+            )
+        })
     }
 
     async fn read_waiting(&self) -> Result<Option<WaitingRevocation>, Error> {

@@ -6,7 +6,10 @@
 //! | part of the life | is |
 //! |---|---|
 //! | 1/3 to 3/5 | the window: each device has one slot in it |
-//! | from there on | who is late has another slot in every twentieth of its life |
+//! | from its slot on | who is late has another slot in every twentieth of its life, at another place in each |
+//!
+//! Nobody is late by so little that it is told to come at once: with an outage of the CA everybody's slot was just now. And since those
+//! who are late together had their places beside each other, they get others, drawn anew for every twentieth.
 //!
 //! The CA may be away for a third of a life: whose slot was the last before that, at 3/5, has a fifteenth of its life left
 //! afterwards, and a slot in it.
@@ -24,11 +27,18 @@ use crate::error::Error;
 const LONGEST_POLL: SignedDuration = SignedDuration::from_hours(6);
 const SHORTEST_POLL: SignedDuration = SignedDuration::from_secs(5);
 
+/// How much of its life lies between the slots of who is late.
+const LATE: f64 = 0.05;
+/// No slot lies behind this part of the life.
+const LAST: f64 = 0.995;
+
 /// What a device is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Plan {
     /// When it is to renew; at once, if that is over.
     pub renew_at: Timestamp,
+    /// From when on who asks once a day, and then either renews or goes, is to renew: such a one would miss each later slot as well.
+    pub renew_from: Timestamp,
     /// After how long it is to ask again.
     pub poll_after: SignedDuration,
     /// What the time is.
@@ -46,51 +56,57 @@ pub struct Life<'a> {
     pub ends: Timestamp,
 }
 
-/// When a certificate is to be renewed, as it looks `now`. `soon`: it will be distrusted, so its window is over.
-pub fn renew_at(life: Life<'_>, now: Timestamp, soon: bool) -> Timestamp {
-    let whole = life
-        .ends
-        .duration_since(life.issued)
-        .max(SignedDuration::from_secs(1));
-    let part = |of: f64| whole.mul_f64_or_max(of);
-    let place = place(life.serial);
-    let (from, to) = (1.0 / 3.0, 3.0 / 5.0);
-    let slot = life.issued + part(from + (to - from) * place);
-    // Who asks about when its slot is, is not late.
-    if !soon && now <= slot + part(0.01) {
-        return slot;
+impl Life<'_> {
+    fn part(&self, of: f64) -> SignedDuration {
+        let whole = self
+            .ends
+            .duration_since(self.issued)
+            .max(SignedDuration::from_secs(1));
+        SignedDuration::try_from_secs_f64(whole.as_secs_f64() * of).unwrap_or(SignedDuration::MAX)
     }
-    let round = part(0.05);
-    let rounds = now.duration_since(life.issued).as_secs_f64() / round.as_secs_f64();
-    let this = life.issued + part(0.05 * (rounds.floor() + place));
-    let next = if this < now { this + round } else { this };
-    // What would come too late comes now.
-    if next >= life.ends - part(0.005) {
-        now
-    } else {
-        next
+
+    /// Its slot in the window.
+    pub fn slot(&self) -> Timestamp {
+        let (from, to) = (1.0 / 3.0, 3.0 / 5.0);
+        self.issued + self.part(from + (to - from) * place(self.serial))
+    }
+
+    /// The slot in one of the twentieths that the life has, if it is late. The last one ends before the certificate does.
+    fn late_slot(&self, twentieth: u32) -> Timestamp {
+        let from = LATE * f64::from(twentieth);
+        let to = (from + LATE).min(LAST);
+        let drawn = drawn(self.serial, &twentieth.to_be_bytes());
+        self.issued + self.part(from + (to - from) * drawn)
     }
 }
 
-/// Where in a window a certificate has its place: 0 to 1. The bits of its turn in reverse order, so that any few that follow each
+/// When a certificate is to be renewed, as it looks `now`. `soon`: it will be distrusted, so its window is over.
+pub fn renew_at(life: Life<'_>, now: Timestamp, soon: bool) -> Timestamp {
+    let slot = life.slot();
+    if !soon && now <= slot {
+        return slot;
+    }
+    let gone = now.duration_since(life.issued).as_secs_f64() / life.part(LATE).as_secs_f64();
+    // What is less than none or more than there are is cut off.
+    let this = gone as u32;
+    let twentieths = (1.0 / LATE) as u32;
+    let mut later = (this..twentieths).map(|one| life.late_slot(one));
+    // Who has missed them all comes now.
+    later.find(|slot| *slot >= now).unwrap_or(now)
+}
+
+/// Where in the window a certificate has its place: 0 to 1. The bits of its turn in reverse order, so that any few that follow each
 /// other lie far apart; and what nobody can foresee, for the place within that.
 fn place(serial: &Serial) -> f64 {
     let turns = TURNS.trailing_zeros();
     let turn = serial.turn().reverse_bits() >> (u32::BITS - turns);
-    let digest = sha256(serial.as_bytes());
-    let [a, b, c, d, ..] = digest;
-    let within = f64::from(u32::from_be_bytes([a, b, c, d])) / (f64::from(u32::MAX) + 1.0);
-    (f64::from(turn) + within) / f64::from(TURNS)
+    (f64::from(turn) + drawn(serial, &[])) / f64::from(TURNS)
 }
 
-trait Parts {
-    fn mul_f64_or_max(&self, by: f64) -> SignedDuration;
-}
-
-impl Parts for SignedDuration {
-    fn mul_f64_or_max(&self, by: f64) -> SignedDuration {
-        SignedDuration::try_from_secs_f64(self.as_secs_f64() * by).unwrap_or(Self::MAX)
-    }
+/// A number from 0 to 1 that nobody can foresee, and that is the same whenever it is asked for.
+fn drawn(serial: &Serial, what: &[u8]) -> f64 {
+    let [a, b, c, d, ..] = sha256(&[serial.as_bytes(), what].concat());
+    f64::from(u32::from_be_bytes([a, b, c, d])) / (f64::from(u32::MAX) + 1.0)
 }
 
 impl Ca {
@@ -109,10 +125,12 @@ impl Ca {
             issued: certificate.issued(),
             ends: certificate.not_after,
         };
-        let renew_at = renew_at(life, now, self.is_on_the_way_out(certificate)?);
+        let soon = self.is_on_the_way_out(certificate)?;
+        let renew_at = renew_at(life, now, soon);
         let until = renew_at.duration_since(now);
         Ok(Plan {
             renew_at,
+            renew_from: if soon { now } else { life.slot() },
             poll_after: until.clamp(SHORTEST_POLL, LONGEST_POLL),
             now,
         })
@@ -155,18 +173,44 @@ mod tests {
             let whole = ends.duration_since(issued);
             let slot = renew_at(life, issued, false);
             assert!(slot >= issued + whole / 3 && slot <= issued + whole * 3 / 5);
-            for tenth in 0..100 {
-                let now = issued + whole * tenth / 100;
+            let mut before = slot;
+            for step in 0..1000 {
+                let now = issued + whole * step / 1000;
                 let planned = renew_at(life, now, false);
-                assert!(planned < ends, "{tenth}");
-                if now <= slot {
-                    assert_eq!(planned, slot, "asking does not move it");
+                assert!(planned < ends, "{step}");
+                if now <= before {
+                    assert_eq!(planned, before, "asking does not move it: {step}");
                 } else {
-                    // Who is late is not put off for long.
-                    assert!(planned <= now + whole / 20, "{tenth}");
+                    // Who is late is not put off for long, and not told to come at once with all others that are.
+                    assert!(planned <= now + whole / 10, "{step}");
+                    assert!(planned > now || now > issued + whole * 9 / 10, "{step}");
                 }
-                assert!(renew_at(life, now, true) <= now + whole / 20, "distrusted soon");
+                before = planned;
+                assert!(renew_at(life, now, true) <= now + whole / 10, "distrusted soon");
             }
+        }
+    }
+
+    #[test]
+    fn who_was_late_by_little_comes_back_as_spread_as_all() {
+        let (issued, ends) = (at(1_800_000_000), at(1_800_000_000 + 30 * 86_400));
+        let whole = ends.duration_since(issued);
+        let serials: Vec<_> = (0..20_000).map(serial).collect();
+        let lives = serials.iter().map(|serial| Life { serial, issued, ends });
+        for (from, back) in [(350, 360), (400, 733), (590, 600), (333, 667)] {
+            let (from, back) = (issued + whole * from / 1000, issued + whole * back / 1000);
+            let late = lives.clone().filter(|life| (from..back).contains(&life.slot()));
+            let slots: Vec<_> = late.map(|life| renew_at(life, back, false)).collect();
+            // Of what one twentieth has, so many tenths.
+            let mut tenths = [0; 40];
+            for slot in &slots {
+                let after = slot.duration_since(back).as_secs_f64() / (whole / 200).as_secs_f64();
+                tenths[after as usize] += 1;
+            }
+            assert!(slots.iter().all(|slot| *slot < ends));
+            let most = tenths.iter().max().unwrap() * 10;
+            let all = slots.len();
+            assert!(all > 500 && most < all * 14 / 10, "{most} of {all}: {tenths:?}");
         }
     }
 
@@ -179,5 +223,16 @@ mod tests {
             }
             assert!(bins.iter().all(|count| (95..=105).contains(count)), "{bins:?}");
         }
+    }
+
+    #[test]
+    fn a_fleet_that_enrolled_at_once_fills_its_window_evenly() {
+        const DEVICES: u64 = 100_000;
+        let mut parts = [0u32; 1_000];
+        for turn in 0..DEVICES {
+            parts[(place(&serial(turn)) * 1_000.0) as usize] += 1;
+        }
+        let peak = f64::from(*parts.iter().max().unwrap()) * 1_000.0 / DEVICES as f64;
+        assert!(peak <= 1.2, "{peak}");
     }
 }

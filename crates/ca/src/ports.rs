@@ -150,12 +150,13 @@ pub trait Store: Send + Sync {
     async fn first_to_expire(&self, now: Timestamp) -> Result<Option<(Timestamp, Timestamp)>, StoreError>;
     /// Of the certificates that are active and unexpired, those that run out first and whose device has none that lasts
     /// longer; the authority's own do not count, nor do those that `renewing` says are renewed by themselves, unless less than
-    /// a quarter of their validity is left. A page looks at a few thousand that run out; one that is cut short has found fewer
-    /// than it may and says where to look on.
+    /// a quarter of their validity is left. With `late_by` only those that are overdue in that way, or run out by then. A page
+    /// looks at a few thousand that run out; one that is cut short has found fewer than it may and says where to look on.
     async fn unrenewed(
         &self,
         now: Timestamp,
         renewing: Renewing,
+        late_by: Option<Timestamp>,
         paging: Paging,
     ) -> Result<Page<Unrenewed>, StoreError>;
 

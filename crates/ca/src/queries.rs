@@ -7,7 +7,7 @@ use crate::Ca;
 use crate::audit::Entry;
 use crate::authority::{Authority, Stage};
 use crate::certificate::{Certificate, Serial, Status, renewal_due};
-use crate::device::{Device, DeviceName};
+use crate::device::{Device, DeviceName, State};
 use crate::enrol::draft::Draft;
 use crate::enrol::who::Proof;
 use crate::enrol::{Issued, may};
@@ -61,6 +61,12 @@ impl Ca {
     pub async fn device(&self, proof: Proof, name: &DeviceName) -> Result<Device, Error> {
         self.operator(proof, Permission::Read).await?;
         self.known_device(name).await
+    }
+
+    /// Whether a device may enrol with any key, as one may that is not known yet. For the server itself.
+    pub async fn is_new(&self, name: &DeviceName) -> Result<bool, Error> {
+        let device = self.store.device(name).await?;
+        Ok(device.is_none_or(|device| device.state == State::New))
     }
 
     /// A page of devices.
@@ -357,16 +363,16 @@ impl Ca {
 
     /// What Muster granted itself becomes a certificate, recorded as every other.
     pub(crate) async fn issue_own(&self, grant: may::Grant, now: Timestamp) -> Result<Issued, Error> {
-        let (issuer, root) = {
+        let (issuer, roots) = {
             let state = self.state.load();
             let authority = state.authority(grant.authority())?;
-            (authority.active()?.clone(), authority.root.der().to_vec())
+            (authority.active()?.clone(), authority.roots(now))
         };
         let draft = Draft::new(grant, &issuer, self.serial(now)?, now)?;
         let signature = self.signer.sign(draft.to_be_signed()).await?;
         let mut act = own_act(now, "certificate.issued", &draft.subject());
         act.detail = draft.detail();
-        let (issued, writes) = draft.signed(&signature, &issuer, &root)?;
+        let (issued, writes) = draft.signed(&signature, &issuer, roots)?;
         self.store.commit(Change { writes, act }).await?;
         Ok(issued)
     }

@@ -291,10 +291,11 @@ impl Ca {
         let caller = self.operator(proof, Permission::Operate).await?;
         let now = self.clock.now();
         let act = caller.act(now, "token.withdrawn", id.to_owned(), String::new());
-        let writes = vec![Write::WithdrawToken {
+        let mut writes = self.token_seen_to(id).await?;
+        writes.push(Write::WithdrawToken {
             id: id.to_owned(),
             at: now,
-        }];
+        });
         self.store.commit(Change { writes, act }).await.map_err(|why| {
             if matches!(why, StoreError::Changed(_)) {
                 return Error::Missing(format!(

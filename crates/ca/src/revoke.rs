@@ -190,6 +190,7 @@ impl Ca {
                 "the token {token:?} is not bound to {name}"
             )));
         }
+        writes.extend(self.token_seen_to(token).await?);
         let step = Move {
             state: |device| match device.state {
                 State::New | State::Active => Some(State::New),
@@ -217,7 +218,7 @@ impl Ca {
             version: device.version + 1,
             ..device.clone()
         };
-        let mut writes = self.clone_seen_to(name).await?;
+        let mut writes = self.seen_to(name).await?;
         writes.push(Write::Device {
             device: next.clone(),
             expected: Some(device.version),

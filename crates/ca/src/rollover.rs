@@ -244,20 +244,26 @@ impl Ca {
         Ok(old)
     }
 
-    /// Makes another authority: a root and an issuing CA of its own. Profiles issue from it once they say so. For a dry
-    /// run, both signers must be ones that keep nothing.
+    /// Makes another authority: a root and an issuing CA of its own. Profiles issue from it once they say so. With the name of an
+    /// older authority its root follows that one's, whose key vouches for it. For a dry run, both signers must be ones that keep nothing.
     pub async fn create_authority(
         &self,
         proof: Proof,
         name: &str,
         display: &str,
+        follows: Option<&str>,
         root_signer: &dyn Signer,
     ) -> Result<(), Error> {
         let caller = self.administrator(proof).await?;
         self.check_new_authority(name, display)?;
         let now = self.clock.now();
-        let writes = self.make_authority(name, display, root_signer, now).await?;
-        let act = caller.act(now, "authority.founded", name.to_owned(), String::new());
+        let older = follows.map(|older| self.older(older, now)).transpose()?;
+        let writes = self
+            .make_authority(name, display, older.as_ref(), root_signer, now)
+            .await?;
+        let detail = follows.map(|older| serde_json::json!({ "follows": older }).to_string());
+        let detail = detail.unwrap_or_default();
+        let act = caller.act(now, "authority.founded", name.to_owned(), detail);
         self.add_authority(writes, act).await
     }
 
@@ -273,7 +279,7 @@ impl Ca {
         let now = self.clock.now();
         let display = display_name(&root_name(import.root.subject()?));
         self.check_new_authority(name, &display)?;
-        let writes = self.adopt(name, &display, import, root_signer, now).await?;
+        let writes = self.adopt(name, &display, import, None, root_signer, now).await?;
         let act = caller.act(now, "authority.imported", name.to_owned(), String::new());
         self.add_authority(writes, act).await
     }

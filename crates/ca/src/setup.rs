@@ -9,7 +9,8 @@ use muster_pki::jose::{JweRandom, Jwk, encrypt_private_jwk};
 use muster_pki::key::{KeyKind, PublicKey};
 
 use crate::audit::Act;
-use crate::authority::{DEFAULT, Generation, INTERNAL, ROOT, Stage};
+use crate::authority::{DEFAULT, Follows, Generation, INTERNAL, ROOT, Stage};
+use crate::cross::Older;
 use crate::error::{Error, Refusal};
 use crate::ports::{Change, Clock, Crl, Entropy, Signer, SignerError, Store, ToBeSigned, Write};
 use crate::provisioner::Provisioner;
@@ -93,17 +94,17 @@ impl Ca {
         let now = ca.clock.now();
         let mut writes = match &founding.import {
             Some(import) => {
-                ca.adopt(DEFAULT, founding.name, import, founding.root_signer, now)
+                ca.adopt(DEFAULT, founding.name, import, None, founding.root_signer, now)
                     .await?
             }
             None => {
-                ca.make_authority(DEFAULT, founding.name, founding.root_signer, now)
+                ca.make_authority(DEFAULT, founding.name, None, founding.root_signer, now)
                     .await?
             }
         };
         let internal = format!("{} Internal", founding.name);
         writes.extend(
-            ca.make_authority(INTERNAL, &internal, founding.root_signer, now)
+            ca.make_authority(INTERNAL, &internal, None, founding.root_signer, now)
                 .await?,
         );
         writes.push(Write::Provisioner(ca.make_provisioner(
@@ -118,10 +119,12 @@ impl Ca {
         Ok(ca)
     }
 
+    /// Writes for an authority with a new root, which follows the older one if there is one.
     pub(crate) async fn make_authority(
         &self,
         authority: &str,
         display: &str,
+        older: Option<&Older>,
         root_signer: &dyn Signer,
         now: Timestamp,
     ) -> Result<Vec<Write>, Error> {
@@ -135,16 +138,22 @@ impl Ca {
             not_before: now - BACKDATE,
             not_after: now + ROOT_LIFE,
             key: &key,
-            role: Role::Authority { path_len: Some(1) },
+            // How deep it may go is the issuing CAs' matter: a limit here would keep it from vouching for a root that follows.
+            role: Role::Authority { path_len: None },
             pointers: &Pointers::default(),
         };
         let certificate = sign(root_signer, &key_name, &key, &template, None).await?;
+        let follows = match older {
+            Some(older) => Some(self.vouch(older, &certificate, root_signer, now).await?),
+            None => None,
+        };
         let import = Import {
             root: certificate,
             root_key: Some(key_name),
             issuing: None,
         };
-        self.adopt(authority, display, &import, root_signer, now).await
+        self.adopt(authority, display, &import, follows, root_signer, now)
+            .await
     }
 
     /// Writes for an authority whose root exists; makes the issuing CA unless it came along.
@@ -153,6 +162,7 @@ impl Ca {
         authority: &str,
         display: &str,
         import: &Import,
+        follows: Option<Follows>,
         root_signer: &dyn Signer,
         now: Timestamp,
     ) -> Result<Vec<Write>, Error> {
@@ -164,6 +174,7 @@ impl Ca {
             certificate: import.root.der().to_vec(),
             created: now,
             revoked: None,
+            follows,
         };
         let mut issuing = match &import.issuing {
             Some((certificate, key)) => {
@@ -175,6 +186,7 @@ impl Ca {
                     certificate: certificate.der().to_vec(),
                     created: now,
                     revoked: None,
+                    follows: None,
                 }
             }
             None => {
@@ -235,6 +247,7 @@ impl Ca {
             certificate: certificate.der().to_vec(),
             created: now,
             revoked: None,
+            follows: None,
         })
     }
 
@@ -334,7 +347,7 @@ pub(crate) fn own_act(at: Timestamp, action: &'static str, subject: &str) -> Act
     }
 }
 
-async fn sign(
+pub(crate) async fn sign(
     signer: &dyn Signer,
     key_name: &str,
     key: &PublicKey,

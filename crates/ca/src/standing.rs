@@ -84,6 +84,8 @@ pub enum About {
     Device(DeviceName),
     /// At a broker.
     Broker(DeviceName),
+    /// At the enrolment token of this id.
+    Token(String),
     /// At the certificates that run out.
     RunningOut,
 }
@@ -151,7 +153,7 @@ impl Ca {
             walk.at.clone()
         };
         let paging = Paging { cursor, limit: 1 };
-        let page = self.store.unrenewed(now, self.renewing(), paging).await?;
+        let page = self.store.unrenewed(now, self.renewing(), None, paging).await?;
         let mut walk = self.looked();
         let Some(next) = page.next else {
             walk.clear = walk.at.take();
@@ -175,16 +177,33 @@ impl Ca {
     async fn unrenewed(
         &self,
         now: Timestamp,
-        limit: usize,
+        late_by: Option<Timestamp>,
     ) -> Result<(Vec<Unrenewed>, Option<Timestamp>), Error> {
-        let cursor = self.looked().clear.clone();
-        let paging = Paging { cursor, limit };
-        let page = self.store.unrenewed(now, self.renewing(), paging).await?;
+        let paging = Paging {
+            cursor: self.looked().clear.clone(),
+            limit: TOLD + 1,
+        };
+        let page = self
+            .store
+            .unrenewed(now, self.renewing(), late_by, paging)
+            .await?;
         let until = match page.next.as_ref().and_then(|next| next.place.first()) {
             Some(Part::Number(moment)) => Timestamp::from_millisecond(*moment).ok(),
             Some(Part::Text(_) | Part::Bytes(_)) | None => None,
         };
         Ok((page.items, until))
+    }
+
+    /// Those that a to-do tells of, perhaps one more than it names, by those that run out first: where these need nobody yet, one
+    /// that is overdue may stand behind them.
+    async fn late(&self, first: Vec<Unrenewed>, now: Timestamp) -> Result<Vec<Unrenewed>, Error> {
+        let all = first.len() <= TOLD;
+        let late = |one: &Unrenewed| one.overdue || is_soon(one, now);
+        let late: Vec<_> = first.into_iter().filter(late).collect();
+        if all || late.len() > TOLD {
+            return Ok(late);
+        }
+        Ok(self.unrenewed(now, Some(now + CERTIFICATE_NOTICE)).await?.0)
     }
 
     /// How things stand now.
@@ -193,10 +212,9 @@ impl Ca {
         let now = self.clock.now();
         let mut ends = Vec::new();
         let mut todos = Vec::new();
-        let (unrenewed, looked_until) = self.unrenewed(now, TOLD + 1).await?;
+        let (unrenewed, looked_until) = self.unrenewed(now, None).await?;
         ends.extend(unrenewed.first().map(end_of));
-        let late = |one: &Unrenewed| one.overdue || is_soon(one, now);
-        let late: Vec<_> = unrenewed.into_iter().filter(late).collect();
+        let late = self.late(unrenewed, now).await?;
         if late.len() > TOLD {
             todos.push(all_late(&late, now));
         } else {
@@ -213,6 +231,7 @@ impl Ca {
             todos.push(todo.about(About::Setting("public_url")));
         }
         todos.extend(self.clone_todos(now).await?);
+        todos.extend(self.refusal_todos(now).await?);
         todos.extend(self.broker_todos(now).await?);
         todos.sort_by_key(|todo| !todo.urgent);
         Ok(Standing {

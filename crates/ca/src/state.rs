@@ -11,7 +11,7 @@ use muster_pki::cert::{Certificate, Issuer, Pointers};
 use muster_pki::jose::Jwk;
 use muster_pki::key::PublicKey;
 
-use crate::authority::{Authority, Generation, ROOT};
+use crate::authority::{Authority, Generation, ROOT, line};
 use crate::beacon::Teller;
 use crate::broker::agent::Reports;
 use crate::broker::canary::{Asked, Canaries};
@@ -93,9 +93,14 @@ pub(crate) struct LoadedProvisioner {
 pub(crate) struct LoadedAuthority {
     pub(crate) record: Authority,
     pub(crate) root: Certificate,
+    /// What is handed out beside the issuing CA.
+    roots: Roots,
     /// Every issuing CA that is not retired.
     pub(crate) issuing: Vec<Arc<LoadedIssuer>>,
 }
+
+/// Roots and cross-certificates, DER, each with its last moment.
+type Roots = Vec<(Timestamp, Arc<[u8]>)>;
 
 /// An issuing CA, ready to sign.
 #[derive(Debug)]
@@ -201,11 +206,16 @@ impl State {
     async fn load(store: &dyn Store, settings: &Settings, turn: u64) -> Result<Self, Error> {
         let authorities = store.authorities().await?;
         let provisioners = store.provisioners().await?;
+        let roots = authorities
+            .iter()
+            .map(|authority| roots(&authorities, authority))
+            .collect::<Result<Vec<_>, _>>()?;
         Ok(Self {
             turn,
             authorities: authorities
                 .into_iter()
-                .map(|record| LoadedAuthority::new(record, settings))
+                .zip(roots)
+                .map(|(record, roots)| LoadedAuthority::new(record, roots, settings))
                 .collect::<Result<_, _>>()?,
             provisioners: provisioners
                 .into_iter()
@@ -242,7 +252,7 @@ impl LoadedProvisioner {
 }
 
 impl LoadedAuthority {
-    fn new(record: Authority, settings: &Settings) -> Result<Self, Error> {
+    fn new(record: Authority, roots: Roots, settings: &Settings) -> Result<Self, Error> {
         let root = record.root()?.parsed()?;
         let issuing = record
             .issuing()
@@ -251,8 +261,15 @@ impl LoadedAuthority {
         Ok(Self {
             record,
             root,
+            roots,
             issuing,
         })
+    }
+
+    /// What is handed out beside the issuing CA now; see [`Issued::roots`](crate::Issued::roots).
+    pub(crate) fn roots(&self, now: Timestamp) -> Vec<Arc<[u8]>> {
+        let holding = self.roots.iter().filter(|(until, _)| now <= *until);
+        holding.map(|(_, der)| der.clone()).collect()
     }
 
     /// The issuing CA that issues.
@@ -288,6 +305,19 @@ impl LoadedIssuer {
             pointers: pointers(settings.public_url.as_deref(), authority, generation.number),
         })
     }
+}
+
+/// An authority's own root, for ever; then, of those that follow one another with it, the other roots and the cross-certificates until
+/// each ends.
+fn roots(all: &[Authority], of: &Authority) -> Result<Roots, Error> {
+    let line = line(all, &of.name);
+    let others = line.iter().skip(1).filter_map(|one| one.root().ok());
+    let others = others.map(|root| &root.certificate);
+    let crosses = line.iter().filter_map(|one| one.follows());
+    let beside = others.chain(crosses.map(|follows| &follows.cross));
+    let beside = beside.map(|der| Ok((Certificate::from_der(der)?.not_after(), der.as_slice().into())));
+    let own = (Timestamp::MAX, of.root()?.certificate.as_slice().into());
+    std::iter::once(Ok(own)).chain(beside).collect()
 }
 
 /// Where the public listener shows an issuer's CRL and certificate.

@@ -23,8 +23,9 @@ pub struct Parts {
     pub name: String,
     /// What the certificate is for.
     pub kind: Use,
-    /// The root, then the issuing CA: what a broker's `cafile` needs, since OpenSSL asks for the root, and devices that
-    /// send only their own certificate need the issuing CA there too. PEM.
+    /// The root, others that take its place or gave it theirs, then the issuing CA: what a broker's `cafile` needs, since OpenSSL asks for
+    /// the root, and devices that send only their own certificate need the issuing CA there too. Cross-certificates are left out: the
+    /// roots for which they vouch stand there themselves. PEM.
     pub ca_pem: String,
     /// The certificate, then the issuing CA. PEM.
     pub chain_pem: String,
@@ -63,6 +64,9 @@ pub enum Error {
     P12(#[from] crate::p12::Error),
 }
 
+/// What tells in a bundle whose it is, and what to do with it. Its first line has the name.
+pub const README: &str = "README.txt";
+
 /// One file of a bundle.
 #[derive(Clone, PartialEq, Eq)]
 pub struct File {
@@ -97,9 +101,10 @@ impl Bundle {
     /// # Errors
     /// Refuses names that are no file names or could not stand in a configuration, PEM that cannot be read, a chain without
     /// the issuing CA, a CA file that does not begin with a root, and a certificate for another name.
-    pub fn new(parts: Parts) -> Result<Self, Error> {
+    pub fn new(mut parts: Parts) -> Result<Self, Error> {
         let chain = Certificate::all_from_pem(&parts.chain_pem)?;
-        let cas = Certificate::all_from_pem(&parts.ca_pem)?;
+        let cas = without_crosses(Certificate::all_from_pem(&parts.ca_pem)?);
+        parts.ca_pem = cas.iter().map(Certificate::to_pem).collect::<Result<_, _>>()?;
         let [leaf, _issuing, ..] = chain.as_slice() else {
             return Err(Error::Incomplete(
                 "the chain must hold the certificate and the CA that issued it",
@@ -165,7 +170,7 @@ impl Bundle {
         ]
         .into_iter()
         .chain(key)
-        .chain([file("README.txt".to_owned(), &self.readme(), false)])
+        .chain([file(README.to_owned(), &self.readme(), false)])
         .collect()
     }
 
@@ -214,16 +219,13 @@ impl Bundle {
         if !sans.is_empty() {
             writeln!(out, "Good for     {}", words::clean(&sans.join(", ")))?;
         }
-        writeln!(out, "Serial       {}", words::hex(self.leaf.serial()))?;
+        writeln!(out, "Serial       {}", crate::hex(self.leaf.serial()))?;
         writeln!(
             out,
             "CA           SHA-256 {}",
-            words::hex(&self.root.fingerprint())
+            crate::hex(&self.root.fingerprint())
         )?;
-        writeln!(
-            out,
-            "             The same must come out of: muster ca fingerprint\n"
-        )?;
+        writeln!(out, "             The same must stand in: muster ca show\n")?;
         self.write_files(out)?;
         self.write_places(out)?;
         self.write_configuration(out)?;
@@ -233,9 +235,13 @@ impl Bundle {
     fn write_files(&self, out: &mut String) -> std::fmt::Result {
         let name = &self.parts.name;
         heading(out, "The files")?;
+        let roots = match self.cas.iter().filter(|ca| is_root(ca)).count() {
+            0 | 1 => "the root",
+            _ => "the root, roots that take each other's place",
+        };
         writeln!(
             out,
-            "ca.crt        The CA: the root, then the issuing CA. By it one knows whom to trust. Not secret."
+            "ca.crt        The CA: {roots}, then the issuing CA. By it one knows whom to trust. Not secret."
         )?;
         writeln!(out, "{name}.crt")?;
         writeln!(
@@ -323,6 +329,20 @@ impl Bundle {
         writeln!(out, "    muster cert inspect {name}.crt")?;
         writeln!(out, "    muster cert verify {name}.crt --ca ca.crt")
     }
+}
+
+fn is_root(ca: &Certificate) -> bool {
+    matches!((ca.subject(), ca.issuer()), (Ok(subject), Ok(issuer)) if subject == issuer)
+}
+
+/// A cross-certificate has the name and the key of a root, and another's signature.
+fn without_crosses(mut cas: Vec<Certificate>) -> Vec<Certificate> {
+    let roots: Vec<_> = cas.iter().filter(|ca| is_root(ca)).cloned().collect();
+    let stands_for = |ca: &Certificate, root: &Certificate| {
+        ca.common_name() == root.common_name() && ca.key() == root.key()
+    };
+    cas.retain(|ca| is_root(ca) || !roots.iter().any(|root| stands_for(ca, root)));
+    cas
 }
 
 fn facts(parts: &Parts, leaf: &Certificate) -> Result<Facts, Error> {

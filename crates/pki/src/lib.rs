@@ -25,3 +25,8 @@ pub mod snippet;
 pub mod time;
 
 pub use error::Error;
+
+/// Bytes in hexadecimal: lower case, without separators.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -116,6 +116,15 @@ pub fn mosquitto_bridge(facts: &Facts) -> String {
     facts.fill(include_str!("snippet/mosquitto-bridge.conf"))
 }
 
+/// The same where the agent renews and knows the broker.
+pub fn mosquitto_bridge_of_agent(facts: &Facts) -> String {
+    let restart =
+        "# Mosquitto 2.0 reads a renewed certificate at its next reconnect: restart it, or wait for one.";
+    let reconnects =
+        "# When the agent has renewed, it makes this bridge reconnect, which then reads the new certificate.";
+    mosquitto_bridge(facts).replace(restart, reconnects)
+}
+
 /// Options of `mosquitto_pub` and `mosquitto_sub`, one a line, as they read them from a file.
 pub fn mosquitto_client(facts: &Facts) -> String {
     facts.fill(include_str!("snippet/mosquitto-client.conf"))

@@ -72,6 +72,26 @@ fn the_archive_has_what_users_expect() {
 }
 
 #[test]
+fn roots_stand_together_without_the_words_for_each_other() {
+    let Some(lab) = Lab::with_cas() else { return };
+    lab.issue("site", "site-001", "ca", CLIENT);
+    lab.root("next", "AK-SG IoT CA 2", "EC -pkeyopt ec_paramgen_curve:P-256");
+    lab.write("cross.key", lab.read("next.key"));
+    let ca = "basicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign,cRLSign\n";
+    lab.certify("cross", "AK-SG IoT CA 2", "root", ca, "-sha256");
+    let both = Parts {
+        ca_pem: lab.join(&["root.crt", "next.crt", "cross.crt", "ca.crt"]),
+        ..parts(&lab, "site", "site-001", Use::Client)
+    };
+    let bundle = Bundle::new(both).unwrap();
+    assert_eq!(
+        text(&bundle, "ca.crt"),
+        lab.join(&["root.crt", "next.crt", "ca.crt"])
+    );
+    assert!(text(&bundle, "README.txt").contains("roots that take each other's place, then the issuing CA"));
+}
+
+#[test]
 fn the_letter_names_dates_files_and_the_ca() {
     let Some(lab) = Lab::with_cas() else { return };
     lab.issue("site", "site-001", "ca", CLIENT);

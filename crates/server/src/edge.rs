@@ -10,6 +10,7 @@ use bytes::Bytes;
 use jiff::SignedDuration;
 use muster_api::Code;
 use muster_ca::Ca;
+use muster_ca::Proof;
 use muster_ca::authority::DEFAULT;
 use muster_ca::ports::Crl;
 use muster_ca::standing::{About, Todo};
@@ -111,6 +112,35 @@ impl Edge {
             host: url.strip_prefix("https://").unwrap_or(url).to_owned(),
             fingerprint: self.fingerprint()?,
         })
+    }
+
+    /// What may keep a device from enrolling with this token: a name of the CA that means another machine there, or a key that it has.
+    pub(crate) async fn notes(
+        &self,
+        proof: Proof,
+        token: &EnrolmentToken,
+    ) -> Result<Vec<String>, muster_ca::Error> {
+        let url = &self.settings().ca_url;
+        let host = url.strip_prefix("https://").unwrap_or(url);
+        let mut notes = Vec::new();
+        if host.split(':').next() == Some("localhost") {
+            notes.push(
+                "it names this machine as localhost, which is another one elsewhere; for devices elsewhere start the CA with the \
+                 name that they reach it by: muster up --dns NAME,localhost"
+                    .to_owned(),
+            );
+        }
+        if let Some(name) = token.device.as_ref().filter(|_| !token.recovers) {
+            let now = self.ca().now();
+            let all = self.ca().certificates_of(proof, name, now).await?;
+            let armed = self.ca().is_new(name).await?;
+            if !armed && all.iter().any(|one| one.is_living(now)) {
+                notes.push(format!(
+                    "{name} has a living certificate, so another key will be refused; if it lost its key: muster device recover {name}"
+                ));
+            }
+        }
+        Ok(notes)
     }
 
     /// How often whom may try; the same for every door.

@@ -109,11 +109,8 @@ pub(crate) fn file_headers(
     ]
 }
 
-/// CSV of these rows, with the head in front if it is given.
-pub(crate) fn csv(
-    head: Option<&[&str]>,
-    rows: impl IntoIterator<Item = Vec<String>>,
-) -> Result<Bytes, Error> {
+/// CSV of these rows, with the head in front if it is given, which a spreadsheet takes for no formulas.
+pub fn csv(head: Option<&[&str]>, rows: impl IntoIterator<Item = Vec<String>>) -> Result<Bytes, Error> {
     let broken = |why: &dyn std::fmt::Display| Error::Internal(format!("CSV cannot be written: {why}"));
     let mut writer = csv::Writer::from_writer(Vec::new());
     if let Some(head) = head {

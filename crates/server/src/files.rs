@@ -12,6 +12,7 @@ use muster_pki::{cert, pem};
 use zeroize::Zeroizing;
 
 use crate::Edge;
+use crate::published::pem_of;
 
 /// The files that there are of a certificate with its key, by the end of their links.
 pub(crate) const FORMATS: [&str; 10] = [
@@ -80,15 +81,11 @@ pub(crate) fn bundle(issued: &Issued) -> Result<Bundle, Error> {
 fn parts(issued: &Issued) -> Result<Parts, Error> {
     let text = |der: &[u8]| pem::encode(pem::CERTIFICATE, der);
     let certificate = issued.certificate();
-    let (leaf, issuing, root) = (
-        text(&certificate.der)?,
-        text(issued.issuing())?,
-        text(issued.root())?,
-    );
+    let (leaf, issuing) = (text(&certificate.der)?, text(issued.issuing())?);
     Ok(Parts {
         name: certificate.device.to_string(),
         kind: Use::of(&cert::Certificate::from_der(&certificate.der)?),
-        ca_pem: format!("{root}{issuing}"),
+        ca_pem: pem_of(issued.roots())? + &issuing,
         chain_pem: format!("{leaf}{issuing}"),
         key_pem: None,
         broker: None,

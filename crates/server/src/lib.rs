@@ -28,6 +28,7 @@ mod tls;
 pub mod web;
 
 pub use edge::{Edge, Todos};
+pub use export::csv;
 pub use listen::{Listeners, ServeError, serve, serve_stream};
 pub use protocols::{api_service, local_service, public_service};
 pub use settings::{Configured, Settings};

@@ -7,6 +7,7 @@ mod accept;
 mod connection;
 mod limits;
 mod room;
+mod unread;
 mod watched;
 
 use std::future::Future;

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use muster_agent::broker::{Place, adapter};
+use muster_agent::beside::broker::{Place, adapter};
+use muster_agent::beside::run::{Settings, run};
 use muster_agent::cli::stopped;
-use muster_agent::run::{Settings, run};
 
 use crate::cli::report::{Exit, Failure, Voice};
 use crate::real;

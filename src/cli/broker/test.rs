@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use muster_agent::listener::Listener;
-use muster_agent::trial::{self, Outcome, Papers, Trial};
+use muster_agent::beside::listener::Listener;
+use muster_agent::beside::trial::{self, Outcome, Papers, Trial};
 use muster_api::Client;
 use muster_api::agent::Request;
 use muster_api::types::{Authority, Done, Trials};
@@ -149,11 +149,13 @@ fn tell(voice: Voice, all: &[Trial]) -> Result<Exit, Failure> {
             Outcome::Wrong => "WRONG",
             Outcome::NotTried => "not tried",
         };
-        vec![word.to_owned(), trial.whom.to_owned(), trial.words.clone()]
+        [word.to_owned(), trial.whom.to_owned(), trial.words.clone()]
     };
-    let head = ["RESULT", "AS", "WHAT HAPPENED"].map(str::to_owned).to_vec();
-    let rows: Vec<_> = std::iter::once(head).chain(all.iter().map(row)).collect();
-    voice.data(&table(&rows), &serde_json::json!({ "trials": all }))?;
+    let head = ["RESULT", "AS", "WHAT HAPPENED"];
+    voice.data(
+        &table(head, all.iter().map(row)),
+        &serde_json::json!({ "trials": all }),
+    )?;
     let wrong = all.iter().filter(|trial| trial.outcome == Outcome::Wrong).count();
     let open: Vec<_> = all
         .iter()

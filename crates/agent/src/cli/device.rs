@@ -4,20 +4,17 @@ use std::io::{BufRead, IsTerminal, Read};
 use std::path::{Path, PathBuf};
 
 use clap::{Subcommand, ValueEnum};
-use jiff::{SignedDuration, Timestamp};
 use muster_api::Code;
-use muster_pki::cert::Certificate;
 use muster_pki::snippet::{self, Facts, Use};
-use muster_pki::time::format_duration;
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use super::{Exit, Failure, Voice, broker_address, stopped, variable};
+use super::status::status;
+use super::{Exit, Failure, Voice, broker_address, stopped, unseen, variable};
 use crate::Clock;
 use crate::device::enrol::{Ask, Enrolled, enrol, rehearse};
-use crate::device::files::{Home, Settings, read_settings};
-use crate::device::status::Status;
-use crate::device::time::last;
+use crate::device::files::Home;
+use crate::device::settings::Settings;
 use crate::device::{self, provisioner, renew};
 
 /// Where a device's files are unless it is said.
@@ -25,12 +22,6 @@ pub(super) const DIR: &str = "/etc/muster";
 
 /// The longest line that is read for a code.
 const MAX_LINE: u64 = 4096;
-
-/// By how many seconds a clock may be wrong before somebody should know.
-const CLOCK_OFF: i64 = 60;
-
-/// For how long an agent that runs may say nothing: twice the longest time after which the CA lets it ask again, 6 h.
-const SILENT: SignedDuration = SignedDuration::from_hours(12);
 
 /// What the agent does.
 #[derive(Subcommand)]
@@ -153,7 +144,7 @@ pub async fn run(voice: Voice, clock: Clock, command: AgentCommand) -> Result<Ex
         AgentCommand::Sign(args) => signed(voice, &clock, args).await,
         AgentCommand::Run(args) => {
             let stop = stopped()?;
-            device::run::run(&args.dir, clock, stop).await.map_err(failed)?;
+            device::run::run(&args.dir, clock, stop).await?;
             voice.say("Stopped. The device goes on with the certificate that it has.");
             Ok(Exit::Ok)
         }
@@ -163,10 +154,13 @@ pub async fn run(voice: Voice, clock: Clock, command: AgentCommand) -> Result<Ex
 }
 
 async fn enrolled(voice: Voice, clock: Clock, args: EnrolArgs) -> Result<Exit, Failure> {
-    let given = args.code.or_else(|| variable("MUSTER_CODE"));
+    let given = match args.code {
+        Some(code) => Some(code),
+        None => variable("MUSTER_CODE")?,
+    };
     let code = Zeroizing::new(match given {
         Some(code) => code,
-        None => typed(voice)?,
+        None => typed(voice).await?,
     });
     let code: Code = code
         .parse()
@@ -181,16 +175,20 @@ async fn enrolled(voice: Voice, clock: Clock, args: EnrolArgs) -> Result<Exit, F
         broker: broker.map(|(host, port)| format!("{host}:{port}")),
     };
     if args.dry_run {
-        let name = rehearse(&ask).await.map_err(failed)?;
+        let name = rehearse(&ask, &clock).await?;
+        let (url, dir) = (ask.code.url(), ask.dir.display());
         voice.data(
-            voice.done("enrolled", true),
+            &format!("{name} would enrol at {url}, with its files in {dir}. Nothing was changed."),
             &json!({ "name": name, "enrolled": false }),
         )?;
         return Ok(Exit::Ok);
     }
-    let done = enrol(ask, &clock).await.map_err(failed)?;
+    let done = enrol(ask, &clock).await?;
     let text = match args.format {
         Format::Pem => paths(&done),
+        Format::MosquittoBridge if done.settings.broker.is_some() => {
+            snippet::mosquitto_bridge_of_agent(&facts(&done)?)
+        }
         Format::MosquittoBridge => snippet::mosquitto_bridge(&facts(&done)?),
         Format::Mosquitto => snippet::mosquitto_client(&facts(&done)?),
         Format::Paho => snippet::paho(&facts(&done)?),
@@ -212,17 +210,34 @@ async fn enrolled(voice: Voice, clock: Clock, args: EnrolArgs) -> Result<Exit, F
         "has enrolled and"
     };
     voice.say(&format!("{name} {already} has a certificate until {until}."));
+    if matches!(args.format, Format::MosquittoBridge) {
+        say_what_a_bridge_lacks(voice, &done.settings);
+    }
     Ok(Exit::Ok)
 }
 
-/// A code from standard input.
-fn typed(voice: Voice) -> Result<String, Failure> {
-    let input = std::io::stdin();
-    if input.is_terminal() {
-        voice.say("Enrolment code:");
+fn say_what_a_bridge_lacks(voice: Voice, settings: &Settings) {
+    if settings.group.is_none() {
+        voice.say("Note: Mosquitto cannot read the key, unless it runs as this user: run this again with --group mosquitto");
     }
-    let mut line = String::new();
-    input.lock().take(MAX_LINE).read_line(&mut line)?;
+    if settings.broker.is_none() {
+        voice.say(
+            "Note: without --broker the agent neither tries a renewed certificate with the broker nor makes the bridge reconnect",
+        );
+    }
+}
+
+/// A code from standard input.
+async fn typed(voice: Voice) -> Result<String, Failure> {
+    if std::io::stdin().is_terminal() {
+        voice.say("Enrolment code (it is not shown):");
+    }
+    let line = unseen(|| {
+        let mut line = String::new();
+        std::io::stdin().lock().take(MAX_LINE).read_line(&mut line)?;
+        Ok(line)
+    })
+    .await?;
     if line.trim().is_empty() {
         return Err(Failure::usage("there is no enrolment code")
             .fix("at the CA: muster token create NAME; it prints the line to run here"));
@@ -231,28 +246,23 @@ fn typed(voice: Voice) -> Result<String, Failure> {
 }
 
 async fn signed(voice: Voice, clock: &Clock, args: SignArgs) -> Result<Exit, Failure> {
-    let file = args.password_file.display();
-    let read = std::fs::read_to_string(&args.password_file).map(Zeroizing::new);
-    let text = read.map_err(|why| Failure::usage(format!("cannot read {file}: {why}")))?;
-    let ask = provisioner::Ask {
-        name: args.name,
-        url: args.ca_url.trim_end_matches('/').to_owned(),
-        fingerprint: args.fingerprint.replace(':', "").to_ascii_lowercase(),
-        provisioner: args.provisioner,
-        password: Zeroizing::new(text.trim_end_matches(['\r', '\n']).to_owned()),
-        validity: args.validity,
-        dir: args.dir,
-    };
-    if ask.password.is_empty() {
-        return Err(Failure::usage(format!("there is no password in {file}")));
-    }
-    if args.dry_run {
-        provisioner::rehearse(&ask).await.map_err(failed)?;
+    let dry_run = args.dry_run;
+    let ask = asked(args)?;
+    if dry_run {
+        provisioner::rehearse(&ask, clock).await?;
         let json = json!({ "name": ask.name, "signed": false });
-        voice.data(voice.done("signed", true), &json)?;
+        voice.data(
+            &format!(
+                "{} would get a certificate from {}, with its files in {}. Nothing was changed.",
+                ask.name,
+                ask.url,
+                ask.dir.display()
+            ),
+            &json,
+        )?;
         return Ok(Exit::Ok);
     }
-    let until = provisioner::sign(&ask, clock).await.map_err(failed)?;
+    let until = provisioner::sign(&ask, clock).await?;
     let [ca, certificate, key] = [
         "ca.crt".into(),
         format!("{}.crt", ask.name),
@@ -270,109 +280,56 @@ async fn signed(voice: Voice, clock: &Clock, args: SignArgs) -> Result<Exit, Fai
     Ok(Exit::Ok)
 }
 
-async fn renewed(voice: Voice, clock: &Clock, dir: &Path, dry_run: bool) -> Result<Exit, Failure> {
-    let home = Home::open(dir).map_err(failed)?;
-    let settings = home.enrolled().map_err(failed)?;
-    if dry_run {
-        renew::rehearse(&home, &settings, clock).await.map_err(failed)?;
-    } else {
-        renew::renew(&home, &settings, clock).await.map_err(failed)?;
+/// What a provisioner is asked, as far as it can be right.
+fn asked(args: SignArgs) -> Result<provisioner::Ask, Failure> {
+    let file = args.password_file.display();
+    let read = std::fs::read_to_string(&args.password_file).map(Zeroizing::new);
+    let text = read.map_err(|why| Failure::usage(format!("cannot read {file}: {why}")))?;
+    let ask = provisioner::Ask {
+        name: args.name,
+        url: args.ca_url.trim_end_matches('/').to_owned(),
+        fingerprint: args.fingerprint.replace(':', "").to_ascii_lowercase(),
+        provisioner: args.provisioner,
+        password: Zeroizing::new(text.trim_end_matches(['\r', '\n']).to_owned()),
+        validity: args.validity,
+        dir: args.dir,
+    };
+    if !ask.url.starts_with("https://") {
+        let fix = "say such as https://ca.example.org:9000";
+        return Err(Failure::usage(format!("{:?} is no URL of a CA", args.ca_url)).fix(fix));
     }
-    let pair = home.pair(&settings.name).map_err(failed)?;
+    if ask.fingerprint.len() != 64 || !ask.fingerprint.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        let fix = "at the CA: muster ca fingerprint; at a step-ca: step certificate fingerprint root_ca.crt";
+        return Err(Failure::usage("the fingerprint has 64 hexadecimal digits").fix(fix));
+    }
+    if ask.password.is_empty() {
+        return Err(Failure::usage(format!("there is no password in {file}")));
+    }
+    Ok(ask)
+}
+
+async fn renewed(voice: Voice, clock: &Clock, dir: &Path, dry_run: bool) -> Result<Exit, Failure> {
+    let (home, settings) = Home::open_enrolled(dir)?;
+    if dry_run {
+        renew::rehearse(&home, &settings, clock).await?;
+    } else {
+        renew::renew(&home, &settings, clock).await?;
+    }
+    let pair = home.pair(&settings.name)?;
     let until = pair.map(|pair| pair.leaf().not_after().to_string());
     let json = json!({ "name": settings.name, "not_after": until, "renewed": !dry_run });
-    voice.data(voice.done("renewed", dry_run), &json)?;
-    Ok(Exit::Ok)
-}
-
-/// What the agent wrote last, and what is on the disk now.
-fn status(voice: Voice, clock: &Clock, dir: &Path) -> Result<Exit, Failure> {
-    let settings = read_settings(dir).map_err(failed)?.ok_or_else(|| {
-        Failure::new(
-            Exit::Missing,
-            format!("no device has enrolled in {}", dir.display()),
+    let name = &settings.name;
+    let until = until.unwrap_or_default();
+    let text = if dry_run {
+        format!(
+            "{} would renew the certificate of {name}. Nothing was changed.",
+            settings.url
         )
-        .fix("at the CA: muster token create NAME; it prints the line to run here")
-    })?;
-    let told = Status::read(dir).map_err(failed)?.unwrap_or_default();
-    let ahead = SignedDuration::from_secs(told.clock_ahead.unwrap_or_default());
-    let now = clock().checked_sub(ahead).unwrap_or_else(|_| clock());
-    let text = std::fs::read_to_string(dir.join(format!("{}.crt", settings.name))).unwrap_or_default();
-    let until = Certificate::all_from_pem(&text)?
-        .first()
-        .map(Certificate::not_after);
-    let problem = told
-        .problem
-        .clone()
-        .or_else(|| unsaid(&settings, until, &told, now));
-    let last = last(dir).map_err(failed)?.filter(|last| is_after(*last, now));
-    let until = until.map_or_else(|| "-".to_owned(), |until| until.to_string());
-    let renew_at = told
-        .renew_at
-        .unwrap_or_else(|| "not planned: muster agent run asks the CA".to_owned());
-    let off = told.clock_ahead.filter(|ahead| ahead.abs() > CLOCK_OFF);
-    let clock_words = off.map_or_else(String::new, clock_words);
-    let last_words = last.map_or_else(String::new, |last| {
-        format!("\nlast-time {last}: the CA has vouched for this, and it is later than it seems to be now; the CA is asked again")
-    });
-    let words = problem.as_deref().unwrap_or("none");
-    let lines = format!(
-        "device    {}\nuntil     {until}\nrenewal   {renew_at}\nproblem   {words}{clock_words}{last_words}",
-        settings.name
-    );
-    let json = json!({
-        "name": settings.name, "not_after": until, "renew_at": renew_at, "problem": problem, "clock_ahead": told.clock_ahead,
-        "at": told.at, "last_time": last.map(|last| last.to_string()),
-    });
-    voice.data(&lines, &json)?;
-    let well = problem.is_none() && off.is_none() && last.is_none();
-    Ok(if well { Exit::Ok } else { Exit::Attention })
-}
-
-/// Whether a time is later than a clock may be off.
-fn is_after(time: Timestamp, now: Timestamp) -> bool {
-    time.duration_since(now).as_secs() > CLOCK_OFF
-}
-
-/// What is wrong, and the agent has not said, perhaps because it does not run.
-fn unsaid(settings: &Settings, until: Option<Timestamp>, told: &Status, now: Timestamp) -> Option<String> {
-    let read = |text: &str| text.parse::<Timestamp>().ok();
-    let Some(until) = until.filter(|until| *until > now) else {
-        return Some("the certificate has ended, or is gone".into());
+    } else {
+        format!("{name} has renewed; its certificate holds until {until}.")
     };
-    if !settings.enrolled {
-        return Some("it has not ended enrolling: run the line of muster token create again".into());
-    }
-    if let Some(at) = read(&told.at).filter(|at| now.duration_since(*at) > SILENT) {
-        return Some(format!(
-            "the agent has said nothing since {at}: does muster agent run?"
-        ));
-    }
-    let due = told.renew_at.as_deref().and_then(read)?;
-    // Half of what was left then is gone.
-    let late = now.duration_since(due) > until.duration_since(due) / 2;
-    late.then(|| format!("it was to renew on {due}: does muster agent run?"))
-}
-
-/// How far off the clock is, and what that means.
-fn clock_words(ahead: i64) -> String {
-    let by = format_duration(SignedDuration::from_secs(ahead).abs());
-    let way = if ahead > 0 { "ahead of" } else { "behind" };
-    format!(
-        "\nclock     {by} {way} the CA's: this agent allows for it, and other programs here believe no certificate until it is set"
-    )
-}
-
-fn failed(why: crate::Error) -> Failure {
-    let exit = match why.status() {
-        Some(401 | 403) => Exit::NotAllowed,
-        Some(_) | None => Exit::Failed,
-    };
-    // The CA's sentence is "what; fix".
-    match why.0.rsplit_once("; ").filter(|_| why.status().is_some()) {
-        Some((what, fix)) => Failure::new(exit, what).fix(fix),
-        None => Failure::new(exit, why.0),
-    }
+    voice.data(&text, &json)?;
+    Ok(Exit::Ok)
 }
 
 fn paths(done: &Enrolled) -> String {

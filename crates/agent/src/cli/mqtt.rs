@@ -1,6 +1,6 @@
 //! A client with the device's certificate: what `muster mqtt` and `muster-agent mqtt` do.
 
-use std::io::{BufRead, Write};
+use std::io::{BufRead, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use super::device::DIR;
 use super::{Exit, Failure, Voice, broker_address, stopped};
 use crate::Clock;
-use crate::device::files::read_settings;
+use crate::device::settings::read_settings;
 use crate::mqtt::{self, Backoff, Health, Message, Place, Qos, Settings, Version};
 
 /// Messages that are read ahead.
@@ -35,8 +35,8 @@ pub enum MqttCommand {
         /// Let the broker show it to whoever comes later
         #[arg(long)]
         retain: bool,
-        /// How many attempts to connect may fail in a row
-        #[arg(long, default_value_t = 1)]
+        /// How many attempts to connect; with one alone, the first that fails is the end
+        #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
         attempts: u32,
         /// Who connects, where and how
         #[command(flatten)]
@@ -52,8 +52,8 @@ pub enum MqttCommand {
         /// End after so many messages
         #[arg(long)]
         count: Option<u64>,
-        /// How many attempts to connect may fail in a row; as many as want to, unless said
-        #[arg(long)]
+        /// End when so many attempts to connect have failed in a row [default: it tries for ever]
+        #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
         attempts: Option<u32>,
         /// Who connects, where and how
         #[command(flatten)]
@@ -83,8 +83,8 @@ pub struct RunArgs {
     /// Publish each line of standard input here
     #[arg(long, value_name = "TOPIC")]
     publish: Option<String>,
-    /// How many attempts to connect may fail in a row; as many as want to, unless said
-    #[arg(long)]
+    /// End when so many attempts to connect have failed in a row [default: it tries for ever]
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
     attempts: Option<u32>,
     #[command(flatten)]
     common: ClientArgs,
@@ -135,7 +135,7 @@ pub async fn run(voice: Voice, clock: Clock, command: MqttCommand) -> Result<Exi
             common,
         } => {
             let settings = common.settings(Some(attempts))?;
-            let topic = fill(&topic, &settings.place.name);
+            let topic = topic_of(&topic, &settings.place.name)?;
             let lines = match message {
                 Some(message) => Lines::One(message),
                 None => Lines::Input,
@@ -149,7 +149,7 @@ pub async fn run(voice: Voice, clock: Clock, command: MqttCommand) -> Result<Exi
             common,
         } => {
             let mut settings = common.settings(attempts)?;
-            settings.filters = filled(&filters, &settings.place.name);
+            settings.filters = filters_of(&filters, &settings.place.name)?;
             converse((voice, clock), settings, None, count).await
         }
         MqttCommand::Run(args) => {
@@ -160,21 +160,21 @@ pub async fn run(voice: Voice, clock: Clock, command: MqttCommand) -> Result<Exi
                 return Err(Failure::usage("--every is more than nothing"));
             }
             settings.persistent = true;
-            settings.filters = filled(&args.filters, &name);
+            settings.filters = filters_of(&args.filters, &name)?;
+            let status = topic_of(&args.status, &name)?;
             let state = |word: &'static str| Message {
-                topic: fill(&args.status, &name),
+                topic: status.clone(),
                 payload: word.into(),
                 retain: true,
             };
             settings.will = Some(state("offline"));
             settings.online = Some(state("online"));
             settings.health = Some(Health {
-                topic: fill(&args.health, &name),
+                topic: topic_of(&args.health, &name)?,
                 every,
             });
-            let publish = args
-                .publish
-                .map(|topic| (fill(&topic, &name), false, Lines::Input));
+            let publish = args.publish.map(|topic| topic_of(&topic, &name)).transpose()?;
+            let publish = publish.map(|topic| (topic, false, Lines::Input));
             converse((voice, clock), settings, publish, None).await
         }
     }
@@ -241,12 +241,22 @@ fn only_name(dir: &Path) -> Result<String, Failure> {
     }
 }
 
-fn fill(topic: &str, name: &str) -> String {
-    topic.replace("%u", name)
+/// With the device's name in it.
+fn topic_of(topic: &str, name: &str) -> Result<String, Failure> {
+    let topic = topic.replace("%u", name);
+    let bad = |why| Failure::usage(format!("{topic:?} is no topic to publish on: {why}"));
+    mqtt::check_topic(&topic).map_err(bad)?;
+    Ok(topic)
 }
 
-fn filled(filters: &[String], name: &str) -> Vec<String> {
-    filters.iter().map(|filter| fill(filter, name)).collect()
+fn filters_of(filters: &[String], name: &str) -> Result<Vec<String>, Failure> {
+    let filters = filters.iter().map(|filter| filter.replace("%u", name));
+    let checked = filters.map(|filter| {
+        let bad = |why| Failure::usage(format!("{filter:?} is no topic filter: {why}"));
+        mqtt::check_filter(&filter).map_err(bad)?;
+        Ok(filter)
+    });
+    checked.collect()
 }
 
 /// What is published.
@@ -263,9 +273,15 @@ async fn converse(
 ) -> Result<Exit, Failure> {
     let (send, outgoing) = mpsc::channel(AHEAD);
     let (received, messages) = mpsc::channel(AHEAD);
+    let (say_why, unread) = std::sync::mpsc::channel();
     if let Some((topic, retain, lines)) = publish {
         // Standard input blocks, and may never end.
-        std::thread::spawn(move || feed(&send, &topic, retain, lines));
+        std::thread::spawn(move || {
+            if let Err(why) = feed(&send, &topic, retain, lines) {
+                tracing::error!("standard input: {why}");
+                let _ = say_why.send(why);
+            }
+        });
     }
     let stop = stopped()?;
     let printing = tokio::spawn(print(voice, messages, count));
@@ -273,25 +289,63 @@ async fn converse(
     let printed = printing.await.map_err(|why| Failure::failed(why.to_string()))?;
     done.map_err(|why| Failure::failed(why.0))?;
     printed?;
-    Ok(Exit::Ok)
+    match unread.try_recv() {
+        Ok(why) => Err(Failure::failed(format!(
+            "not all of standard input was published: {why}"
+        ))),
+        Err(_) => Ok(Exit::Ok),
+    }
 }
 
-fn feed(send: &mpsc::Sender<Message>, topic: &str, retain: bool, lines: Lines) {
-    let message = |text: String| Message {
+/// Hands lines over, whatever bytes they hold, until the end, or until nobody takes them.
+fn feed(send: &mpsc::Sender<Message>, topic: &str, retain: bool, lines: Lines) -> std::io::Result<()> {
+    let message = |payload: Vec<u8>| Message {
         topic: topic.to_owned(),
-        payload: text.into_bytes().into(),
+        payload: payload.into(),
         retain,
     };
-    match lines {
-        Lines::One(text) => drop(send.blocking_send(message(text))),
-        Lines::Input => {
-            for line in std::io::stdin().lock().lines().map_while(Result::ok) {
-                if send.blocking_send(message(line)).is_err() {
-                    return;
-                }
-            }
+    let mut input = match lines {
+        Lines::One(text) => {
+            drop(send.blocking_send(message(text.into_bytes())));
+            return Ok(());
+        }
+        Lines::Input => std::io::stdin().lock(),
+    };
+    let mut too_long = 0;
+    while let Some(line) = line(&mut input)? {
+        if line.len() > mqtt::MAX_MESSAGE {
+            tracing::error!("a line of more than {} bytes is not published", mqtt::MAX_MESSAGE);
+            too_long += 1;
+        } else if send.blocking_send(message(line)).is_err() {
+            break;
         }
     }
+    match too_long {
+        0 => Ok(()),
+        lines => Err(std::io::Error::other(format!(
+            "{lines} lines were too long to be published"
+        ))),
+    }
+}
+
+/// A line without its end, and one byte more of it than may be published at most; `None`: there are no more.
+fn line(input: &mut impl BufRead) -> std::io::Result<Option<Vec<u8>>> {
+    let longest = u64::try_from(mqtt::MAX_MESSAGE + 1).unwrap_or(u64::MAX);
+    let mut line = Vec::new();
+    let mut rest = input.by_ref().take(longest).read_until(b'\n', &mut line)?;
+    if rest == 0 {
+        return Ok(None);
+    }
+    let mut last = line.last().copied();
+    while last != Some(b'\n') && rest > 0 {
+        let mut more = Vec::new();
+        rest = input.by_ref().take(longest).read_until(b'\n', &mut more)?;
+        last = more.last().copied();
+    }
+    if line.last() == Some(&b'\n') {
+        line.pop();
+    }
+    Ok(Some(line))
 }
 
 /// Prints until there is enough, or nobody listens.
@@ -306,13 +360,32 @@ async fn print(
             break;
         };
         let text = String::from_utf8_lossy(&message.payload);
-        let line = if voice.json {
-            json!({ "topic": message.topic, "payload": text, "retain": message.retain }).to_string()
-        } else {
-            format!("{} {text}", message.topic)
-        };
         let mut out = std::io::stdout();
-        match writeln!(out, "{line}").and_then(|()| out.flush()) {
+        let line = if voice.json {
+            json!({ "topic": message.topic, "payload": text, "retain": message.retain })
+                .to_string()
+                .into_bytes()
+        } else if out.is_terminal() {
+            // Whoever may publish could tell the terminal to do things.
+            let shown = |c: char| {
+                if c.is_control() && c != '\t' {
+                    '\u{fffd}'
+                } else {
+                    c
+                }
+            };
+            format!("{} {text}", message.topic)
+                .chars()
+                .map(shown)
+                .collect::<String>()
+                .into_bytes()
+        } else {
+            [message.topic.as_bytes(), b" ", &message.payload].concat()
+        };
+        match out
+            .write_all(&[&line[..], b"\n"].concat())
+            .and_then(|()| out.flush())
+        {
             // `muster mqtt sub … | head` is no failure.
             Err(why) if why.kind() == std::io::ErrorKind::BrokenPipe => return Ok(()),
             other => other?,

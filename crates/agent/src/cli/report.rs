@@ -5,6 +5,8 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
+use crate::Kind;
+
 /// Exit codes, as the manual lists them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
@@ -78,6 +80,28 @@ impl std::fmt::Display for Failure {
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
         Self::failed(error.to_string())
+    }
+}
+
+impl From<muster_api::Error> for Failure {
+    fn from(error: muster_api::Error) -> Self {
+        crate::Error::from(error).into()
+    }
+}
+
+impl From<crate::Error> for Failure {
+    fn from(error: crate::Error) -> Self {
+        let exit = match error.kind() {
+            Kind::Missing | Kind::Refused(404) => Exit::Missing,
+            Kind::Usage | Kind::Refused(400 | 409 | 413) => Exit::Usage,
+            Kind::Refused(401 | 403) => Exit::NotAllowed,
+            Kind::Refused(_) | Kind::Failed => Exit::Failed,
+        };
+        // The CA's sentence is "what; fix".
+        match error.0.split_once("; ").filter(|_| error.status().is_some()) {
+            Some((what, fix)) => Self::new(exit, what).fix(fix),
+            None => Self::new(exit, error.0),
+        }
     }
 }
 

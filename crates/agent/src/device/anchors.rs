@@ -1,87 +1,223 @@
 //! Which CAs the device believes.
 //!
-//! The first root came with the code, and was checked by its fingerprint. Another one is believed only if a root that the device has
-//! vouches for it, with a cross-certificate that holds now: the new root's name and key, signed by the one before (RFC 4210,
-//! section 4.4). An issuing CA has to come from a root that is believed. A root that the CA does not send any more is believed no
-//! longer. That the device has what it was sent is told to the CA with the confirmation of the certificate that came with it.
+//! The code names, by its fingerprint, the root that vouches for the CA's address. What the CA says on a connection that this root
+//! has verified, as it gives the first certificate, is believed (RFC 7030, section 4.1.3): these roots are in `ca.crt`, and need
+//! not be the one of the code. From then on another root is believed only if a root that the device has vouches for it, with a cross-certificate that holds
+//! now: the new root's name and key, signed by the one before (RFC 4210, section 4.4). An issuing CA has to come from a root that is
+//! believed. A root that the CA does not send any more is believed no longer. That the device has what it was sent is told to the CA with the
+//! confirmation of the certificate that came with it.
+
+use std::path::Path;
 
 use jiff::Timestamp;
+use muster_api::Client;
 use muster_api::types::Issued;
 use muster_pki::cert::Certificate;
 
-use super::files::{Home, Settings};
-use crate::files::hex;
-use crate::{Error, ca};
+use super::files::{Home, read_anchors};
+use super::settings::Settings;
+use crate::{Clock, Error, ca};
+use muster_pki::hex;
 
-/// Puts in place what came with a certificate, if it follows from what the device believes. Returns the settings with every root that is
-/// believed now, to be saved.
-pub(super) fn believe(
+/// What is believed from now on, to be saved once the certificate that it came with is.
+pub(super) struct Believed {
+    /// With every root that vouches for the CA's address now.
+    pub(super) settings: Settings,
+    /// What belongs into `ca.crt`.
+    pub(super) anchors: String,
+}
+
+/// What came with the first certificate of an enrolment.
+pub(super) fn begin(settings: &Settings, issued: &Issued, now: Timestamp) -> Result<Believed, Error> {
+    let sent = Sent::read(issued)?;
+    if let Some(root) = sent.roots.iter().find(|root| !holds(root, now)) {
+        let print = hex(&root.fingerprint());
+        return Err(Error::new(format!(
+            "the CA has sent a root that does not hold now, {print}"
+        )));
+    }
+    sent.believed(settings, &sent.roots, now)
+}
+
+/// What came with a later one, if it follows from what the device believes.
+pub(super) fn follow(
     home: &Home,
     settings: &Settings,
     issued: &Issued,
     now: Timestamp,
-) -> Result<Settings, Error> {
-    let known = ca::roots(&settings.root)?;
-    let sent = ca::roots(&format!("{}{}", issued.root, issued.issuing))?;
-    let believed = accept(&known, &sent, now)?;
-    let roots = pem(&believed.roots)?;
-    home.save_anchors(&format!("{roots}{}", pem(&believed.issuing)?))?;
-    Ok(Settings {
-        root: roots,
-        ..settings.clone()
-    })
+) -> Result<Believed, Error> {
+    let sent = Sent::read(issued)?;
+    let mut known = read_anchors(home.dir())?;
+    known.retain(is_root);
+    known.extend(ca::roots(&settings.root)?);
+    let believed = sent.vouched_for(&known, now)?;
+    sent.believed(settings, &believed, now)
 }
 
-struct Believed {
-    /// Those that were known and were sent again, then new ones.
-    roots: Vec<Certificate>,
-    issuing: Vec<Certificate>,
-}
-
-fn accept(known: &[Certificate], sent: &[Certificate], now: Timestamp) -> Result<Believed, Error> {
-    let (own, others): (Vec<_>, Vec<_>) = sent.iter().partition(|one| is_issued_by(one, one));
-    let is_in = |root: &Certificate, roots: &[Certificate]| roots.iter().any(|one| one.der() == root.der());
-    let mut roots: Vec<_> = known
-        .iter()
-        .filter(|one| own.iter().any(|root| root.der() == one.der()))
-        .cloned()
-        .collect();
-    for root in own {
-        if is_in(root, &roots) {
-            continue;
-        }
-        let vouches =
-            |cross: &&&Certificate| is_of(cross, root) && known.iter().any(|one| is_issued_by(cross, one));
-        let cross: Vec<_> = others.iter().filter(vouches).collect();
-        if !holds(root, now) || !cross.iter().any(|cross| holds(cross, now)) {
-            let why = match cross[..] {
-                [] => "none that this device has vouches for it",
-                _ => "it does not hold now, or what vouches for it does not",
-            };
-            return Err(Error::new(format!(
-                "the CA has sent another root, {}, and {why}: it is not believed (if it is right, an operator makes a code with its \
-                 fingerprint: muster device recover NAME)",
-                hex(&root.fingerprint())
-            )));
-        }
-        roots.push(root.clone());
+/// Puts `ca.crt` right if nothing can be read from it: with the issuing CAs beside the certificate in use, and the roots that it comes from.
+/// Those vouch for the CA's address, or the CA names them on a connection that is verified by one that does. An error says what is wrong.
+pub(super) async fn mend(home: &Home, settings: &Settings, clock: &Clock) -> Result<(), Error> {
+    let Some(pair) = home.pair(&settings.name)? else {
+        return Ok(());
+    };
+    if !read_anchors(home.dir())?.is_empty() {
+        return problem(home.dir(), &settings.name, pair.chain())?.map_or(Ok(()), |why| Err(Error::new(why)));
+    }
+    let mut roots = ca::roots(&settings.root)?;
+    if let Some(first) = roots
+        .first()
+        .filter(|_| !comes_from(pair.chain(), &roots, &roots))
+    {
+        let connector = ca::connector_by(&settings.url, &roots, None, clock)?;
+        let all = ca::all_roots(&Client::new(connector, None), first).await;
+        roots = all.map_err(|why| why.but("ca.crt is gone or cannot be read"))?;
+        let is_above = |root: &Certificate| {
+            let root = std::slice::from_ref(root);
+            comes_from(pair.chain(), root, root)
+        };
+        roots.retain(is_above);
     }
     if roots.is_empty() {
-        return Err(Error::new("the CA has sent no root"));
+        return Err(Error::new(format!(
+            "ca.crt is gone or cannot be read, and the CA has no root for the certificate of {name} (an operator lets the device in \
+             again: muster device recover {name})",
+            name = settings.name
+        )));
     }
-    let issuing = others
-        .into_iter()
-        .filter(|one| !roots.iter().any(|root| is_of(one, root)));
-    let issuing: Vec<_> = issuing.cloned().collect();
-    match issuing
-        .iter()
-        .find(|one| !roots.iter().any(|root| is_issued_by(one, root)))
-    {
-        Some(_) => Err(Error::new(
+    let mut issuing = pair.chain().get(1..).unwrap_or_default().to_vec();
+    let is_below = |one: &Certificate| roots.iter().any(|root| is_issued_by(one, root));
+    issuing.retain(|one| is_below(one) && !roots.iter().any(|root| is_of(one, root)));
+    home.save_anchors(&format!("{}{}", pem(&roots)?, pem(&issuing)?))?;
+    tracing::warn!("ca.crt was gone or could not be read: it is written anew");
+    Ok(())
+}
+
+/// What is wrong with `ca.crt`: the certificate in use has to come from a root in it.
+pub(super) fn problem(dir: &Path, name: &str, chain: &[Certificate]) -> Result<Option<String>, Error> {
+    let anchors = read_anchors(dir)?;
+    if anchors.is_empty() {
+        return Ok(Some(
+            "ca.crt is gone or cannot be read: muster agent run writes it anew".to_owned(),
+        ));
+    }
+    let roots: Vec<_> = anchors.iter().filter(|one| is_root(one)).cloned().collect();
+    let comes = comes_from(chain, &anchors, &roots);
+    Ok((!comes).then(|| {
+        format!(
+            "the certificate of {name} comes from no root in ca.crt: muster agent renew brings the right ones, or else an operator \
+             lets the device in again with: muster device recover {name}"
+        )
+    }))
+}
+
+/// The CAs that came with a certificate.
+struct Sent {
+    roots: Vec<Certificate>,
+    /// Issuing CAs, and roots by the word of other roots.
+    others: Vec<Certificate>,
+}
+
+impl Sent {
+    fn read(issued: &Issued) -> Result<Self, Error> {
+        Self::sort(ca::roots(&format!("{}{}", issued.root, issued.issuing))?)
+    }
+
+    fn sort(all: Vec<Certificate>) -> Result<Self, Error> {
+        let (roots, others): (Vec<_>, Vec<_>) = all.into_iter().partition(is_root);
+        if roots.is_empty() {
+            return Err(Error::new("the CA has sent no root"));
+        }
+        Ok(Self { roots, others })
+    }
+
+    /// Which roots vouch for the CA's address follows from those that did so far alone.
+    fn believed(
+        &self,
+        settings: &Settings,
+        roots: &[Certificate],
+        now: Timestamp,
+    ) -> Result<Believed, Error> {
+        let anchors = format!("{}{}", pem(roots)?, pem(&self.issuing_below(roots)?)?);
+        let address = self.that_follow(&ca::roots(&settings.root)?, now);
+        let mut settings = settings.clone();
+        if !address.is_empty() {
+            settings.root = pem(&address)?;
+        }
+        Ok(Believed { settings, anchors })
+    }
+
+    /// The known roots that were sent again, then those for which one of these vouches, directly or by way of others.
+    fn that_follow(&self, known: &[Certificate], now: Timestamp) -> Vec<Certificate> {
+        let is_sent = |one: &&Certificate| is_in(one, &self.roots);
+        let mut found: Vec<Certificate> = Vec::new();
+        for one in known.iter().filter(is_sent) {
+            if !is_in(one, &found) {
+                found.push(one.clone());
+            }
+        }
+        let mut vouching = known.to_vec();
+        let follows = |root: &&Certificate, found: &[Certificate], vouching: &[Certificate]| {
+            !is_in(root, found)
+                && holds(root, now)
+                && self.crosses(root, vouching).any(|cross| holds(cross, now))
+        };
+        while let Some(root) = self.roots.iter().find(|root| follows(root, &found, &vouching)) {
+            found.push(root.clone());
+            vouching.push(root.clone());
+        }
+        found
+    }
+
+    /// The roots that were sent, if each of them follows from these.
+    fn vouched_for(&self, known: &[Certificate], now: Timestamp) -> Result<Vec<Certificate>, Error> {
+        let believed = self.that_follow(known, now);
+        let Some(root) = self.roots.iter().find(|root| !is_in(root, &believed)) else {
+            return Ok(believed);
+        };
+        let why = if self.crosses(root, known).next().is_none() {
+            "none that this device has vouches for it"
+        } else {
+            "it does not hold now, or what vouches for it does not"
+        };
+        Err(Error::new(format!(
+            "the CA has sent another root, {}, and {why}: it is not believed (if it is right, an operator lets the device enrol \
+             again: muster device recover NAME)",
+            hex(&root.fingerprint())
+        )))
+    }
+
+    /// What one of these has signed for a root.
+    fn crosses<'a>(
+        &'a self,
+        root: &'a Certificate,
+        by: &'a [Certificate],
+    ) -> impl Iterator<Item = &'a Certificate> {
+        let all = self.others.iter().filter(|one| is_of(one, root));
+        all.filter(|cross| by.iter().any(|one| is_issued_by(cross, one)))
+    }
+
+    /// The issuing CAs, each of which has to come from one of these roots.
+    fn issuing_below(&self, roots: &[Certificate]) -> Result<Vec<Certificate>, Error> {
+        let is_cross = |one: &&Certificate| roots.iter().any(|root| is_of(one, root));
+        let issuing: Vec<_> = self.others.iter().filter(|one| !is_cross(one)).cloned().collect();
+        if issuing
+            .iter()
+            .all(|one| roots.iter().any(|root| is_issued_by(one, root)))
+        {
+            return Ok(issuing);
+        }
+        Err(Error::new(
             "the CA has sent an issuing CA that none of the device's roots vouches for",
-        )),
-        None => Ok(Believed { roots, issuing }),
+        ))
     }
+}
+
+fn is_root(one: &Certificate) -> bool {
+    is_issued_by(one, one)
+}
+
+pub(super) fn is_in(one: &Certificate, all: &[Certificate]) -> bool {
+    all.iter().any(|other| other.der() == one.der())
 }
 
 /// Whether its time has begun and has not ended.
@@ -109,6 +245,18 @@ pub(super) fn is_issued_by(one: &Certificate, issuer: &Certificate) -> bool {
         && one.verify_issued_by(issuer.key()).is_ok()
 }
 
+/// Whether the first was issued by a root, or by a CA that a root has issued.
+pub(super) fn comes_from(chain: &[Certificate], cas: &[Certificate], roots: &[Certificate]) -> bool {
+    let Some((leaf, issuers)) = chain.split_first() else {
+        return false;
+    };
+    let mut believed = issuers
+        .iter()
+        .chain(cas)
+        .filter(|one| is_in(one, roots) || roots.iter().any(|root| is_issued_by(one, root)));
+    believed.any(|ca| leaf.verify_issued_by(ca.key()).is_ok())
+}
+
 pub(super) fn pem(certificates: &[Certificate]) -> Result<String, Error> {
     certificates.iter().map(|one| Ok(one.to_pem()?)).collect()
 }
@@ -120,7 +268,7 @@ mod tests {
     use muster_pki::key::PrivateKey;
 
     use super::*;
-    use crate::local::new_key;
+    use crate::pair::new_key;
 
     fn at(seconds: i64) -> Timestamp {
         Timestamp::from_second(seconds).unwrap()
@@ -154,16 +302,27 @@ mod tests {
         let cross = made("New root", &keys[1], Some((&old, &keys[0])));
         let issuing = made("Issuing", &keys[2], Some((&old, &keys[0])));
         let next = made("Issuing", &keys[2], Some((&new, &keys[1])));
-        let known = std::slice::from_ref(&old);
         let tried = |sent: &[&Certificate]| {
-            let sent: Vec<_> = sent.iter().map(|one| (*one).clone()).collect();
-            accept(known, &sent, at(1_850_000_000))
-                .map(|believed| (believed.roots.len(), believed.issuing.len()))
+            let sent = Sent::sort(sent.iter().map(|one| (*one).clone()).collect())?;
+            let roots = sent.vouched_for(std::slice::from_ref(&old), at(1_850_000_000))?;
+            Ok::<_, Error>((roots.len(), sent.issuing_below(&roots)?.len()))
         };
         assert_eq!(tried(&[&old, &issuing]), Ok((1, 1)));
         assert_eq!(tried(&[&old, &new, &cross, &next]), Ok((2, 1)));
         assert_eq!(tried(&[&new, &cross, &next]), Ok((1, 1)), "the old one has gone");
         assert!(tried(&[&issuing]).is_err(), "no root");
+        let (key, newest_key) = (&keys[1], new_key().unwrap());
+        let newest = made("Newest root", &newest_key, None);
+        let last = made("Newest root", &newest_key, Some((&new, key)));
+        assert_eq!(
+            tried(&[&newest, &last, &new, &cross]),
+            Ok((2, 0)),
+            "by way of another"
+        );
+        assert!(
+            tried(&[&newest, &last, &cross]).is_err(),
+            "by way of one that is not sent"
+        );
         let why = tried(&[&new, &next]).unwrap_err().to_string();
         assert!(why.contains("none that this device has vouches for it"), "{why}");
         // What a stranger signs under these names helps nobody.

@@ -8,6 +8,7 @@
 //! | `….previous` | the pair before, until the present one has connected and the CA knows |
 //! | `NAME.crt.connected` | the present one has connected, and the CA is still to hear it |
 //! | `agent.json` | what the device was told when it enrolled |
+//! | `NAME.key.old` | a key that lay here without a certificate when the device enrolled |
 //! | `agent.json.next`, `NAME.key.enrol` | an enrolment that has not ended, and its key; what is in use does not depend on it |
 //!
 //! A pair changes by two renames, the key first. If the power fails between them, [`Home::recover`] finds the half that belongs to
@@ -16,54 +17,31 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
 use muster_api::types::Issued;
 use muster_pki::cert::Certificate;
 use muster_pki::key::PrivateKey;
-use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use super::settings::{Settings, if_readable, pending_file, read_pending, read_settings, settings_file};
 use crate::Error;
+use crate::disk::group_id;
 use crate::disk::{self, Access, Lock, with_suffix};
-use crate::files::group_id;
-use crate::local::{Pair, new_key};
+use crate::pair::{Pair, new_key};
 
-const SETTINGS: &str = "agent.json";
-const ANCHORS: &str = "ca.crt";
-const NEXT: &str = "next";
-const PREVIOUS: &str = "previous";
+pub(super) const ANCHORS: &str = "ca.crt";
+pub(super) const NEXT: &str = "next";
+pub(super) const PREVIOUS: &str = "previous";
 const CONNECTED: &str = "connected";
-const ENROL: &str = "enrol";
+pub(super) const ENROL: &str = "enrol";
+const OLD: &str = "old";
 
-/// What the device was told when it enrolled. It may be edited.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Settings {
-    /// The device's name.
-    pub name: String,
-    /// The address of the CA API, such as `https://ca.example.org:9000`.
-    pub url: String,
-    /// The root that vouches for that address, PEM.
-    pub root: String,
-    /// SHA-256 over the secret that the device enrols with.
-    pub enrolled_with: String,
-    /// Whether the CA knows that the device has the certificate that it got with it.
-    pub enrolled: bool,
-    /// The broker, `HOST:PORT`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub broker: Option<String>,
-    /// The group that may read the key, by name or number.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub group: Option<String>,
-    /// What `/bin/sh` runs when the files have changed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub hook: Option<String>,
-}
-
-/// A device's directory. One process works with it at a time.
+/// A device's directory. One process changes it at a time.
 #[derive(Debug)]
 pub struct Home {
     dir: PathBuf,
-    _lock: Lock,
+    /// Not there if it is only looked at.
+    _lock: Option<Lock>,
 }
 
 impl Home {
@@ -82,8 +60,28 @@ impl Home {
             std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o755)).map_err(cannot)?;
         }
         let dir = std::path::absolute(dir).map_err(cannot)?;
-        let lock = Lock::acquire(&dir)?;
+        let lock = Some(Lock::acquire(&dir)?);
         Ok(Self { dir, _lock: lock })
+    }
+
+    /// The directory as it is, to be read alone.
+    pub(crate) fn look(dir: &Path) -> Result<Self, Error> {
+        let dir = std::path::absolute(dir).map_err(|why| Error::new(why.to_string()))?;
+        Ok(Self { dir, _lock: None })
+    }
+
+    /// Opens the directory of a device that has enrolled, and makes none.
+    pub fn open_enrolled(dir: &Path) -> Result<(Self, Settings), Error> {
+        let none = || {
+            Error::missing(format!(
+                "no device has enrolled in {} (at the CA: muster token create NAME; it prints the line to run here)",
+                dir.display()
+            ))
+        };
+        read_settings(dir)?.ok_or_else(none)?;
+        let home = Self::open(dir)?;
+        let settings = home.settings()?.ok_or_else(none)?;
+        Ok((home, settings))
     }
 
     /// Where it is, from the root directory.
@@ -96,40 +94,35 @@ impl Home {
         read_settings(&self.dir)
     }
 
+    /// The same; `None`, too, if it cannot be read any more.
+    pub(crate) fn settings_if_readable(&self) -> Result<Option<Settings>, Error> {
+        if_readable(&settings_file(&self.dir))
+    }
+
     /// What the device was told for an enrolment that has not ended.
     pub(crate) fn pending(&self) -> Result<Option<Settings>, Error> {
-        read_settings_at(&self.pending_file())
+        read_pending(&self.dir)
     }
 
     /// Begins an enrolment with another code, or goes on with one.
     pub(crate) fn save_pending(&self, settings: &Settings) -> Result<(), Error> {
-        write_settings(&self.pending_file(), settings)
+        settings.write(&pending_file(&self.dir))
     }
 
     /// An enrolment has ended: its settings are the device's.
     pub(crate) fn promote(&self, settings: &Settings) -> Result<(), Error> {
         self.save(settings)?;
-        self.forget_enrolment_key(&settings.name)?;
-        disk::remove(&self.pending_file())
+        self.forget_pending(&settings.name)
     }
 
-    fn pending_file(&self) -> PathBuf {
-        with_suffix(&self.dir.join(SETTINGS), NEXT)
-    }
-
-    /// The same, of a device that has enrolled.
-    pub fn enrolled(&self) -> Result<Settings, Error> {
-        let settings = self.settings()?.filter(|settings| settings.enrolled);
-        settings.ok_or_else(|| {
-            Error::new(format!(
-                "no device has enrolled in {} (at the CA: muster token create NAME; it prints the line to run here)",
-                self.dir.display()
-            ))
-        })
+    /// Nothing is left of an enrolment but what it has put in place.
+    pub(crate) fn forget_pending(&self, name: &str) -> Result<(), Error> {
+        self.forget_enrolment_key(name)?;
+        disk::remove(&pending_file(&self.dir))
     }
 
     pub(crate) fn save(&self, settings: &Settings) -> Result<(), Error> {
-        write_settings(&self.dir.join(SETTINGS), settings)
+        settings.write(&settings_file(&self.dir))
     }
 
     /// Where the certificate of a device is.
@@ -150,7 +143,7 @@ impl Home {
     /// Writes the CAs that the device believes, PEM.
     pub(crate) fn save_anchors(&self, pem: &str) -> Result<(), Error> {
         let path = self.anchors();
-        if disk::read_text(&path)?.as_deref() == Some(pem) {
+        if disk::read(&path)?.as_deref() == Some(pem.as_bytes()) {
             return Ok(());
         }
         disk::write(&path, pem.as_bytes(), public())
@@ -161,7 +154,13 @@ impl Home {
         read_pair(&self.certificate(name), &self.key(name))
     }
 
-    /// The same, of a device that must have one.
+    /// When the certificate in use ends, if there is one.
+    pub(super) fn not_after(&self, settings: &Settings) -> Option<Timestamp> {
+        let pair = self.pair(&settings.name).ok()??;
+        Some(pair.leaf().not_after())
+    }
+
+    /// The pair in use of a device that must have one.
     pub(crate) fn pair_in_use(&self, name: &str) -> Result<Pair, Error> {
         let lost = || {
             Error::new(format!(
@@ -183,9 +182,25 @@ impl Home {
         kept_key(&path, group)
     }
 
+    /// Lets the group of the settings read the key in use, and no other one.
+    pub(crate) fn share_key(&self, settings: &Settings) -> Result<(), Error> {
+        let path = self.key(&settings.name);
+        match disk::read(&path)?.map(Zeroizing::new) {
+            Some(key) => disk::write(&path, &key, secret(settings.group.as_deref())?),
+            None => Ok(()),
+        }
+    }
+
     /// The key in use, or a new one, which is on the disk when this returns.
     pub(crate) fn own_key(&self, name: &str) -> Result<PrivateKey, Error> {
-        kept_key(&self.key(name), None)
+        let path = self.key(name);
+        if disk::read(&path)?.is_some() && read_key(&path)?.is_none() {
+            return Err(Error::new(format!(
+                "{} holds no key that can be read here, such as an encrypted one (move it away, and a new one is made)",
+                path.display()
+            )));
+        }
+        kept_key(&path, None)
     }
 
     /// Puts a certificate with its issuers in place, PEM, for the key in use.
@@ -199,10 +214,21 @@ impl Home {
         kept_key(&path, group)
     }
 
+    /// The certificate of the enrolment is for this key, whichever was made for it.
+    pub(crate) fn keep_enrolment_key(&self, settings: &Settings, key: &PrivateKey) -> Result<(), Error> {
+        let [_, path] = self.beside(&settings.name, ENROL);
+        disk::write(
+            &path,
+            key.to_pem()?.as_bytes(),
+            secret(settings.group.as_deref())?,
+        )
+    }
+
     /// Gives that key up: it was for another code.
     pub(crate) fn forget_enrolment_key(&self, name: &str) -> Result<(), Error> {
         let [_, path] = self.beside(name, ENROL);
-        disk::remove(&path)
+        disk::remove(&path)?;
+        disk::remove(&disk::unfinished(&path))
     }
 
     /// Keeps what was issued for the enrolment's key as what comes next, in the place of a renewal that was begun.
@@ -256,6 +282,10 @@ impl Home {
             disk::link(&certificate, &old_certificate)?;
             disk::link(&key, &old_key)?;
             disk::sync_dir_of(&key)?;
+        } else if disk::read(&key)?.is_some() {
+            // Somebody may need it, though there is no certificate for it, or none that could be read with it.
+            disk::link(&key, &with_suffix(&key, OLD))?;
+            disk::sync_dir_of(&key)?;
         }
         disk::rename(&next_key, &key)?;
         disk::rename(&next_certificate, &certificate)?;
@@ -308,47 +338,7 @@ impl Home {
         self.commit(name)
     }
 
-    /// Ends what a power cut broke off: after this, certificate and key belong together, if there are any.
-    pub fn recover(&self, name: &str) -> Result<(), Error> {
-        let (certificate, key) = (self.certificate(name), self.key(name));
-        let belong = |certificate: &Path, key: &Path| Ok::<_, Error>(read_pair(certificate, key)?.is_some());
-        let [next_certificate, next_key] = self.beside(name, NEXT);
-        if !belong(&certificate, &key)? {
-            for suffix in [NEXT, PREVIOUS] {
-                let [other_certificate, other_key] = self.beside(name, suffix);
-                if belong(&other_certificate, &key)? {
-                    disk::link(&other_certificate, &certificate)?;
-                } else if belong(&certificate, &other_key)? {
-                    disk::link(&other_key, &key)?;
-                } else {
-                    continue;
-                }
-                disk::sync_dir_of(&key)?;
-                break;
-            }
-        }
-        // What is in use already does not come next.
-        let same = |one: &Path, other: &Path| {
-            Ok::<_, Error>(disk::read(one)?.is_some() && disk::read(one)? == disk::read(other)?)
-        };
-        if same(&key, &next_key)? {
-            disk::remove(&next_key)?;
-        }
-        if same(&certificate, &next_certificate)? {
-            disk::remove(&next_certificate)?;
-        }
-        // The pair before has a name of its own only while another is tried.
-        let [old_certificate, old_key] = self.beside(name, PREVIOUS);
-        if same(&key, &old_key)?
-            || same(&certificate, &old_certificate)?
-            || !belong(&old_certificate, &old_key)?
-        {
-            self.commit(name)?;
-        }
-        Ok(())
-    }
-
-    fn beside(&self, name: &str, suffix: &str) -> [PathBuf; 2] {
+    pub(super) fn beside(&self, name: &str, suffix: &str) -> [PathBuf; 2] {
         [self.certificate(name), self.key(name)].map(|path| with_suffix(&path, suffix))
     }
 
@@ -360,42 +350,29 @@ impl Home {
     }
 }
 
-/// What the device in a directory was told; `None` if none has enrolled there. Needs no lock.
-pub fn read_settings(dir: &Path) -> Result<Option<Settings>, Error> {
-    read_settings_at(&dir.join(SETTINGS))
-}
-
 /// The CAs that the device in a directory believes, as far as they can be read. Needs no lock.
 pub(crate) fn read_anchors(dir: &Path) -> Result<Vec<Certificate>, Error> {
-    let text = disk::read_text(&dir.join(ANCHORS))?.unwrap_or_default();
+    read_certificates(&dir.join(ANCHORS))
+}
+
+/// The certificates in a file; none if they cannot be read.
+pub(super) fn read_certificates(path: &Path) -> Result<Vec<Certificate>, Error> {
+    let text = disk::read_any_text(path)?.unwrap_or_default();
     Ok(Certificate::all_from_pem(&text).unwrap_or_default())
 }
 
-fn read_settings_at(path: &Path) -> Result<Option<Settings>, Error> {
-    let settings = disk::read(path)?.map(|bytes| serde_json::from_slice(&bytes));
-    settings
-        .transpose()
-        .map_err(|why| Error::new(format!("{} cannot be read: {why}", path.display())))
-}
-
-fn write_settings(path: &Path, settings: &Settings) -> Result<(), Error> {
-    let json = serde_json::to_vec_pretty(settings).map_err(|why| Error::new(why.to_string()))?;
-    disk::write(path, &json, Access::OWN)
-}
-
 /// `None` unless both are there and belong together.
-fn read_pair(certificate: &Path, key: &Path) -> Result<Option<Pair>, Error> {
-    let (Some(text), Some(key)) = (disk::read_text(certificate)?, read_key(key)?) else {
+pub(super) fn read_pair(certificate: &Path, key: &Path) -> Result<Option<Pair>, Error> {
+    let Some(key) = read_key(key)? else {
         return Ok(None);
     };
-    let chain = Certificate::all_from_pem(&text).unwrap_or_default();
-    let belongs = chain.first().is_some_and(|leaf| leaf.key() == key.public());
-    Ok(belongs.then_some(Pair { chain, key }))
+    let chain = read_certificates(certificate)?;
+    Ok(Pair::new(chain, key).ok())
 }
 
 /// What cannot be read as a key is none: it is made anew.
-fn read_key(path: &Path) -> Result<Option<PrivateKey>, Error> {
-    let text = disk::read_text(path)?.map(Zeroizing::new);
+pub(super) fn read_key(path: &Path) -> Result<Option<PrivateKey>, Error> {
+    let text = disk::read_any_text(path)?.map(Zeroizing::new);
     Ok(text.and_then(|text| PrivateKey::from_pem(&text).ok()))
 }
 
@@ -416,7 +393,7 @@ fn public() -> Access {
     }
 }
 
-fn secret(group: Option<&str>) -> Result<Access, Error> {
+pub(super) fn secret(group: Option<&str>) -> Result<Access, Error> {
     let group = group.map(group_id).transpose()?;
     Ok(Access {
         mode: if group.is_some() { 0o640 } else { 0o600 },
@@ -435,7 +412,7 @@ mod tests {
 
     /// A certificate for a key, signed by that key: whether they belong together is all that is looked at.
     fn certificate(key: &PrivateKey) -> String {
-        let at = |seconds| jiff::Timestamp::from_second(seconds).unwrap();
+        let at = |seconds| Timestamp::from_second(seconds).unwrap();
         let pointers = Pointers::default();
         let template = Template {
             serial: &[1],

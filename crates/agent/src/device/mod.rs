@@ -6,9 +6,13 @@
 mod anchors;
 pub mod enrol;
 pub mod files;
+mod found;
+pub mod look;
 pub mod provisioner;
+mod recover;
 pub mod renew;
 pub mod run;
+pub mod settings;
 pub mod status;
 pub mod time;
 mod trial;

@@ -3,7 +3,7 @@
 //! The password opens the provisioner's key, which the CA publishes encrypted, and that key signs the one-time token. So whoever reads the
 //! password can enrol any free name, and an enrolment token is better wherever there is one.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
@@ -14,15 +14,15 @@ use muster_pki::cert::Certificate;
 use muster_pki::csr::Csr;
 use muster_pki::jose::decrypt_private_jwk;
 use muster_pki::key::{PrivateKey, sha256};
-use muster_pki::snippet::{Facts, Use};
 use muster_pki::{message, pem};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use super::anchors;
-use super::files::{Home, read_anchors, read_settings};
-use crate::files::hex;
+use super::files::{Home, read_anchors};
+use super::settings::{check_name, read_settings};
+use super::{anchors, found, time};
 use crate::{Clock, Error, ca};
+use muster_pki::hex;
 
 /// How long a one-time token holds, in seconds, as `step` has it.
 const TOKEN_LIFE: i64 = 300;
@@ -66,9 +66,11 @@ struct Answer {
     chain: Vec<String>,
 }
 
-/// What the CA would be asked with.
-struct Right {
-    root: Certificate,
+/// A connection to the CA, and the provisioner's key.
+struct Session {
+    /// The root that vouches for the CA's address, then those of its other authorities, from which the provisioner's profile may issue.
+    roots: Vec<Certificate>,
+    clock: Clock,
     client: Client,
     kid: String,
     key: PrivateKey,
@@ -76,60 +78,60 @@ struct Right {
 
 /// Gets a certificate for the key in the directory, or for a new one, and puts `ca.crt`, `NAME.crt` and `NAME.key` there. Returns until when it
 /// holds.
-pub async fn sign(ask: &Ask, clock: &Clock) -> Result<Timestamp, Error> {
-    let right = right(ask).await?;
+pub async fn sign(ask: &Ask, system: &Clock) -> Result<Timestamp, Error> {
+    let session = session(ask, system).await?;
     let home = Home::open(&ask.dir)?;
-    may_write(&ask.dir, &right.root)?;
+    may_write(ask, &session.roots)?;
     let key = home.own_key(&ask.name)?;
     let csr = Csr::build(&ask.name, &[], &key)?;
     let body = serde_json::json!({
-        "csr": pem::encode(pem::CSR, &csr)?, "ott": right.token(ask, &csr, clock)?, "notBefore": "", "notAfter": ask.validity,
+        "csr": pem::encode(pem::CSR, &csr)?, "ott": session.token(ask, &csr)?, "notBefore": "", "notAfter": ask.validity,
     });
-    let answer: Answer = right.client.post_step("/1.0/sign", &body).await?;
+    let answer: Answer = session.client.post_step("/1.0/sign", &body).await?;
     let chain = Certificate::all_from_pem(&answer.chain.concat())?;
-    let leaf = checked(&chain, &key, &ask.name, &right.root)?;
+    let (leaf, root) = checked(&chain, &key, &ask.name, &session.roots)?;
     let issuers = chain.get(1..).unwrap_or_default();
-    home.save_anchors(&format!("{}{}", right.root.to_pem()?, anchors::pem(issuers)?))?;
+    // Another of this CA's roots may be its brokers'.
+    let mut roots = read_anchors(&ask.dir)?;
+    roots.retain(|one| one.der() != root.der() && anchors::is_in(one, &session.roots));
+    roots.insert(0, root.clone());
+    home.save_anchors(&format!("{}{}", anchors::pem(&roots)?, anchors::pem(issuers)?))?;
     home.save_certificate(&ask.name, &anchors::pem(&chain)?)?;
     Ok(leaf.not_after())
 }
 
 /// Whether the password opens the provisioner's key. Writes nothing, and no certificate is asked for.
-pub async fn rehearse(ask: &Ask) -> Result<(), Error> {
-    let right = right(ask).await?;
-    may_write(&ask.dir, &right.root)
+pub async fn rehearse(ask: &Ask, system: &Clock) -> Result<(), Error> {
+    let session = session(ask, system).await?;
+    may_write(ask, &session.roots)
 }
 
-/// `ca.crt` is what an enrolled device believes, or what was put there for another CA: neither is overwritten.
-fn may_write(dir: &Path, root: &Certificate) -> Result<(), Error> {
-    let place = dir.display();
-    if read_settings(dir)?.is_some() {
+/// What an enrolled device believes is not overwritten, and neither is what belongs to somebody else.
+fn may_write(ask: &Ask, roots: &[Certificate]) -> Result<(), Error> {
+    if read_settings(&ask.dir)?.is_some() {
         return Err(Error::new(format!(
-            "a device has enrolled in {place}, and works with the ca.crt there (choose another directory with --dir)"
+            "a device has enrolled in {}, and works with the ca.crt there (choose another directory with --dir)",
+            ask.dir.display()
         )));
     }
-    let known = read_anchors(dir)?;
-    if known.first().is_some_and(|first| first.der() != root.der()) {
-        return Err(Error::new(format!(
-            "ca.crt in {place} begins with another certificate than the root of this CA (choose another directory with --dir, or move that \
-             file away if nothing needs it)"
-        )));
-    }
-    Ok(())
+    found::may_use(&ask.dir, &ask.name, roots)
 }
 
-async fn right(ask: &Ask) -> Result<Right, Error> {
-    // It becomes the name of files.
-    Facts::new(&ask.name, Use::Client).map_err(|why| Error::new(why.to_string()))?;
+async fn session(ask: &Ask, system: &Clock) -> Result<Session, Error> {
+    check_name(&ask.name)?;
     let root = ca::root(&ask.url, &ask.fingerprint).await?;
-    let client = Client::new(ca::connector(&ask.url, std::slice::from_ref(&root), None)?, None);
+    let clock = time::ask(&ask.url, std::slice::from_ref(&root), system).await;
+    let connector = ca::connector_by(&ask.url, std::slice::from_ref(&root), None, &clock)?;
+    let client = Client::new(connector, None);
     let kid = kid(&client, &ask.provisioner).await?;
+    let roots = ca::all_roots(&client, &root).await?;
     // A step-ca takes the name of a key as it stands there, without unescaping.
     let path = format!("/provisioners/{kid}/encrypted-key");
     let sealed: Sealed = client.get_step(&path).await?;
     let key = decrypt_private_jwk(&sealed.key, ask.password.as_bytes())?;
-    Ok(Right {
-        root,
+    Ok(Session {
+        roots,
+        clock,
         client,
         kid,
         key,
@@ -165,15 +167,15 @@ async fn kid(client: &Client, name: &str) -> Result<String, Error> {
     )))
 }
 
-impl Right {
+impl Session {
     /// A one-time token for this request alone.
-    fn token(&self, ask: &Ask, csr: &[u8], clock: &Clock) -> Result<String, Error> {
+    fn token(&self, ask: &Ask, csr: &[u8]) -> Result<String, Error> {
         let mut id = [0; 32];
         aws_lc_rs::rand::fill(&mut id).map_err(|_| Error::new("no random number could be drawn"))?;
-        let now = clock().as_second();
+        let now = (self.clock)().as_second();
         let claims = serde_json::json!({
             "iss": ask.provisioner, "aud": format!("{}/1.0/sign", ask.url), "sub": ask.name, "sans": [ask.name],
-            "sha": hex(&self.root.fingerprint()), "jti": hex(&id), "iat": now, "nbf": now, "exp": now + TOKEN_LIFE,
+            "sha": ask.fingerprint.to_ascii_lowercase(), "jti": hex(&id), "iat": now, "nbf": now, "exp": now + TOKEN_LIFE,
             "cnf": { "x5rt#S256": BASE64URL.encode(sha256(csr)) },
         });
         Ok(message::by_provisioner(
@@ -184,13 +186,13 @@ impl Right {
     }
 }
 
-/// The certificate, if it is for this key and name and comes from this root by way of the others.
+/// The certificate with its root, if it is for this key and name and comes from one of these roots by way of the others.
 fn checked<'a>(
     chain: &'a [Certificate],
     key: &PrivateKey,
     name: &str,
-    root: &Certificate,
-) -> Result<&'a Certificate, Error> {
+    roots: &'a [Certificate],
+) -> Result<(&'a Certificate, &'a Certificate), Error> {
     let (leaf, issuers) = chain
         .split_first()
         .ok_or_else(|| Error::new("the CA has sent no certificate"))?;
@@ -199,16 +201,18 @@ fn checked<'a>(
             "the CA has sent a certificate for another key or another name",
         ));
     }
-    leaf.verify_issued_by(issuers.first().unwrap_or(root).key())?;
-    let above = issuers.iter().skip(1).chain([root]);
-    if !issuers
-        .iter()
-        .zip(above)
-        .all(|(one, issuer)| anchors::is_issued_by(one, issuer))
-    {
-        return Err(Error::new(
-            "the CA has sent a chain that does not lead to its root",
-        ));
-    }
-    Ok(leaf)
+    let leads_to = |root: &&Certificate| {
+        let above = issuers.iter().skip(1).chain([*root]);
+        let is_linked = issuers
+            .iter()
+            .zip(above)
+            .all(|(one, issuer)| anchors::is_issued_by(one, issuer));
+        is_linked
+            && leaf
+                .verify_issued_by(issuers.first().unwrap_or(root).key())
+                .is_ok()
+    };
+    let root = roots.iter().find(leads_to);
+    let root = root.ok_or_else(|| Error::new("the CA has sent a chain that leads to none of its roots"))?;
+    Ok((leaf, root))
 }

@@ -19,16 +19,19 @@ use muster_api::agent::Request;
 use muster_api::types::{Certificate as View, Issued};
 use muster_pki::key::sha256;
 use muster_pki::{message, pem};
+use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::process::Command;
 use zeroize::Zeroizing;
 
 use super::enrol::request;
-use super::files::{Home, Settings};
+use super::files::Home;
+use super::settings::Settings;
+use super::status::Status;
 use super::{anchors, time, trial};
-use crate::files::hex;
-use crate::local::{Pair, new_key};
 use crate::mqtt::Place;
+use crate::pair::{Pair, new_key};
 use crate::{Clock, Error, ca};
+use muster_pki::hex;
 
 /// How long the proof of an expired certificate's key holds, in seconds.
 const PROOF_LIFE: i64 = 300;
@@ -38,13 +41,19 @@ const HOOK: Duration = Duration::from_secs(60);
 /// Renews, or goes on with a renewal that was interrupted. On an error the pair that was in use is in use again. Whatever the
 /// system's clock says, the CA says what the time is.
 pub async fn renew(home: &Home, settings: &Settings, system: &Clock) -> Result<(), Error> {
-    let clock = right(home, settings, system).await?;
-    renew_by(home, settings, &clock).await
+    let clock = corrected_clock(home, settings, system).await?;
+    let done = renew_by(home, settings, &clock).await;
+    Status::record(home, settings, system, &clock, done.as_ref().err());
+    done
 }
 
-async fn right(home: &Home, settings: &Settings, system: &Clock) -> Result<Clock, Error> {
+pub(super) async fn corrected_clock(
+    home: &Home,
+    settings: &Settings,
+    system: &Clock,
+) -> Result<Clock, Error> {
     let roots = ca::roots(&settings.root)?;
-    time::right(home.dir(), &settings.url, &roots, system).await
+    Ok(time::corrected_clock(home.dir(), &settings.url, &roots, system).await)
 }
 
 /// The same by a clock that is right.
@@ -57,19 +66,26 @@ pub(super) async fn renew_by(home: &Home, settings: &Settings, clock: &Clock) ->
     }
     if !home.is_on_trial(name)? {
         fetch(home, settings, clock).await?;
-        if let Some(place) = place(home, settings, true)? {
-            trial::handshake(&place, clock).await?;
+        // Whatever the broker says, there is nothing else to work with once the certificate in use has ended.
+        let has_ended = has_ended(&home.pair_in_use(name)?, clock);
+        if let Some(place) = place(home, settings, true)?.filter(|_| !has_ended) {
+            let tried = trial::handshake(&place, clock).await;
+            tried.map_err(|why| why.but("the new certificate is not in use"))?;
         }
         home.install(name)?;
     }
+    let mut refused = None;
     if !home.has_connected(name)? {
         if let Err(why) = reconnect(home, settings, clock).await {
-            return Err(give_up(home, settings, clock, why).await?);
+            refused = Some(give_up(home, settings, clock, why).await?);
         }
         home.connected(name)?;
     }
     match confirm(home, settings, clock).await {
-        Ok(()) => home.commit(name),
+        Ok(()) => {
+            home.commit(name)?;
+            refused.map_or(Ok(()), Err)
+        }
         Err(why) if why.status() == Some(401) => {
             let why = put_back(home, settings, why).await?;
             home.forget_next(name)?;
@@ -79,13 +95,14 @@ pub(super) async fn renew_by(home: &Home, settings: &Settings, clock: &Clock) ->
     }
 }
 
-/// The application or the broker does not take the new pair. The one before is put back, unless that has ended.
+/// The application or the broker does not take the new pair. The one before is put back, and this ends with the reason; if there is none that holds,
+/// the new one stays, and the reason is to be told in the end.
 async fn give_up(home: &Home, settings: &Settings, clock: &Clock, why: Error) -> Result<Error, Error> {
     let before = home.previous(&settings.name)?;
     if before.is_some_and(|before| has_ended(&before, clock)) {
         return Ok(why.but("the new certificate stays, since the one before has ended"));
     }
-    put_back(home, settings, why).await
+    Err(put_back(home, settings, why).await?)
 }
 
 async fn put_back(home: &Home, settings: &Settings, why: Error) -> Result<Error, Error> {
@@ -93,10 +110,11 @@ async fn put_back(home: &Home, settings: &Settings, why: Error) -> Result<Error,
         return Ok(why);
     }
     home.roll_back(&settings.name)?;
+    let why = why.but("the certificate before is in use again");
     // The application goes back, too; what it says about that does not change the outcome.
     Ok(match hook(home, settings).await {
         Ok(()) => why,
-        Err(hook) => why.and(&hook),
+        Err(hook) => why.and(&format!("when that was put back, once more {hook}")),
     })
 }
 
@@ -106,7 +124,7 @@ fn has_ended(pair: &Pair, clock: &Clock) -> bool {
 
 /// Whether the CA would renew: it is asked for that with a key that is made for it alone, and gives nothing.
 pub async fn rehearse(home: &Home, settings: &Settings, system: &Clock) -> Result<(), Error> {
-    let clock = right(home, settings, system).await?;
+    let clock = corrected_clock(home, settings, system).await?;
     let ask = Request {
         csr: request(&new_key()?, &settings.name)?,
     };
@@ -141,7 +159,7 @@ fn renewing(home: &Home, settings: &Settings, clock: &Clock, ask: &Request) -> R
         "iss": "muster-agent", "aud": format!("{}/renew", settings.url), "sub": settings.name, "jti": hex(&id),
         "iat": now.as_second(), "exp": now.as_second() + PROOF_LIFE, "cnf": { "x5rt#S256": BASE64URL.encode(request) },
     });
-    let token = message::by_holder(pair.leaf(), &pair.key, claims.to_string().as_bytes())?;
+    let token = message::by_holder(pair.leaf(), pair.key(), claims.to_string().as_bytes())?;
     let roots = ca::roots(&settings.root)?;
     let connector = ca::connector_by(&settings.url, &roots, None, clock)?;
     Ok(Client::new(connector, Some(Zeroizing::new(token))))
@@ -163,11 +181,13 @@ async fn fetch(home: &Home, settings: &Settings, clock: &Clock) -> Result<(), Er
     match answer {
         Ok(issued) => {
             // A new issuing CA comes with its first certificate.
-            let believing = anchors::believe(home, settings, &issued, clock())?;
-            if believing != *settings {
-                home.save(&believing)?;
+            let believed = anchors::follow(home, settings, &issued, clock())?;
+            home.keep_next(name, &issued)?;
+            home.save_anchors(&believed.anchors)?;
+            if believed.settings != *settings {
+                home.save(&believed.settings)?;
             }
-            home.keep_next(name, &issued)
+            Ok(())
         }
         Err(muster_api::Error::Unreachable(..)) if home.next(name)?.is_some() => Ok(()),
         Err(why) => {
@@ -194,6 +214,14 @@ async fn confirm(home: &Home, settings: &Settings, clock: &Clock) -> Result<(), 
     let client = client(home, settings, clock)?;
     let _: View = client.post("/enrol/confirm", &serde_json::json!({})).await?;
     Ok(())
+}
+
+/// Whether the broker takes the certificate in use, by a handshake that nobody else notices; well, too, if no broker is known.
+pub(super) async fn try_broker(home: &Home, settings: &Settings, clock: &Clock) -> Result<(), Error> {
+    match place(home, settings, false)? {
+        Some(place) => trial::handshake(&place, clock).await,
+        None => Ok(()),
+    }
 }
 
 /// The broker, as it is reached with the pair in use or with the next.
@@ -223,7 +251,8 @@ pub(super) async fn hook(home: &Home, settings: &Settings) -> Result<(), Error> 
     let Some(line) = &settings.hook else {
         return Ok(());
     };
-    let failed = |why: &dyn std::fmt::Display| Error::new(format!("the hook {line:?} failed: {why}"));
+    // The line itself may hold a password.
+    let failed = |why: &dyn std::fmt::Display| Error::new(format!("the hook failed: {why}"));
     let mut command = Command::new("/bin/sh");
     command
         .args(["-c", line])
@@ -231,11 +260,18 @@ pub(super) async fn hook(home: &Home, settings: &Settings) -> Result<(), Error> 
         .stdin(Stdio::null())
         // Standard output may be a configuration that is being written.
         .stdout(std::io::stderr())
+        .process_group(0)
         .kill_on_drop(true);
-    let status = tokio::time::timeout(HOOK, command.status()).await;
-    let status = status
-        .map_err(|_| failed(&"it takes longer than a minute"))?
-        .map_err(|why| failed(&why))?;
+    let mut child = command.spawn().map_err(|why| failed(&why))?;
+    let group = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
+    let Ok(status) = tokio::time::timeout(HOOK, child.wait()).await else {
+        // What it has started, too.
+        if let Some(group) = group {
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+        return Err(failed(&"it takes longer than a minute"));
+    };
+    let status = status.map_err(|why| failed(&why))?;
     if status.success() {
         Ok(())
     } else {

@@ -4,11 +4,15 @@
 //! ([`Backoff`]), what is said about the device's state, and in which order things end ([`session`]).
 
 mod backoff;
+mod earlier;
 mod session;
+mod speaker;
 mod tls;
+mod topic;
 mod v311;
 mod v5;
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::pin::Pin;
 
@@ -18,6 +22,7 @@ use bytes::Bytes;
 pub use backoff::Backoff;
 pub use session::{Health, Settings, run};
 pub(crate) use tls::connect_by;
+pub use topic::{check_filter, check_topic};
 
 /// Which MQTT is spoken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,13 +73,23 @@ pub struct Place {
     pub name: String,
 }
 
-/// The longest packet in both directions, bytes.
+/// The longest packet that is sent, bytes, and with MQTT 5 the longest that is received: there the client can say so.
 const MAX_PACKET: usize = 1 << 20;
+/// The longest there is (MQTT 3.1.1, section 2.2.3): what is sent to a client that cannot say how much it takes comes again and again.
+const LONGEST_PACKET: usize = 268_435_455;
+/// The longest message that fits into one, whatever its topic.
+pub const MAX_MESSAGE: usize = MAX_PACKET - (128 << 10);
+/// Messages that are sent and not yet taken over.
+const IN_FLIGHT: u16 = 1_000;
+/// Places in the library's queue. The session bounds what waits by [`IN_FLIGHT`]; with so many, nothing that it sends has to wait for a place.
+const QUEUED: usize = 10_000;
+/// Why the broker takes no message or subscription.
+const NO_RIGHT: &str = "its access list does not allow it";
 
 /// What happened on a connection.
 enum Event {
-    /// The broker let us in; whether it still knew the session.
-    Connected { resumed: bool },
+    /// The broker let us in; whether it still knew the session, and the longest packet that it takes, bytes, if it says so.
+    Connected { resumed: bool, most: Option<u32> },
     /// A message came.
     Message(Message),
     /// Something that matters to the library alone.
@@ -89,7 +104,7 @@ enum Lost {
     Broken(String),
 }
 
-/// Why a message was not handed over.
+/// Why a message or a subscription was not handed over.
 enum Undelivered {
     /// The session in which it was sent is gone: it has to be sent again.
     Again,
@@ -97,7 +112,7 @@ enum Undelivered {
     Refused(String),
 }
 
-/// Tells when a message is handed over as far as its QoS asks.
+/// Tells when it is handed over: a message as far as its QoS asks.
 type Delivered = Pin<Box<dyn Future<Output = Result<(), Undelivered>> + Send>>;
 
 /// The half that listens.
@@ -111,27 +126,70 @@ trait Link: Send {
 #[async_trait]
 trait Speaker: Send + Sync {
     async fn publish(&self, message: Message, qos: Qos) -> Result<Delivered, String>;
-    fn subscribe(&self, filter: &str, qos: Qos) -> Result<(), String>;
+    fn subscribe(&self, filter: &str, qos: Qos) -> Result<Delivered, String>;
     /// Ends the session in good order.
     fn disconnect(&self);
 }
 
+/// Why the broker lets nobody in, by its answer to CONNECT.
+fn refuses(code: &(impl std::fmt::Debug + ?Sized)) -> String {
+    let code = format!("{code:?}");
+    if code == "NotAuthorized" || code == "BadUserNamePassword" {
+        return format!(
+            "the broker takes no certificate for a log-in ({code}; muster cert issue prints what its listener needs)"
+        );
+    }
+    format!("the broker refuses the session ({code})")
+}
+
 /// The innermost reason in words for people.
 pub(crate) fn words(host: &str, error: &(dyn std::error::Error + 'static)) -> String {
-    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(error) = next {
+    known(host, error).unwrap_or_else(|| {
+        match causes(error).find_map(<dyn std::error::Error>::downcast_ref) {
+            Some(io) => unreachable(host, io),
+            None => error.to_string(),
+        }
+    })
+}
+
+/// The same, if it is one that has words of its own.
+fn known(host: &str, error: &(dyn std::error::Error + 'static)) -> Option<String> {
+    for error in causes(error) {
         let inside = error
             .downcast_ref::<std::io::Error>()
             .and_then(std::io::Error::get_ref);
         let tls = inside.and_then(|inner| inner.downcast_ref::<rustls::Error>());
         if let Some(tls) = tls.or(error.downcast_ref::<rustls::Error>()) {
-            return tls::words(host, tls);
+            return Some(tls::words(host, tls));
         }
-        next = error.source();
     }
     let text = error.to_string();
+    if text.contains("close_notify") {
+        return Some("the broker has hung up without a word".into());
+    }
     // Of what comes after the handshake, as refusals do in TLS 1.3, the library keeps the words alone.
     let alerts = tls::REFUSALS.map(rustls::Error::AlertReceived);
     let refusal = alerts.iter().find(|alert| text.contains(&alert.to_string()));
-    refusal.map_or(text.clone(), |alert| tls::words(host, alert))
+    refusal.map(|alert| tls::words(host, alert))
+}
+
+/// The error and what it comes from.
+fn causes<'a>(
+    error: &'a (dyn std::error::Error + 'static),
+) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
+    std::iter::successors(Some(error), |error| error.source())
+}
+
+fn unreachable(host: &str, why: &std::io::Error) -> String {
+    // The system's resolver has no kind of error of its own.
+    if why.to_string().contains("failed to lookup address") {
+        return format!("the name {host} is not known (is it right?)");
+    }
+    if why.kind() == ErrorKind::ConnectionRefused {
+        return "nobody listens there (does the broker run, and on this port?)".into();
+    }
+    if why.kind() == ErrorKind::TimedOut {
+        return "no answer (is a firewall between?)".into();
+    }
+    why.to_string()
 }

@@ -1,8 +1,10 @@
 //! TLS to the broker, 1.2 or 1.3, with both ends verified.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use muster_api::client::dial;
 use muster_pki::cert::Certificate;
 use muster_pki::key::PrivateKey;
 use rustls::pki_types::ServerName;
@@ -14,12 +16,16 @@ use tokio_rustls::client::TlsStream;
 use zeroize::Zeroizing;
 
 use super::Place;
-use crate::listener::{client_chain, provider};
-use crate::local::Pair;
+use crate::pair::Pair;
+use crate::pair::{client_chain, provider};
 use crate::{Error, disk};
 
 /// How long a connection may take to come about.
 const CONNECT: Duration = Duration::from_secs(10);
+/// How long one may take for the library, which counts the broker's answer to CONNECT.
+pub(super) const PATIENCE: Duration = Duration::from_secs(15);
+/// How much of that is for TCP.
+const DIAL: Duration = Duration::from_secs(8);
 
 /// A connection whose other end has proved that it is the broker.
 pub(crate) async fn connect(place: &Place) -> std::io::Result<TlsStream<TcpStream>> {
@@ -34,8 +40,7 @@ pub(crate) async fn connect_by(
     let config = config(place, time).map_err(std::io::Error::other)?;
     let name = ServerName::try_from(place.host.clone()).map_err(std::io::Error::other)?;
     let connected = async {
-        let tcp = TcpStream::connect((place.host.as_str(), place.port)).await?;
-        tcp.set_nodelay(true)?;
+        let tcp = dial((place.host.as_str(), place.port), DIAL).await?;
         TlsConnector::from(Arc::new(config)).connect(name, tcp).await
     };
     let slow = |_| std::io::Error::other("no connection within 10 s");
@@ -43,19 +48,25 @@ pub(crate) async fn connect_by(
 }
 
 fn config(place: &Place, time: Arc<dyn TimeProvider>) -> Result<ClientConfig, Error> {
-    let read = |path: &std::path::Path| {
+    let read = |path: &Path| {
         let missing = || Error::new(format!("there is no {}", path.display()));
         disk::read_text(path)?.map(Zeroizing::new).ok_or_else(missing)
     };
     let mut roots = RootCertStore::empty();
     let cannot = |why: rustls::Error| Error::new(format!("TLS cannot be set up: {why}"));
-    for ca in Certificate::all_from_pem(&read(&place.ca)?)? {
+    let certificates = |path: &Path| {
+        let all = Certificate::all_from_pem(&read(path)?).unwrap_or_default();
+        let none = || Error::new(format!("{} holds no certificate", path.display()));
+        if all.is_empty() { Err(none()) } else { Ok(all) }
+    };
+    for ca in certificates(&place.ca)? {
         roots.add(ca.der().to_vec().into()).map_err(cannot)?;
     }
-    let pair = Pair {
-        chain: Certificate::all_from_pem(&read(&place.certificate)?)?,
-        key: PrivateKey::from_pem(&read(&place.key)?)?,
-    };
+    let (certificate, key) = (place.certificate.display(), place.key.display());
+    let no_key = |_| Error::new(format!("{key} holds no key"));
+    let strange = |_| Error::new(format!("{key} is not the key of {certificate}"));
+    let own = PrivateKey::from_pem(&read(&place.key)?).map_err(no_key)?;
+    let pair = Pair::new(certificates(&place.certificate)?, own).map_err(strange)?;
     let (chain, key) = client_chain(&pair)?;
     ClientConfig::builder_with_details(provider(), time)
         .with_safe_default_protocol_versions()

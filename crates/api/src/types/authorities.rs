@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 pub struct Authority {
     /// Its name.
     pub name: String,
+    /// The authority in whose root's place its root comes: that one vouches for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub follows: Option<String>,
     /// The root first, then the issuing CAs.
     pub generations: Vec<Generation>,
 }

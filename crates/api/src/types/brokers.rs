@@ -172,7 +172,7 @@ pub struct Trials {
     pub certificates: Vec<Trial>,
     /// The issuing CA's certificate, PEM.
     pub issuing: String,
-    /// The root's, PEM.
+    /// The root's, PEM; and those that come with every certificate, as in [`Issued`](crate::types::Issued).
     pub root: String,
 }
 

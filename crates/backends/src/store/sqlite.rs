@@ -184,10 +184,11 @@ impl Store for SqliteStore {
         &self,
         now: Timestamp,
         renewing: Renewing,
+        late_by: Option<Timestamp>,
         paging: Paging,
     ) -> Result<Page<Unrenewed>, StoreError> {
         self.readers
-            .walk(move |conn| pages::unrenewed(conn, now, &renewing, &paging))
+            .walk(move |conn| pages::unrenewed(conn, now, &renewing, late_by, &paging))
             .await
     }
 

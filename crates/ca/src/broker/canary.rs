@@ -194,11 +194,11 @@ impl Ca {
         profile.accept_key(key)?;
         // An hour of backdating, since broker and CA may not agree on the time.
         let grant = may::canary(&profile, name, key, (now - BACKDATE, now + LIFE), now);
-        let root = {
+        let roots = {
             let state = self.state.load();
-            state.authority(&issuer.authority)?.root.der().to_vec()
+            state.authority(&issuer.authority)?.roots(now)
         };
-        self.sign_unlisted(grant, issuer, &root, now).await
+        self.sign_unlisted(grant, issuer, roots, now).await
     }
 
     /// Whether there is a broker that checks this issuer's CRL.

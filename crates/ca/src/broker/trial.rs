@@ -118,10 +118,10 @@ impl Ca {
         let caller = self.administrator(proof).await?;
         let csr = Csr::from_der(csr)?;
         let now = self.clock.now();
-        let (issuer, root) = {
+        let (issuer, roots) = {
             let state = self.state.load();
             let authority = state.authority(DEFAULT)?;
-            (authority.active()?.clone(), authority.root.der().to_vec())
+            (authority.active()?.clone(), authority.roots(now))
         };
         let stem = file_stem(&issuer.authority, issuer.generation.number);
         let mut all = Vec::new();
@@ -135,7 +135,7 @@ impl Ca {
             let profile = Arc::new(profile.issued_by(&issuer.authority));
             profile.accept_key(csr.public_key())?;
             let grant = may::canary(&profile, trial.name(), csr.public_key(), trial.times(now), now);
-            let issued = self.sign_unlisted(grant, &issuer, &root, now).await?;
+            let issued = self.sign_unlisted(grant, &issuer, roots.clone(), now).await?;
             let serial = issued.certificate().serial.clone();
             let subject = crate::enrol::audit_subject(&trial.name(), &serial);
             let detail = serde_json::json!({ "trial": word }).to_string();
@@ -186,12 +186,12 @@ impl Ca {
         &self,
         grant: may::Grant,
         issuer: &crate::state::LoadedIssuer,
-        root: &[u8],
+        roots: Vec<Arc<[u8]>>,
         now: Timestamp,
     ) -> Result<Issued, Error> {
         let draft = crate::enrol::draft::Draft::new(grant, issuer, self.serial(now)?, now)?;
         let signature = Signer::sign(&*self.signer, draft.to_be_signed()).await?;
-        let (issued, _) = draft.signed(&signature, issuer, root)?;
+        let (issued, _) = draft.signed(&signature, issuer, roots)?;
         Ok(issued)
     }
 }

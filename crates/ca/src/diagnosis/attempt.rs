@@ -76,10 +76,8 @@ pub struct Paper {
     /// Whether that CA is retired.
     pub retired: bool,
     /// First moment of validity.
-    #[serde(with = "stored::moment")]
     pub not_before: Timestamp,
     /// Last moment of validity.
-    #[serde(with = "stored::moment")]
     pub not_after: Timestamp,
     /// Whether its extended key usage lets it be a client's.
     pub for_clients: bool,
@@ -106,7 +104,6 @@ pub enum Certainty {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attempt {
     /// When it ended.
-    #[serde(with = "stored::moment")]
     pub at: Timestamp,
     /// From where.
     pub address: IpAddr,

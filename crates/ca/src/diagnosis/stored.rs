@@ -1,19 +1,6 @@
-//! How what is kept of a visitor lies in the store: moments in milliseconds, names and serial numbers as text.
+//! How what is kept of a visitor lies in the store: names and serial numbers as text.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
-
-pub(super) mod moment {
-    use super::*;
-    use jiff::Timestamp;
-
-    pub(in super::super) fn serialize<S: Serializer>(at: &Timestamp, to: S) -> Result<S::Ok, S::Error> {
-        at.as_millisecond().serialize(to)
-    }
-
-    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Timestamp, D::Error> {
-        Timestamp::from_millisecond(i64::deserialize(from)?).map_err(de::Error::custom)
-    }
-}
 
 pub(super) mod name {
     use super::*;

@@ -1,5 +1,7 @@
 //! Grant and serial number to draft, draft and signature to certificate.
 
+use std::sync::Arc;
+
 use jiff::{SignedDuration, Timestamp};
 use muster_pki::cert::{Template, assemble};
 
@@ -112,13 +114,13 @@ impl Draft {
         mut self,
         signature: &[u8],
         issuer: &LoadedIssuer,
-        root: &[u8],
+        roots: Vec<Arc<[u8]>>,
     ) -> Result<(Issued, Vec<Write>), Error> {
         self.certificate.der = assemble(self.to_be_signed.bytes(), issuer.issuer.algorithm, signature)?;
         let mut writes = self.grant.writes(&self.certificate, self.now);
         writes.push(Write::Certificate(self.certificate.clone()));
         Ok((
-            Issued::new(self.certificate, issuer.certificate.der(), root, self.clamped),
+            Issued::new(self.certificate, issuer.certificate.der(), roots, self.clamped),
             writes,
         ))
     }

@@ -23,7 +23,7 @@ use crate::ports::{Binding, Write};
 use crate::profile::{Profile, Profiles};
 use crate::token::EnrolmentToken;
 
-pub(crate) use key::{MOST_LIVING, accept_another};
+pub(crate) use key::{MOST_LIVING, accept_another, is_anothers};
 pub(crate) use names::{accept_other_name, accept_token_names, accept_wildcards, complete};
 use names::{alternative_names, same_set};
 pub(crate) use own::{broker, canary, listener, teller};
@@ -415,8 +415,9 @@ pub(crate) fn accept_state(device: Option<&Device>, name: &DeviceName) -> Result
                 "an operator resumes it with: muster device resume {name}"
             )),
         ),
-        Some(State::Revoked) => Err(Refusal::new(format!("the device {name} is revoked"))
-            .fix(format!("an operator re-arms it with: muster device rearm {name}"))),
+        Some(State::Revoked) => Err(Refusal::new(format!("the device {name} is revoked")).fix(format!(
+            "an operator lets it in again with: muster device rearm {name} && muster token create {name}"
+        ))),
         Some(State::Retired) => Err(
             Refusal::new(format!("the name {name} is retired and stays taken")).fix("choose another name"),
         ),
@@ -490,6 +491,18 @@ fn how(caller: &Caller) -> String {
     }
 }
 
+/// What to do about a token that is used up: it may have been the device itself, without its key, or another one.
+fn used_up(token: &EnrolmentToken, device: Option<&Device>) -> String {
+    match device.map(|device| &device.name) {
+        Some(name) => format!(
+            "an operator lets {name} in again, if it lost its key, with: muster device recover {name}, or takes back what another \
+             device got with it: muster token unbind {} {name}",
+            token.id
+        ),
+        None => "ask for another one; an operator makes it with: muster token create".into(),
+    }
+}
+
 fn right(caller: &Caller, device: Option<&Device>) -> Result<Right, Refusal> {
     match caller.who() {
         Who::Token(token) => Ok(Right::Spend {
@@ -500,15 +513,11 @@ fn right(caller: &Caller, device: Option<&Device>) -> Result<Right, Refusal> {
             let name = device
                 .map(|device| format!(" ({})", device.name))
                 .unwrap_or_default();
-            Err(Refusal::new(format!(
+            let why = format!(
                 "the enrolment token has been used {} of {} times{name}",
                 token.used, token.uses
-            ))
-            .fix(format!(
-                "ask for a new one; if it was not this device that used it, an operator takes that back with: \
-                 muster token unbind {} NAME",
-                token.id
-            )))
+            );
+            Err(Refusal::new(why).fix(used_up(token, device)))
         }
         Who::Enrolment(token) => Ok(Right::Bind {
             token: token.id.clone(),

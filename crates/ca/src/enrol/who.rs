@@ -359,7 +359,7 @@ impl Ca {
         // The hash is looked up, not compared: what timing tells is about the hash of a guess, not about the secret.
         let token = self.store.token(&sha256(secret.as_bytes())).await?;
         // Whether it may still bind another key is asked where that is to happen.
-        let token = token.ok_or_else(|| unproven("the enrolment token is not known here"))?;
+        let token = token.ok_or_else(|| unproven("the enrolment token is not known here: it was mistyped, or made at another CA; an operator makes one with: muster token create NAME"))?;
         Ok(Who::Enrolment(token))
     }
 
@@ -389,7 +389,9 @@ fn way_back(device: &Device) -> String {
             format!(": {name} is suspended; an operator resumes it with: muster device resume {name}")
         }
         State::Revoked => {
-            format!(": {name} is revoked; an operator lets it in again with: muster device rearm {name}")
+            format!(
+                ": {name} is revoked; an operator lets it in again with: muster device rearm {name} && muster token create {name}"
+            )
         }
         State::Retired => format!(": {name} is retired; its name stays taken, so choose another"),
     }

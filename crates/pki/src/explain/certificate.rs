@@ -138,7 +138,7 @@ fn facts(cert: &Cert, now: Timestamp) -> CertificateFacts {
         is_ca: cert.known.is_ca(),
         path_len: cert.known.path_len(),
         self_issued: cert.is_self_issued(),
-        fingerprint_sha256: words::hex(&sha256(&cert.der)),
+        fingerprint_sha256: crate::hex(&sha256(&cert.der)),
         public_key_sha256: key_fingerprint(cert.spki()),
         crl_urls: cert.known.crl_urls.clone(),
         ocsp_urls: cert.known.ocsp_urls.clone(),
@@ -153,6 +153,6 @@ pub(super) fn common_name(name: &Name) -> Option<String> {
 
 pub(super) fn key_fingerprint(spki: &SubjectPublicKeyInfoOwned) -> String {
     spki.to_der()
-        .map(|der| words::hex(&sha256(&der)))
+        .map(|der| crate::hex(&sha256(&der)))
         .unwrap_or_default()
 }

@@ -98,7 +98,7 @@ impl Serial {
             .unwrap_or(bytes.len().saturating_sub(1));
         let significant = &bytes[start..];
         Self {
-            hex: super::words::hex(significant),
+            hex: crate::hex(significant),
             decimal: super::words::decimal(significant),
         }
     }

@@ -83,7 +83,7 @@ pub(super) fn explain(label: &str, der: &[u8]) -> Explained {
         encrypted,
         findings: findings(encrypted, key.is_some()),
         key: key.as_ref().map(|key| facts(key.public().info())),
-        public_key_sha256: key.map(|key| words::hex(&key.public().fingerprint())),
+        public_key_sha256: key.map(|key| crate::hex(&key.public().fingerprint())),
     })
 }
 

@@ -179,7 +179,7 @@ fn alternative_name(name: &GeneralName) -> AlternativeName {
 
 fn address_text(octets: &[u8]) -> String {
     super::host::address(octets).map_or_else(
-        || format!("{} (no address)", words::hex(octets)),
+        || format!("{} (no address)", crate::hex(octets)),
         |ip| ip.to_string(),
     )
 }

@@ -84,11 +84,6 @@ pub(crate) fn length(seconds: u64) -> String {
     }
 }
 
-/// Lower case, without separators.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 /// A big-endian number in base ten, as `step` prints serial numbers.
 pub(crate) fn decimal(bytes: &[u8]) -> String {
     let mut digits = vec![0_u8];

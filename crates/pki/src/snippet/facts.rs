@@ -56,7 +56,9 @@ impl std::fmt::Display for Use {
 
 /// A name that cannot stand in a configuration file or a command line.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} cannot be written into configuration: names have 1 to 253 letters, digits and - . _ : @ = ,")]
+#[error(
+    "{0:?} cannot be used as a name: configuration takes letters, digits and - . _ : @ = , alone, 253 at most"
+)]
 pub struct BadName(String);
 
 /// Broker port of MQTT over TLS (IANA `secure-mqtt`).

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
@@ -18,6 +18,7 @@ use tokio_rustls::TlsAcceptor;
 use tower::Service;
 
 use super::room::Place;
+use super::unread::{self, Unread};
 use super::watched::Watched;
 use crate::Edge;
 use crate::peer::Peer;
@@ -159,11 +160,14 @@ pub(super) async fn serve(
     let activity = place.activity.clone();
     let service = service_fn(move |request: http::Request<Incoming>| {
         let in_flight = activity.begin();
-        let mut request = request.map(Body::new);
+        let (mut request, unread) = shared(request, version);
         request.extensions_mut().insert(peer.clone());
         let answer = routes.clone().call(request);
         async move {
             let answer = answer.await;
+            if let Some(unread) = unread {
+                unread.read().await;
+            }
             drop(in_flight);
             answer
         }
@@ -183,6 +187,16 @@ pub(super) async fn serve(
     if let Err(error) = ended {
         tracing::debug!(%error, "a connection broke off");
     }
+}
+
+/// The request for the routes, and what they may leave of its body. HTTP/1 sees to that itself: the connection ends.
+fn shared(request: http::Request<Incoming>, version: Version) -> (http::Request<Body>, Option<Unread>) {
+    if version == Version::Http1 || request.body().is_end_stream() {
+        return (request.map(Body::new), None);
+    }
+    let (head, body) = request.into_parts();
+    let (lent, unread) = unread::lend(body);
+    (http::Request::from_parts(head, Body::new(lent)), Some(unread))
 }
 
 /// The version is known before the first byte, so that nothing waits for a client to show it.

@@ -130,8 +130,9 @@ impl Listing for TokenQuery {
 
     async fn page(ca: Arc<Ca>, proof: Proof, list: TokenList) -> Result<Page<Self::Row>, Error> {
         let now = list.now;
+        let refusals = ca.token_refusals(proof.clone()).await?;
         let found = ca.tokens(proof, list).await?;
-        Ok(found.map(|record| rows::token(&record, now)))
+        Ok(found.map(|record| rows::token(&record, &refusals, now)))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use muster_api::types as api;
+use muster_ca::TokenRefusal;
 use muster_ca::audit::Entry;
 use muster_ca::broker::agent::Standing;
 use muster_ca::certificate::{Certificate, Status};
@@ -23,10 +24,7 @@ pub(crate) trait Row: Serialize + Send + Sync + 'static {
     fn cells(&self) -> Vec<String>;
 }
 
-/// Bytes in hexadecimal.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
+pub(crate) use muster_pki::hex;
 
 /// Whole seconds, as certificates have them.
 pub(crate) fn time(at: Timestamp) -> String {
@@ -86,7 +84,8 @@ pub(crate) fn device(record: &Device, certificates: Vec<api::Certificate>) -> ap
     }
 }
 
-pub(crate) fn token(record: &EnrolmentToken, now: Timestamp) -> api::Token {
+/// A token; `refusals`: those of all tokens.
+pub(crate) fn token(record: &EnrolmentToken, refusals: &[TokenRefusal], now: Timestamp) -> api::Token {
     let status = if record.withdrawn.is_some() {
         "withdrawn"
     } else if record.used >= record.uses {
@@ -108,6 +107,15 @@ pub(crate) fn token(record: &EnrolmentToken, now: Timestamp) -> api::Token {
         status: status.into(),
         by: record.by.clone(),
         recovers: record.recovers,
+        refused: refusals
+            .iter()
+            .filter(|refusal| refusal.token == record.id)
+            .map(|refusal| api::TokenRefusal {
+                name: refusal.name.to_string(),
+                source: refusal.source.clone(),
+                at: time(refusal.at),
+            })
+            .collect(),
     }
 }
 
@@ -269,9 +277,14 @@ impl Row for api::Device {
     }
 }
 
+fn names(refused: &[api::TokenRefusal]) -> String {
+    let names: Vec<_> = refused.iter().map(|one| one.name.as_str()).collect();
+    names.join(" ")
+}
+
 impl Row for api::Token {
     const HEAD: &'static [&'static str] = &[
-        "id", "device", "wave", "uses", "used", "profile", "created", "expires", "status", "by",
+        "id", "device", "wave", "uses", "used", "profile", "created", "expires", "status", "by", "refused",
     ];
 
     fn cells(&self) -> Vec<String> {
@@ -286,6 +299,7 @@ impl Row for api::Token {
             self.expires.clone(),
             self.status.clone(),
             self.by.clone(),
+            names(&self.refused),
         ]
     }
 }

@@ -56,6 +56,15 @@ impl Fault {
         ]
         .contains(&self.status)
     }
+
+    /// What stands beside the form if mending that would help; else the fault itself.
+    pub(crate) fn beside_form(self) -> Result<String, Self> {
+        if self.is_of_the_form() {
+            Ok(self.in_one_line())
+        } else {
+            Err(self)
+        }
+    }
 }
 
 impl From<muster_pki::Error> for Fault {

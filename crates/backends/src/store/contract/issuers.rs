@@ -18,6 +18,7 @@ pub(super) async fn only_the_active_issuing_ca_issues(store: &dyn Store) {
             certificate: vec![0x30; 4],
             created: noon(),
             revoked: None,
+            follows: None,
         };
         let writes = vec![Write::Authority {
             name: "rolling".into(),

@@ -1,7 +1,7 @@
 //! Lists, pages and counts.
 
 use jiff::{SignedDuration, Timestamp};
-use muster_ca::authority::{Generation, Stage};
+use muster_ca::authority::{Follows, Generation, Stage};
 use muster_ca::certificate::{Certificate, Status};
 use muster_ca::device::Device;
 use muster_ca::list::{CertificateList, CertificateStatus, Cursor, DeviceList, Paging};
@@ -26,6 +26,17 @@ fn generation(number: u32, stage: Stage) -> Generation {
         certificate: vec![0x30, 1, 2],
         created: noon(),
         revoked: (stage == Stage::Retired).then(noon),
+        follows: None,
+    }
+}
+
+fn following(authority: &str) -> Generation {
+    Generation {
+        follows: Some(Follows {
+            authority: authority.into(),
+            cross: vec![0x30, 7],
+        }),
+        ..generation(0, Stage::Active)
     }
 }
 
@@ -51,6 +62,7 @@ pub(super) async fn small_things_come_back(store: &dyn Store) {
         authority("internal", generation(0, Stage::Active)),
         authority("acme", generation(0, Stage::Active)),
         authority("acme", generation(1, Stage::Active)),
+        authority("lab", following("acme")),
     ];
     commit(store, first_run).await.unwrap();
     let roll_over = vec![
@@ -64,11 +76,12 @@ pub(super) async fn small_things_come_back(store: &dyn Store) {
             .iter()
             .map(|one| one.name.as_str())
             .collect::<Vec<_>>(),
-        ["acme", "internal"]
+        ["acme", "internal", "lab"]
     );
     let wanted =
         [(0, Stage::Active), (1, Stage::Retiring), (2, Stage::Active)].map(|(n, s)| generation(n, s));
     assert_eq!(authorities[0].generations, wanted);
+    assert_eq!(authorities[2].generations, [following("acme")]);
 
     for name in ["zulu", "alpha"] {
         commit(store, vec![Write::Provisioner(provisioner(name))])
@@ -152,7 +165,7 @@ pub(super) async fn what_nobody_renewed_is_found(store: &dyn Store) {
         not_after: at(days),
         overdue: false,
     });
-    let page = |cursor, limit| store.unrenewed(at(4000), Renewing::default(), Paging { cursor, limit });
+    let page = |cursor, limit| store.unrenewed(at(4000), Renewing::default(), None, Paging { cursor, limit });
     let found = page(None, 2).await.unwrap();
     assert_eq!((&found.items[..], found.cut_short), (&wanted[..], false));
     // Of those that were renewed there may be more than a page looks at: it says where to look on.
@@ -208,25 +221,24 @@ pub(super) async fn what_renews_by_itself_is_passed_over(store: &dyn Store) {
         profiles: vec![profile.into()],
         ways: vec!["renewal".into(), "token".into()],
     };
-    let found = async |profile: &str, now: i64| {
-        let paging = Paging {
-            cursor: None,
-            limit: 9,
-        };
-        let mut page = store.unrenewed(at(now), renewing(profile), paging).await.unwrap();
-        let mut found = page.items;
-        while let Some(cursor) = page.next.take() {
-            let paging = Paging {
-                cursor: Some(cursor),
-                limit: 9,
-            };
-            page = store.unrenewed(at(now), renewing(profile), paging).await.unwrap();
+    let looked = async |profile: &str, now: i64, late_by: Option<i64>| {
+        let mut found = Vec::new();
+        let mut cursor = None;
+        loop {
+            let paging = Paging { cursor, limit: 9 };
+            let page = store.unrenewed(at(now), renewing(profile), late_by.map(at), paging);
+            let page = page.await.unwrap();
             found.extend(page.items);
+            cursor = page.next;
+            if cursor.is_none() {
+                break;
+            }
         }
         let shown =
             |one: &Unrenewed| format!("{}{}", one.device, if one.overdue { " is overdue" } else { "" });
         found.iter().map(shown).collect::<Vec<_>>()
     };
+    let found = async |profile: &str, now: i64| looked(profile, now, None).await;
     assert_eq!(found("client", 5015).await, ["issued", "tokenless"]);
     assert_eq!(
         found("client", 5016).await,
@@ -239,6 +251,16 @@ pub(super) async fn what_renews_by_itself_is_passed_over(store: &dyn Store) {
     assert_eq!(
         found("broker", 5015).await,
         ["renews", "enrolled", "issued", "tokenless"]
+    );
+    // Of what is late alone, what runs out earlier and needs nobody yet is passed over, too.
+    assert_eq!(
+        looked("client", 5026, Some(5060)).await,
+        ["renews is overdue", "enrolled is overdue", "issued"]
+    );
+    assert_eq!(looked("broker", 5015, Some(5040)).await, ["renews"]);
+    assert_eq!(
+        looked("client", 5026, Some(5030)).await,
+        ["renews is overdue", "enrolled is overdue"]
     );
 }
 

@@ -156,11 +156,11 @@ pub(super) fn unbind(conn: &Connection, token: &str, key: &[u8; 32]) -> Result<(
 pub(super) fn generation(conn: &Connection, name: &str, generation: &Generation) -> Result<(), Fault> {
     run(
         conn,
-        "INSERT INTO authorities (name, number, stage, key, certificate, created, revoked)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+        "INSERT INTO authorities (name, number, stage, key, certificate, created, revoked, follows, vouched)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
          ON CONFLICT (name, number) DO UPDATE
          SET stage = excluded.stage, key = excluded.key, certificate = excluded.certificate, created = excluded.created,
-             revoked = excluded.revoked",
+             revoked = excluded.revoked, follows = excluded.follows, vouched = excluded.vouched",
         params![
             name,
             generation.number,
@@ -168,7 +168,9 @@ pub(super) fn generation(conn: &Connection, name: &str, generation: &Generation)
             generation.key,
             generation.certificate,
             millis(generation.created),
-            generation.revoked.map(millis)
+            generation.revoked.map(millis),
+            generation.follows.as_ref().map(|follows| &follows.authority),
+            generation.follows.as_ref().map(|follows| &follows.cross),
         ],
     )?;
     Ok(())

@@ -159,6 +159,7 @@ pub(super) fn unrenewed(
     conn: &Connection,
     now: Timestamp,
     renewing: &Renewing,
+    late_by: Option<Timestamp>,
     paging: &Paging,
 ) -> Read<Page<Unrenewed>> {
     let snapshot = conn.unchecked_transaction()?;
@@ -174,6 +175,7 @@ pub(super) fn unrenewed(
     let sql = format!(
         "SELECT device, not_after, {renews} FROM ({ahead} LIMIT ?3) AS first
          WHERE NOT ({renews} AND not_after - (not_after - not_before) / 4 >= ?7)
+           AND (?8 IS NULL OR not_after <= ?8 OR {renews})
            AND NOT EXISTS (SELECT 1 FROM certificates AS other INDEXED BY certificates_by_device
               WHERE other.device = first.device AND other.not_after > first.not_after AND other.revoked_at IS NULL)
          ORDER BY not_after, id LIMIT ?4"
@@ -195,7 +197,8 @@ pub(super) fn unrenewed(
             limit(paging.limit),
             serde_json::json!(renewing.profiles).to_string(),
             serde_json::json!(renewing.ways).to_string(),
-            millis(now)
+            millis(now),
+            late_by.map(millis)
         ],
         read,
     )?;

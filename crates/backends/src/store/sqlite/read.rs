@@ -64,7 +64,9 @@ pub(super) fn first_to_expire(conn: &Connection, now: Timestamp) -> Read<Option<
 }
 
 pub(super) fn authorities(conn: &Connection) -> Read<Vec<Authority>> {
-    let sql = "SELECT name, number, stage, key, certificate, created, revoked FROM authorities ORDER BY name, number";
+    let sql =
+        "SELECT name, number, stage, key, certificate, created, revoked, follows, vouched FROM authorities
+         ORDER BY name, number";
     let mut found: Vec<Authority> = Vec::new();
     for (name, generation) in all(conn, sql, [], rows::generation)? {
         match found.last_mut() {

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use muster_ca::audit::Entry;
-use muster_ca::authority::{Generation, Stage};
+use muster_ca::authority::{Follows, Generation, Stage};
 use muster_ca::certificate::{Certificate, Serial, Status};
 use muster_ca::device::{Device, DeviceName, Kind, State};
 use muster_ca::operator::{Login, Operator, Role};
@@ -164,6 +164,8 @@ pub(super) fn binding(row: &Row<'_>) -> Read<Binding> {
 }
 
 pub(super) fn generation(row: &Row<'_>) -> Read<(String, Generation)> {
+    let (follows, vouched): (Option<String>, Option<Vec<u8>>) = (row.get(7)?, row.get(8)?);
+    let follows = follows.zip(vouched);
     let found = Generation {
         number: row.get(1)?,
         stage: word(row, 2, "authority's stage", Stage::parse)?,
@@ -171,6 +173,7 @@ pub(super) fn generation(row: &Row<'_>) -> Read<(String, Generation)> {
         certificate: row.get(4)?,
         created: moment(row, 5)?,
         revoked: maybe_moment(row, 6)?,
+        follows: follows.map(|(authority, cross)| Follows { authority, cross }),
     };
     Ok((row.get(0)?, found))
 }

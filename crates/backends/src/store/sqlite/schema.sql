@@ -149,7 +149,10 @@ CREATE TABLE authorities (
     certificate BLOB NOT NULL,
     created     INTEGER NOT NULL,
     revoked     INTEGER, -- since when somebody else has its key
-    PRIMARY KEY (name, number)
+    follows     TEXT,    -- the authority in whose root's place this root comes
+    vouched     BLOB,    -- that root's cross-certificate for this one
+    PRIMARY KEY (name, number),
+    CHECK ((follows IS NULL) = (vouched IS NULL))
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE provisioners (

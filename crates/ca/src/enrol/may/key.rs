@@ -50,6 +50,18 @@ pub(super) fn accept_key(
     )))
 }
 
+/// Whether a wave's token is shown for a name that is somebody else, as far as keys tell.
+pub(crate) fn is_anothers(
+    caller: &Caller,
+    facts: &Facts<'_>,
+    name: &DeviceName,
+    key: &PublicKey,
+    profiles: &Profiles,
+) -> bool {
+    let wave = matches!(caller.who(), Who::Enrolment(token) if token.device.is_none());
+    wave && accept_key(caller, facts, name, key, profiles).is_err()
+}
+
 /// A recovery code is there because something else may have what the device had. A key that it had before would leave that in.
 fn refuse_former_key(facts: &Facts<'_>, name: &DeviceName, key: &[u8; 32]) -> Result<(), Refusal> {
     let mut all = facts.usable.iter().chain(facts.history);

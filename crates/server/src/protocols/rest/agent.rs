@@ -145,6 +145,7 @@ async fn plan(State(api): State<Api>, Holder(proof): Holder) -> Answer<api::Plan
     let plan = api.ca.plan(proof).await?;
     Ok(Json(api::Plan {
         renew_at: plan.renew_at.to_string(),
+        renew_from: plan.renew_from.to_string(),
         poll_seconds: plan.poll_after.as_secs().unsigned_abs(),
         now: plan.now.to_string(),
     }))

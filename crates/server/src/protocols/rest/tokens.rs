@@ -84,8 +84,11 @@ async fn create(
         lifetime: parse_duration(&request.lifetime)?,
     };
     let (dry_run, now) = (proof.dry_run, api.ca.now());
-    let (token, secret) = api.ca.create_token(proof, wish).await?;
-    Ok(Json(new_token(&api, &token, &secret, dry_run, now)?))
+    let (token, secret) = api.ca.create_token(proof.clone(), wish).await?;
+    Ok(Json(api::NewToken {
+        notes: api.edge.notes(proof, &token).await?,
+        ..new_token(&api, &token, &secret, dry_run, now)?
+    }))
 }
 
 fn new_token(
@@ -95,7 +98,7 @@ fn new_token(
     dry_run: bool,
     now: Timestamp,
 ) -> Result<api::NewToken, Failure> {
-    let view = views::token(token, now);
+    let view = views::token(token, &[], now);
     if dry_run {
         // What was not recorded opens nothing.
         let (secret, code) = Default::default();
@@ -103,12 +106,14 @@ fn new_token(
             token: view,
             secret,
             code,
+            notes: Vec::new(),
         });
     }
     Ok(api::NewToken {
         token: view,
         secret: secret.to_owned(),
         code: api.edge.code(token, secret)?.to_string(),
+        notes: Vec::new(),
     })
 }
 
@@ -142,8 +147,11 @@ async fn recover(
     Path(name): Path<String>,
 ) -> Answer<api::NewToken> {
     let (dry_run, now) = (proof.dry_run, api.ca.now());
-    let (token, secret) = api.ca.recover(proof, &DeviceName::parse(&name)?).await?;
-    Ok(Json(new_token(&api, &token, &secret, dry_run, now)?))
+    let (token, secret) = api.ca.recover(proof.clone(), &DeviceName::parse(&name)?).await?;
+    Ok(Json(api::NewToken {
+        notes: api.edge.notes(proof, &token).await?,
+        ..new_token(&api, &token, &secret, dry_run, now)?
+    }))
 }
 
 async fn show(State(api): State<Api>, Sender(proof): Sender, Path(id): Path<String>) -> Answer<api::Token> {
@@ -151,6 +159,7 @@ async fn show(State(api): State<Api>, Sender(proof): Sender, Path(id): Path<Stri
         id: Some(id.clone()),
         ..TokenList::default()
     };
+    let refusals = api.ca.token_refusals(proof.clone()).await?;
     let found = api.ca.tokens(proof, list).await?;
     let token = found.items.first();
     let token = token.ok_or_else(|| {
@@ -158,7 +167,7 @@ async fn show(State(api): State<Api>, Sender(proof): Sender, Path(id): Path<Stri
             "there is no token {id:?}; see which there are with: muster token list"
         ))
     })?;
-    Ok(Json(views::token(token, api.ca.now())))
+    Ok(Json(views::token(token, &refusals, api.ca.now())))
 }
 
 async fn withdraw(

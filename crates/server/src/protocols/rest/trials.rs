@@ -14,6 +14,7 @@ use muster_pki::pem;
 use super::route::Route;
 use super::{Answer, Api, Body, Failure, done};
 use crate::gate::Sender;
+use crate::published::pem_of;
 
 pub(super) const ROUTES: &[Route] = &[
     Route::post(
@@ -46,7 +47,7 @@ async fn make(
     let first = first.ok_or_else(|| muster_ca::Error::Internal("nothing was issued".into()))?;
     let (issuing, root) = (
         Certificate::from_der(first.issuing())?.to_pem()?,
-        Certificate::from_der(first.root())?.to_pem()?,
+        pem_of(first.roots())?,
     );
     let each = all.iter().map(|(trial, issued)| {
         let word = Trial::ALL.iter().find(|(one, _)| one == trial);

@@ -9,6 +9,7 @@ use muster_pki::pem;
 
 use super::Failure;
 pub(super) use crate::lists::rows::{certificate, device, hex, operator, provisioner, time, token};
+use crate::published::pem_of;
 
 pub(super) fn issued(issued: &muster_ca::Issued, now: Timestamp) -> Result<api::Issued, Failure> {
     let record = issued.certificate();
@@ -23,7 +24,7 @@ pub(super) fn issued(issued: &muster_ca::Issued, now: Timestamp) -> Result<api::
         certificate: certificate(record, now),
         pem: text(&record.der)?,
         issuing: text(issued.issuing())?,
-        root: text(issued.root())?,
+        root: pem_of(issued.roots())?,
         clamped: issued.clamped(),
     })
 }
@@ -53,6 +54,7 @@ pub(super) fn authority(record: &Authority) -> Result<api::Authority, Failure> {
         .collect::<Result<_, _>>()?;
     Ok(api::Authority {
         name: record.name.clone(),
+        follows: record.follows().map(|follows| follows.authority.clone()),
         generations,
     })
 }

@@ -3,7 +3,7 @@
 use axum::extract::{Path, State};
 use axum::response::Response;
 use http::StatusCode;
-use muster_ca::authority::{Authority, DEFAULT, Generation, INTERNAL, Stage};
+use muster_ca::authority::{Authority, DEFAULT, Generation, INTERNAL, Stage, line};
 use muster_pki::{key::sha256, pem};
 use serde::Serialize;
 
@@ -30,7 +30,7 @@ pub(super) async fn root(
     let wanted = fingerprint.replace('-', "").to_ascii_lowercase();
     let authorities = edge.ca().authorities();
     let mut roots = authorities.iter().filter_map(|authority| authority.root().ok());
-    let found = roots.find(|root| hex(&sha256(&root.certificate)) == wanted);
+    let found = roots.find(|root| muster_pki::hex(&sha256(&root.certificate)) == wanted);
     let root = found.ok_or_else(|| {
         let shown: String = wanted.chars().take(64).collect();
         Failure::missing(format!("no root certificate here has the fingerprint {shown}"))
@@ -43,18 +43,21 @@ pub(super) async fn root(
     ))
 }
 
-/// The default authority's root. 201, since other clients than `step` compare.
+/// The default authority's root, which vouches for this address, then those that follow it. 201, since other clients than `step` compare.
 pub(super) async fn roots(State(edge): State<Edge>) -> Result<Response, Failure> {
-    listed(&roots_of(&edge, |authority| authority.name == DEFAULT))
+    listed(&own_roots(&edge))
 }
 
 pub(super) async fn roots_pem(State(edge): State<Edge>) -> Result<Response, Failure> {
-    as_pem(&roots_of(&edge, |authority| authority.name == DEFAULT))
+    as_pem(&own_roots(&edge))
 }
 
 /// The roots of every authority that a fleet may trust.
 pub(super) async fn federation(State(edge): State<Edge>) -> Result<Response, Failure> {
-    listed(&roots_of(&edge, |authority| authority.name != INTERNAL))
+    let mut authorities = edge.ca().authorities();
+    authorities.retain(|authority| authority.name != INTERNAL);
+    authorities.sort_by_key(|authority| authority.name != DEFAULT);
+    listed(&roots_of(&authorities))
 }
 
 pub(super) async fn intermediates(State(edge): State<Edge>) -> Result<Response, Failure> {
@@ -65,14 +68,15 @@ pub(super) async fn intermediates_pem(State(edge): State<Edge>) -> Result<Respon
     as_pem(&issuing_of(&edge)?)
 }
 
-fn roots_of(edge: &Edge, wanted: impl Fn(&Authority) -> bool) -> Vec<Generation> {
-    let mut authorities = edge.ca().authorities();
-    authorities.retain(wanted);
-    authorities.sort_by_key(|authority| authority.name != DEFAULT);
-    authorities
-        .iter()
-        .filter_map(|authority| authority.root().ok().cloned())
-        .collect()
+fn own_roots(edge: &Edge) -> Vec<Generation> {
+    roots_of(line(&edge.ca().authorities(), DEFAULT))
+}
+
+fn roots_of<'a>(authorities: impl IntoIterator<Item = &'a Authority>) -> Vec<Generation> {
+    let roots = authorities
+        .into_iter()
+        .filter_map(|authority| authority.root().ok());
+    roots.cloned().collect()
 }
 
 /// The default authority's issuing CAs, the one that issues first.
@@ -110,8 +114,4 @@ fn as_pem(generations: &[Generation]) -> Result<Response, Failure> {
             .map(|generation| generation.certificate.as_slice()),
     )?;
     Ok(with_type(StatusCode::OK, PEM, text.into()))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -109,6 +109,13 @@ impl Field {
         self
     }
 
+    /// Taken as it is typed, such as a name: the browser neither changes it nor offers others.
+    pub(crate) fn verbatim(self) -> Self {
+        self.with("autocapitalize", "none")
+            .with("autocomplete", "off")
+            .with("spellcheck", "false")
+    }
+
     /// The ids of the texts that belong to it.
     fn described_by(&self) -> String {
         let mut ids = Vec::new();

@@ -209,6 +209,7 @@ fn task(visit: &Visit, todo: Todo) -> Task {
             page("devices/{name}").map(|_| (format!("devices/{}", escape(name.as_str())), "See the device"))
         }
         About::Broker(name) => Some((format!("brokers/{name}"), "See the broker")),
+        About::Token(id) => Some((format!("tokens/{id}"), "See the token")),
     };
     Task {
         what: sentence(&todo.what),

@@ -147,14 +147,13 @@ async fn choose(guest: &Guest, link: Link, sent: Sent) -> Answer {
             ca.accept_invitation(&secret, chosen, origin).await
         }
     };
-    match guest.web().edge().hashing(take).await.map_err(Fault::from) {
+    match guest.web().edge().hashing(take).await {
         Ok(browser) => {
             let mut response = guest.go("login");
             cookie::set_browser(guest.web(), guest.client(), &mut response, &browser);
             Ok(response)
         }
-        Err(fault) if fault.is_of_the_form() => again(&fault.message),
-        Err(fault) => Err(fault),
+        Err(why) => again(&Fault::from(why).beside_form()?),
     }
 }
 

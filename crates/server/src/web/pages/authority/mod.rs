@@ -53,6 +53,8 @@ struct Issuer {
     authority: String,
     /// `root`, `1`, `2`, …
     place: String,
+    /// Whose root it follows, if it is a root that does.
+    follows: Option<String>,
     subject: String,
     badge: Badge,
     until: When,
@@ -220,6 +222,7 @@ fn issuer(visit: &Visit, authority: &Authority, generation: &Generation) -> Resu
         } else {
             generation.number.to_string()
         },
+        follows: generation.follows.as_ref().map(|one| one.authority.clone()),
         subject: parsed.common_name().unwrap_or_default(),
         badge,
         until: When::date(parsed.not_after()),

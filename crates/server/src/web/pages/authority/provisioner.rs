@@ -128,8 +128,7 @@ fn page(visit: &Visit, status: StatusCode, sent: &Sent, refusal: Option<&str>) -
                 .required()
                 .refused(refusal)
                 .hint("What step clients say with --provisioner.")
-                .with("autocomplete", "off")
-                .with("autocapitalize", "none"),
+                .verbatim(),
             profiles: visit
                 .ca()
                 .profiles()
@@ -138,8 +137,7 @@ fn page(visit: &Visit, status: StatusCode, sent: &Sent, refusal: Option<&str>) -
             names: Field::text("names", "Names it may ask for")
                 .value(value(sent, "names"))
                 .hint("Patterns such as site-*, with commas between; empty for any free name.")
-                .with("autocapitalize", "none")
-                .with("spellcheck", "false"),
+                .verbatim(),
             replaces: value(sent, "replaces") == "yes",
             lines: Lines::new(
                 "add",
@@ -180,9 +178,7 @@ fn remove_page(visit: &Visit, name: &str, typed: &str, status: StatusCode, refus
                 .required()
                 .refused(refusal)
                 .hint(name)
-                .with("autocomplete", "off")
-                .with("autocapitalize", "none")
-                .with("spellcheck", "false"),
+                .verbatim(),
             lines: Lines::new(
                 "remove",
                 &format!("muster ca provisioner remove {}", quoted(name)),

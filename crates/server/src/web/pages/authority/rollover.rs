@@ -179,13 +179,7 @@ fn revoke_page(
         let refused = refused.as_ref().filter(|(at, _)| *at == field);
         refused.map(|(_, why)| why.as_str())
     };
-    let plain = |field: Field| {
-        field
-            .required()
-            .with("autocomplete", "off")
-            .with("autocapitalize", "none")
-            .with("spellcheck", "false")
-    };
+    let plain = |field: Field| field.required().verbatim();
     let name = Field::text("confirm", "Type the authority's name to confirm")
         .value(&sent.confirm)
         .hint(authority)

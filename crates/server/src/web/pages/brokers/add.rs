@@ -57,15 +57,12 @@ pub(super) async fn send(visit: Visit, Form(sent): Form<Sent>) -> Answer {
         Ok(wish) => visit.ca().add_broker(visit.proof(), wish).await,
         Err(why) => Err(why),
     };
-    match made.map_err(Fault::from) {
+    match made {
         Ok((broker, secret)) => joining(&visit, &broker, &secret),
-        Err(fault) if fault.is_of_the_form() => page(
-            &visit,
-            StatusCode::UNPROCESSABLE_ENTITY,
-            &sent,
-            Some(&fault.in_one_line()),
-        ),
-        Err(fault) => Err(fault),
+        Err(why) => {
+            let why = Fault::from(why).beside_form()?;
+            page(&visit, StatusCode::UNPROCESSABLE_ENTITY, &sent, Some(&why))
+        }
     }
 }
 
@@ -106,9 +103,7 @@ fn page(visit: &Visit, status: StatusCode, sent: &Sent, refusal: Option<&str>) -
                 .required()
                 .refused(refusal)
                 .hint("Under which devices reach it, such as mqtt.example.org.")
-                .with("autocapitalize", "none")
-                .with("autocomplete", "off")
-                .with("spellcheck", "false")
+                .verbatim()
                 .with("maxlength", "50"),
             program: Field::choice("program", "Program", programs.into())
                 .value(&sent.program)
@@ -123,8 +118,7 @@ fn page(visit: &Visit, status: StatusCode, sent: &Sent, refusal: Option<&str>) -
             sans: Field::text("sans", "More names and addresses")
                 .value(&sent.sans)
                 .hint("Every other name and address that devices use, with commas between.")
-                .with("autocapitalize", "none")
-                .with("spellcheck", "false"),
+                .verbatim(),
             lines: Lines::new(
                 "add",
                 "muster broker add mqtt.example.org --program mosquitto --san 10.0.0.5",

@@ -57,11 +57,8 @@ pub(super) async fn send(visit: Visit, Path(name): Path<String>, Form(sent): For
             &format!("{name} is retired: no revocation waits for it any more."),
         )),
         Err(why) => {
-            let fault = Fault::from(why);
-            if !fault.is_of_the_form() {
-                return Err(fault);
-            }
-            page(&visit, again, &name, &sent, Some(&fault.in_one_line()))
+            let why = Fault::from(why).beside_form()?;
+            page(&visit, again, &name, &sent, Some(&why))
         }
     }
 }
@@ -79,9 +76,7 @@ fn page(visit: &Visit, status: StatusCode, name: &DeviceName, sent: &Sent, refus
                 .value(&sent.confirm)
                 .required()
                 .refused(refusal)
-                .with("autocapitalize", "none")
-                .with("autocomplete", "off")
-                .with("spellcheck", "false"),
+                .verbatim(),
             lines: Lines::new(
                 "retire",
                 &format!("muster broker retire {}", quoted(name.as_str())),

@@ -101,8 +101,7 @@ impl Broker {
             broker: Field::text("broker", "Broker")
                 .value(&self.broker)
                 .hint("The name or address under which clients reach it, such as mqtt.ak-sg.com.")
-                .with("autocapitalize", "none")
-                .with("autocomplete", "off")
+                .verbatim()
                 .refused(why("broker")),
             port: Field::text("port", "Port")
                 .value(if self.port.is_empty() { "8883" } else { &self.port })

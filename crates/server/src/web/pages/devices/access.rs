@@ -63,18 +63,8 @@ async fn send(visit: Visit, Path(name): Path<String>, Form(sent): Form<Sent>) ->
             Ok(visit.go_and_say(&format!("devices/{name}"), &said))
         }
         Err(why) => {
-            let fault = Fault::from(why);
-            if !fault.is_of_the_form() {
-                return Err(fault);
-            }
-            page(
-                &visit,
-                StatusCode::UNPROCESSABLE_ENTITY,
-                &name,
-                &sent,
-                Some(fault.in_one_line()),
-            )
-            .await
+            let why = Fault::from(why).beside_form()?;
+            page(&visit, StatusCode::UNPROCESSABLE_ENTITY, &name, &sent, Some(why)).await
         }
     }
 }
@@ -103,13 +93,11 @@ async fn page(
             publish: Field::lines("publish", "May publish to")
                 .value(&sent.publish)
                 .hint("One topic filter a line, such as fleet/site-1/#. Nothing: it may publish nowhere.")
-                .with("autocapitalize", "none")
-                .with("spellcheck", "false"),
+                .verbatim(),
             subscribe: Field::lines("subscribe", "May receive")
                 .value(&sent.subscribe)
                 .hint("A service that works for the whole fleet gets fleet/#.")
-                .with("autocapitalize", "none")
-                .with("spellcheck", "false"),
+                .verbatim(),
             lines: Lines::new(
                 "access",
                 &format!(

@@ -197,7 +197,7 @@ impl Act {
 "is revoked for good.",
 "are revoked for good.",
 ),
-                "The name stays taken: nothing can ever enrol under it again.".into(),
+                format!("{} stays taken: nothing can ever enrol under it again.", if devices == 1 { "The name" } else { "Each name" }),
                 "This cannot be undone.".into(),
             ],
             _ => vec![
@@ -251,7 +251,7 @@ async fn send(visit: Visit, Path((name, verb)): Path<(String, String)>, Form(sen
     let device = DeviceName::parse(&name).map_err(Error::from)?;
     if act.verb == "recover" {
         let (token, secret) = visit.ca().recover(visit.proof(), &device).await?;
-        return made::page(&visit, &token, &secret);
+        return made::page(&visit, &token, &secret).await;
     }
     match act
         .run(&visit, visit.proof(), &device, (&sent.reason, sent.note.trim()))
@@ -259,19 +259,8 @@ async fn send(visit: Visit, Path((name, verb)): Path<(String, String)>, Form(sen
     {
         Ok(touched) => Ok(visit.go_and_say(&format!("devices/{name}"), &said(act, &name, touched))),
         Err(why) => {
-            let fault = Fault::from(why);
-            if !fault.is_of_the_form() {
-                return Err(fault);
-            }
-            page(
-                &visit,
-                act,
-                &name,
-                again,
-                &sent,
-                Some(Refused::All(fault.in_one_line())),
-            )
-            .await
+            let why = Fault::from(why).beside_form()?;
+            page(&visit, act, &name, again, &sent, Some(Refused::All(why))).await
         }
     }
 }
@@ -328,9 +317,7 @@ async fn page(
                     .required()
                     .refused(at_name.as_deref())
                     .hint(&format!("{name}"))
-                    .with("autocomplete", "off")
-                    .with("autocapitalize", "none")
-                    .with("spellcheck", "false")
+                    .verbatim()
             }),
             lines: lines(act, name.as_str()),
             name: name.to_string(),

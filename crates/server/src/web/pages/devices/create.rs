@@ -54,16 +54,8 @@ async fn send(visit: Visit, Form(sent): Form<Sent>) -> Answer {
     match register(&visit, &sent).await {
         Ok(name) => Ok(visit.go_and_say(&format!("devices/{name}"), &format!("{name} is registered."))),
         Err(why) => {
-            let fault = Fault::from(why);
-            if !fault.is_of_the_form() {
-                return Err(fault);
-            }
-            page(
-                &visit,
-                StatusCode::UNPROCESSABLE_ENTITY,
-                &sent,
-                Some(&fault.in_one_line()),
-            )
+            let why = Fault::from(why).beside_form()?;
+            page(&visit, StatusCode::UNPROCESSABLE_ENTITY, &sent, Some(&why))
         }
     }
 }
@@ -86,9 +78,7 @@ fn page(visit: &Visit, status: StatusCode, sent: &Sent, refusal: Option<&str>) -
                 .required()
                 .refused(refusal)
                 .hint("It is the certificate's common name, and the MQTT user name and client id: 1 to 64 lower-case letters, digits, '-', '.' and '_'.")
-                .with("autocapitalize", "none")
-                .with("autocomplete", "off")
-                .with("spellcheck", "false")
+                .verbatim()
                 .with("maxlength", "64"),
             profile: profiles(visit, &sent.profile)
                 .hint("client for sites and devices, server for a broker, broker for one that connects to others, too."),

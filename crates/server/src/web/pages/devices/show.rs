@@ -46,6 +46,8 @@ struct Show {
     date: Option<(&'static str, When)>,
     since: Option<When>,
     acts: Vec<&'static Act>,
+    /// Tokens that somebody showed for it with another key: the id, and from where.
+    refused: Vec<(String, String)>,
     papers: Vec<Paper>,
     more: bool,
     proofs: Proofs,
@@ -78,6 +80,8 @@ async fn show(visit: Visit, Path(name): Path<String>) -> Answer {
     let since = newest.items.iter().filter_map(revoked_since).max();
     let standings = ca.proof_of(visit.proof(), &name).await?;
     let diagnosis = ca.diagnose(visit.proof(), &name).await?;
+    let mut refusals = ca.token_refusals(visit.proof()).await?;
+    refusals.retain(|refusal| refusal.name == name);
     let plain = format!("muster device show {name}");
     let own = DeviceName::parse(name.as_str()).is_err();
     html(&Show {
@@ -89,6 +93,10 @@ async fn show(visit: Visit, Path(name): Path<String>) -> Answer {
         access: ca.access_of(visit.proof(), &name).await?,
         since: since.filter(|_| shut_out).map(When::long),
         acts: Act::of(device.state).collect(),
+        refused: refusals
+            .iter()
+            .map(|refusal| (refusal.token.clone(), refusal.place()))
+            .collect(),
         more: newest.next.is_some(),
         papers: newest.items.iter().map(|one| paper(one, now)).collect(),
         history: History::of(&visit, &name).await?,

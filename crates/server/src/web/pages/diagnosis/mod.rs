@@ -127,8 +127,7 @@ async fn page(
                 .required()
                 .refused(at_device)
                 .hint("Its name: the common name of its certificate, and its MQTT client id.")
-                .with("autocapitalize", "none")
-                .with("spellcheck", "false"),
+                .verbatim(),
             refusal: refusal.map(sentence),
             address: visit.web().edge().diagnosis_address(),
             until: visit

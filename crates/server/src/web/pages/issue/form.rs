@@ -221,9 +221,7 @@ pub(super) fn name(sent: &Sent) -> Field {
             "Becomes the certificate's common name (CN), the MQTT username and the client id. \
              Lower-case letters, digits, '-', '.' and '_'. A server's name is the one that clients connect to.",
         )
-        .with("autocapitalize", "none")
-        .with("autocomplete", "off")
-        .with("spellcheck", "false")
+        .verbatim()
         .with("maxlength", "64")
 }
 
@@ -274,9 +272,7 @@ pub(super) fn sans(sent: &Sent) -> Field {
             "Further DNS names and addresses under which clients reach a server, such as mqtt.ak-sg.com, 10.0.80.50. \
              The name above need not be repeated.",
         )
-        .with("autocapitalize", "none")
-        .with("autocomplete", "off")
-        .with("spellcheck", "false")
+        .verbatim()
 }
 
 pub(super) fn csr(sent: &Sent) -> Field {

@@ -118,8 +118,7 @@ pub(super) async fn send(visit: Visit, Form(sent): Form<Vec<(String, String)>>) 
         match act(&visit, &batch, reason, sent.get("note")).await {
             Ok(Done::Waits(say)) => return Ok(visit.go_and_say(WAITING, &say)),
             Ok(Done::Revoked(say)) => return Ok(visit.go_and_say("revoke/done", &say)),
-            Err(fault) if fault.is_of_the_form() => refusal = Some(fault.message),
-            Err(fault) => return Err(fault),
+            Err(fault) => refusal = Some(fault.beside_form()?),
         }
     }
     let wrong = miscounted || refusal.is_some();
@@ -308,6 +307,8 @@ struct Waits {
     /// Whether whoever looks has the right to agree.
     may_agree: bool,
     title: String,
+    /// What the button says.
+    agree: &'static str,
     consequences: Vec<String>,
     /// The certificates, if they are meant, and how many more than are shown.
     rows: Vec<Row>,
@@ -327,14 +328,15 @@ async fn waiting_page(visit: &Visit, status: StatusCode, refusal: Option<String>
         Some(asked) => Some(waits(visit, asked).await?),
     };
     let lines = match &waiting {
-        None => Lines::call("waiting", "GET /revocations"),
+        None => Lines::new("waiting", "muster revocation list", "GET /revocations"),
         Some(one) => {
             let verdict = if one.own || one.void || !one.may_agree {
                 "reject"
             } else {
                 "agree"
             };
-            Lines::call("waiting", &format!("POST /revocations/{verdict}"))
+            let cli = format!("muster revocation {verdict} {}", one.at);
+            Lines::new("waiting", &cli, &format!("POST /revocations/{verdict}"))
                 .with_body(&serde_json::json!({ "at": one.at }))
         }
     };
@@ -353,6 +355,11 @@ async fn waiting_page(visit: &Visit, status: StatusCode, refusal: Option<String>
 
 async fn waits(visit: &Visit, asked: WaitingRevocation) -> Result<Waits, Fault> {
     let is_chosen = !matches!(asked.batch, Batch::Issuing { .. });
+    let agree = match &asked.batch {
+        Batch::Issuing { .. } => "Agree and retire it",
+        Batch::Retiring(_) => "Agree and retire them",
+        Batch::Certificates(_) | Batch::Devices(_) => "Agree and revoke them",
+    };
     let (mut void, mut may_agree) = (false, true);
     let (title, consequences, rows, more, names) = match asked.batch {
         Batch::Certificates(serials) => {
@@ -401,6 +408,7 @@ async fn waits(visit: &Visit, asked: WaitingRevocation) -> Result<Waits, Fault> 
         may_agree,
         by: asked.by,
         title,
+        agree,
         consequences,
         rows,
         more,
@@ -470,11 +478,11 @@ pub(super) async fn judge(visit: Visit, Form(judged): Form<Judged>) -> Answer {
         let done = ca.reject_revocation(visit.proof(), at).await;
         done.map(|()| ("revoke", "Rejected: nothing was revoked.".to_owned()))
     };
-    match done.map_err(Fault::from) {
+    match done {
         Ok((place, say)) => Ok(visit.go_and_say(place, &say)),
-        Err(fault) if fault.is_of_the_form() => {
-            waiting_page(&visit, StatusCode::UNPROCESSABLE_ENTITY, Some(fault.message)).await
+        Err(why) => {
+            let why = Fault::from(why).beside_form()?;
+            waiting_page(&visit, StatusCode::UNPROCESSABLE_ENTITY, Some(why)).await
         }
-        Err(fault) => Err(fault),
     }
 }

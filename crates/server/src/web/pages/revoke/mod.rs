@@ -129,11 +129,8 @@ async fn revoke(visit: Visit, Form(sent): Form<Sent>) -> Answer {
             Ok(visit.go_and_say(&format!("revoke/done?what={}", escape(name.as_str())), &say))
         }
         Err(why) => {
-            let fault = Fault::from(why);
-            if !fault.is_of_the_form() {
-                return Err(fault);
-            }
-            page(&visit, &sent, again, Some(fault.message)).await
+            let why = Fault::from(why).beside_form()?;
+            page(&visit, &sent, again, Some(why)).await
         }
     }
 }
@@ -165,9 +162,7 @@ async fn page(visit: &Visit, sent: &Sent, status: StatusCode, refusal: Option<St
         .value(&sent.what)
         .required()
         .hint("The device's name shuts out the device with all its certificates; a serial number revokes that one.")
-        .with("autocapitalize", "none")
-        .with("autocomplete", "off")
-        .with("spellcheck", "false");
+        .verbatim();
     let waiting = visit.ca().waiting_revocation(visit.proof()).await?;
     let mut page = RevokePage {
         frame: visit.frame("Revoke Certificate"),
@@ -184,8 +179,7 @@ async fn page(visit: &Visit, sent: &Sent, status: StatusCode, refusal: Option<St
             let wrong = status != StatusCode::OK && sent.confirm.trim() != name.as_str();
             match choose(visit, sent, target, name, wrong).await {
                 Ok(chosen) => page.chosen = Some(chosen),
-                Err(fault) if fault.is_of_the_form() => page.refusal = Some(fault.message),
-                Err(fault) => return Err(fault),
+                Err(fault) => page.refusal = Some(fault.beside_form()?),
             }
             html_with(status, &page)
         }
@@ -238,9 +232,7 @@ async fn choose(
         .value(&sent.confirm)
         .required()
         .hint(&format!("The name is {name}"))
-        .with("autocapitalize", "none")
-        .with("autocomplete", "off")
-        .with("spellcheck", "false");
+        .verbatim();
     Ok(Chosen {
         title: if whole {
             format!("Revoke {name} and shut it out?")

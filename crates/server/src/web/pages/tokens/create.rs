@@ -136,12 +136,7 @@ async fn one(visit: &Visit, sent: &Sent) -> Result<Response, Refused> {
         wave: String::new(),
         ..wish(sent)?
     };
-    let (token, secret) = visit
-        .ca()
-        .create_token(visit.proof(), wish)
-        .await
-        .map_err(|why| ("", why))?;
-    made::page(visit, &token, &secret).map_err(|fault| Refused("", fault))
+    make(visit, wish).await
 }
 
 async fn wave(visit: &Visit, sent: &Sent) -> Result<Response, Refused> {
@@ -158,12 +153,18 @@ async fn wave(visit: &Visit, sent: &Sent) -> Result<Response, Refused> {
         .filter(|uses| (1..=MAX_USES).contains(uses));
     let uses = uses.ok_or_else(|| bad("uses", format!("a wave has 1 to {MAX_USES} devices")))?;
     let wish = TokenWish { uses, ..wish };
+    make(visit, wish).await
+}
+
+async fn make(visit: &Visit, wish: TokenWish) -> Result<Response, Refused> {
     let (token, secret) = visit
         .ca()
         .create_token(visit.proof(), wish)
         .await
         .map_err(|why| ("", why))?;
-    made::page(visit, &token, &secret).map_err(|fault| Refused("", fault))
+    made::page(visit, &token, &secret)
+        .await
+        .map_err(|fault| Refused("", fault))
 }
 
 /// What the button for a sheet says.
@@ -249,9 +250,7 @@ fn page(visit: &Visit, sent: &Sent, status: StatusCode, refused: Option<Refused>
                 .value(&sent.name)
                 .required()
                 .refused(at("name").as_deref())
-                .with("autocapitalize", "none")
-                .with("autocomplete", "off")
-                .with("spellcheck", "false"),
+                .verbatim(),
         ],
     };
     let lifetimes = LIFETIMES.map(|(value, words)| (value.to_owned(), words.to_owned()));

@@ -63,11 +63,11 @@ struct Sent {
 async fn withdraw_form(visit: Visit, Path(id): Path<String>) -> Answer {
     let token = known(&visit, &id).await?;
     visit.ca().withdraw_token(visit.rehearsal(), &id).await?;
-    let left = token.uses.saturating_sub(token.used);
-    let names = if left == 1 {
-        "1 name".to_owned()
-    } else {
-        format!("{left} names")
+    let good_for = match token.uses.saturating_sub(token.used) {
+        0 => "It is good for no other name any more; that it was shown by others is not told from then on."
+            .to_owned(),
+        1 => "The 1 name that it is still good for can no longer be enrolled with it.".to_owned(),
+        left => format!("The {left} names that it is still good for can no longer be enrolled with it."),
     };
     html_with(
         StatusCode::OK,
@@ -78,7 +78,7 @@ async fn withdraw_form(visit: Visit, Path(id): Path<String>) -> Answer {
             question: format!("Withdraw the token for {}?", whom(&token)),
             button: "Withdraw it",
             consequences: vec![
-                format!("The {names} that it is still good for can no longer be enrolled with it."),
+                good_for,
                 format!("The {} that it has bound keep their certificates.", token.used),
                 "This cannot be undone: make a new token instead.".into(),
             ],
@@ -259,9 +259,7 @@ async fn unbind_page(
                     .value(&sent.name)
                     .required()
                     .refused(refusal)
-                    .with("autocapitalize", "none")
-                    .with("autocomplete", "off")
-                    .with("spellcheck", "false"),
+                    .verbatim(),
                 Field::text("note", "Note")
                     .value(&sent.note)
                     .hint("For the audit log.")

@@ -22,21 +22,41 @@ struct Made<'a> {
     expires: When,
     qr: Qr,
     line: Copied,
-    is_wave: bool,
+    /// What the line asks for, if that does not hold it.
+    code: Option<Copied>,
+    device: Option<String>,
+    notes: Vec<String>,
 }
 
-pub(in crate::web::pages) fn page(visit: &Visit, token: &EnrolmentToken, secret: &str) -> Answer {
+pub(in crate::web::pages) async fn page(visit: &Visit, token: &EnrolmentToken, secret: &str) -> Answer {
     let code = visit.web().edge().code(token, secret)?.to_string();
+    // A device that is there already may have others looking on: its processes and its shell's history shall not have the code.
+    let (title, line, asked) = if token.recovers {
+        let asked = Copied::new("code", &code, "Copy the code");
+        (
+            "The recovery code is made",
+            "muster agent enrol".to_owned(),
+            Some(asked),
+        )
+    } else {
+        (
+            "The token is made",
+            line(visit.web().edge(), token, secret)?,
+            None,
+        )
+    };
     html(&Made {
-        frame: visit.frame("The token is made"),
+        frame: visit.frame(title),
         whom: whom(token),
         id: &token.id,
         secret: Copied::new("secret", secret, "Copy the secret"),
         uses: token.uses,
         expires: When::long(token.expires),
         qr: Qr::new(&code, "QR code of what the device enrols with"),
-        line: Copied::new("line", &line(visit.web().edge(), token, secret)?, "Copy the line"),
-        is_wave: token.device.is_none(),
+        line: Copied::new("line", &line, "Copy the line"),
+        code: asked,
+        device: token.device.as_ref().map(ToString::to_string),
+        notes: visit.web().edge().notes(visit.proof(), token).await?,
     })
 }
 

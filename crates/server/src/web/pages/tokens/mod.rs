@@ -8,6 +8,7 @@ mod show;
 use askama::Template;
 use axum::routing::get;
 use jiff::Timestamp;
+use muster_ca::TokenRefusal;
 use muster_ca::list::TokenList;
 use muster_ca::operator::Permission;
 use muster_ca::token::EnrolmentToken;
@@ -53,6 +54,8 @@ struct Row {
     id: String,
     whom: String,
     badge: Badge,
+    /// Once somebody showed it with another key.
+    again: Option<Badge>,
     open: bool,
     used: u32,
     uses: u32,
@@ -63,12 +66,14 @@ struct Row {
 }
 
 impl Row {
-    fn of(token: &EnrolmentToken, now: Timestamp) -> Self {
+    fn of(token: &EnrolmentToken, refusals: &[TokenRefusal], now: Timestamp) -> Self {
         let (badge, open) = state(token, now);
+        let again = refusals.iter().any(|refusal| refusal.token == token.id);
         Self {
             id: token.id.clone(),
             whom: whom(token),
             badge,
+            again: again.then(|| Badge::new(Mood::Warning, "Shown by another")),
             open,
             used: token.used,
             uses: token.uses,
@@ -156,6 +161,7 @@ async fn list(visit: Visit, filters: Filters) -> Answer {
     let now = visit.now();
     let asked = filters.asked::<TokenQuery>(now)?;
     let found = visit.ca().tokens(visit.proof(), asked).await?;
+    let refusals = visit.ca().token_refusals(visit.proof()).await?;
     let toolbar = listed.toolbar(Tools {
         search: SEARCH,
         chips: Some(listed.chips("Status", "status", STATUSES)),
@@ -177,7 +183,11 @@ async fn list(visit: Visit, filters: Filters) -> Answer {
         toolbar,
         pages: listed.pages(&found),
         all: listed.all(),
-        rows: found.items.iter().map(|token| Row::of(token, now)).collect(),
+        rows: found
+            .items
+            .iter()
+            .map(|token| Row::of(token, &refusals, now))
+            .collect(),
         filtered: listed.is_narrowed::<TokenQuery>(),
         lines: listed.lines::<TokenQuery>(),
     })

@@ -215,8 +215,7 @@ fn page(visit: &Visit, sent: &Sent, refusal: Option<&str>) -> Add {
             .required()
             .hint("The audit log shows it. Letters, digits, '-', '.', '_' and '@'.")
             .refused(refusal)
-            .with("autocapitalize", "none")
-            .with("autocomplete", "off"),
+            .verbatim(),
         role: role_field(&sent.role),
         kind: Field::choice(
             "kind",
@@ -246,12 +245,11 @@ async fn add(visit: Visit, Form(sent): Form<Sent>) -> Answer {
         let made = ca.add_person(visit.proof(), name, role).await;
         made.map(|(_, secret)| one::Secret::invitation(&visit, name, &secret))
     };
-    match made.map_err(Fault::from) {
+    match made {
         Ok(secret) => one::page(&visit, name, None, Some(secret)).await,
-        Err(fault) if fault.is_of_the_form() => {
-            let page = page(&visit, &sent, Some(&fault.message));
-            html_with(StatusCode::UNPROCESSABLE_ENTITY, &page)
+        Err(why) => {
+            let why = Fault::from(why).beside_form()?;
+            html_with(StatusCode::UNPROCESSABLE_ENTITY, &page(&visit, &sent, Some(&why)))
         }
-        Err(fault) => Err(fault),
     }
 }

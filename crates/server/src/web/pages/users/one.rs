@@ -89,8 +89,7 @@ pub(super) async fn page(
         confirm: Field::text("confirm", "Type the name to confirm")
             .required()
             .refused(not_removed)
-            .with("autocomplete", "off")
-            .with("autocapitalize", "none"),
+            .verbatim(),
         refusal: whole.into_iter().next().map(|refused| refused.why),
         secret,
         role_lines: Lines::new(
@@ -170,16 +169,15 @@ pub(super) async fn remove(visit: Visit, Path(name): Path<String>, Form(sent): F
 }
 
 async fn go_or_refuse(visit: &Visit, name: &str, done: Result<(), muster_ca::Error>, said: &str) -> Answer {
-    match done.map_err(Fault::from) {
+    match done {
         Ok(()) => Ok(visit.go_and_say(&format!("users/{}", escape(name)), said)),
-        Err(fault) if fault.is_of_the_form() => {
+        Err(why) => {
             let refused = Refused {
                 status: StatusCode::UNPROCESSABLE_ENTITY,
-                why: fault.message,
+                why: Fault::from(why).beside_form()?,
                 removing: false,
             };
             page(visit, name, Some(refused), None).await
         }
-        Err(fault) => Err(fault),
     }
 }
