@@ -126,6 +126,14 @@ case $secret in mt_*[!A-Za-z0-9_-]*) die "an enrolment token has letters, digits
 
 # The broker's user has to come to the files; the key is closed by its own mode.
 (umask 022 && mkdir -p "$out")
+# Two at once, such as by hand and by a timetable, would take each other's files away. The lock goes with the process, however that ends.
+if command -v flock >/dev/null; then
+    exec 9<"$out"
+    flock -n 9 || {
+        say "waiting: another enroll-site.sh is at work in $out"
+        flock 9
+    }
+fi
 
 # A string of a JSON answer, up to its end. PEM and sentences hold no other escapes than these.
 field() {

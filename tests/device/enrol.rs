@@ -219,6 +219,31 @@ fn an_operator_may_act_beside_an_agent_that_runs() {
 }
 
 #[test]
+fn a_command_waits_for_an_agent_that_is_at_work() {
+    let muster = Muster::start();
+    let device = Device::new(&muster, "site-001");
+    device.ok(&["agent", "enrol", &code(&muster, &["site-001"])]);
+    let lock = std::fs::File::open(device.file("lock")).unwrap();
+    lock.try_lock().unwrap();
+    let log = muster.path().join("renew.log");
+    let mut command = device.command(&["agent", "renew"]);
+    let mut renewal = Running(
+        command
+            .stderr(std::fs::File::create(&log).unwrap())
+            .spawn()
+            .unwrap(),
+    );
+    let before = device.read("site-001.key");
+    wait_for("it to wait", || {
+        std::fs::read_to_string(&log).is_ok_and(|said| said.contains("waiting: another agent works with"))
+    });
+    assert_eq!(device.read("site-001.key"), before);
+    drop(lock);
+    assert!(renewal.0.wait().unwrap().success());
+    assert_ne!(device.read("site-001.key"), before);
+}
+
+#[test]
 fn nobody_else_than_the_right_ca_is_believed() {
     let (muster, other) = (Muster::start(), Muster::start());
     let code = code(&muster, &["site-001"]);

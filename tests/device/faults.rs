@@ -9,7 +9,7 @@ use std::process::{Command, Output};
 
 use muster_agent::device::files::Home;
 
-use crate::common::{Muster, free_port, text, tool, wait_for};
+use crate::common::{Muster, free_port, text, tool};
 use crate::cut::Proxy;
 use crate::fleet::{Fleet, Mosquitto};
 use crate::{Device, code, mode};
@@ -174,15 +174,7 @@ impl World {
         drop(home);
         assert!(connects || self.connects(), "{what}");
         self.let_be(Wrong::Nothing);
-        let mut taken = self.device.run(&["agent", "renew", "--dry-run"]);
-        // A program that another test starts has this process's lock, too, until it has become that program.
-        wait_for("the device's lock", || {
-            let busy = text(&taken.stderr).contains("another agent works with");
-            if busy {
-                taken = self.device.run(&["agent", "renew", "--dry-run"]);
-            }
-            !busy
-        });
+        let taken = self.device.run(&["agent", "renew", "--dry-run"]);
         assert!(taken.status.success(), "{what}: {}", text(&taken.stderr));
     }
 

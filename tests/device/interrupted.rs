@@ -1,8 +1,12 @@
-//! The network is cut after every so many bytes of what the CA says, in many enrolments: none is lost, and none is there twice.
+//! The network is cut after so many bytes of what the CA says, in many enrolments and several times in each: none is lost, and none is there
+//! twice. The long run meets every byte.
 
 use crate::common::Muster;
 use crate::cut::Proxy;
 use crate::{Device, code};
+
+/// The enrolments of the long run, which is as many as `scripts/test --full` asks for.
+const LONG_RUN: u64 = 2000;
 
 #[test]
 fn an_interrupted_enrolment_is_gone_on_with() {
@@ -21,17 +25,23 @@ fn an_interrupted_enrolment_is_gone_on_with() {
     assert!(enrol("whole"));
     let whole = proxy.cut_after(0);
     assert!(whole > 4000, "an enrolment is {whole} bytes long");
+    // Each is cut often enough that all the long run's meet every byte.
+    let cuts = whole.div_ceil(LONG_RUN);
     let mut broken = 0;
     for round in 0..rounds {
         let name = format!("site-{round}");
-        proxy.cut_after(whole * round / rounds);
-        broken += u64::from(!enrol(&name));
+        for cut in 0..cuts {
+            proxy.cut_after(whole * (cut * rounds + round) / (cuts * rounds));
+            broken += u64::from(!enrol(&name));
+        }
         proxy.cut_after(u64::MAX);
         assert!(enrol(&name), "{name} was cut and did not recover");
     }
+    println!("measured: {rounds} enrolments of {whole} bytes, {broken} interruptions");
     assert!(
-        broken * 10 > rounds * 8,
-        "only {broken} of {rounds} were interrupted"
+        broken * 10 > rounds * cuts * 8,
+        "only {broken} of {} were interrupted",
+        rounds * cuts
     );
 
     let mut living = Vec::new();

@@ -8,7 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::{SignedDuration, Timestamp};
 use muster_agent::device::enrol::{Ask, enrol};
-use muster_agent::device::files::Home;
+use muster_agent::device::files::{Home, when_free};
 use muster_agent::device::renew::renew;
 use muster_backends::signer::file::FileSigner;
 use muster_backends::signer::generate;
@@ -30,10 +30,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use crate::common::{free_port, wait_for};
-
-/// A program that another test starts has this process's locks, too, until it has become that program.
-const BUSY: &str = "another agent works with";
+use crate::common::free_port;
 
 const DAY: SignedDuration = SignedDuration::from_hours(24);
 /// How long a device's certificate lives, and how long after that it may still be renewed.
@@ -235,40 +232,23 @@ impl Device {
             broker: None,
             hook: None,
         };
-        let mut done = enrol(ask.clone(), &self.clock(world)).await.map(drop);
-        // Three minutes, as for everything else that is waited for.
-        for _ in 0..9000 {
-            match &done {
-                Err(why) if why.to_string().contains(BUSY) => crate::common::pause(),
-                _ => break,
-            }
-            done = enrol(ask.clone(), &self.clock(world)).await.map(drop);
-        }
-        done
+        enrol(ask, &self.clock(world)).await.map(drop)
     }
 
-    /// Its directory.
-    fn home(&self) -> Home {
-        let mut home = Home::open(&self.dir);
-        wait_for("the device's lock", || {
-            let busy = matches!(&home, Err(why) if why.to_string().contains(BUSY));
-            if busy {
-                home = Home::open(&self.dir);
-            }
-            !busy
-        });
-        home.unwrap()
+    /// Its directory. A program that another test starts has this process's locks, too, until it has become that program.
+    async fn home(&self) -> Home {
+        when_free(|| Home::open(&self.dir)).await.unwrap()
     }
 
     async fn renew(&self, world: &World) -> Result<(), String> {
-        let home = self.home();
+        let home = self.home().await;
         let settings = home.settings().unwrap().unwrap();
         let done = renew(&home, &settings, &self.clock(world)).await;
         done.map_err(|why| why.to_string())
     }
 
     fn serial(&self) -> Vec<u8> {
-        let home = self.home();
+        let home = self.home().await;
         let pair = home.pair(self.name.as_str()).unwrap().unwrap();
         pair.leaf().serial().to_vec()
     }
@@ -584,7 +564,7 @@ async fn who_finds_a_token_of_an_expired_certificate_can_put_no_key_of_its_own_i
     let mut world = World::start().await;
     let device = world.device("late").await;
     world.pass(LIFE + SignedDuration::from_mins(5)).await;
-    let pair = device.home().pair("late").unwrap().unwrap();
+    let pair = device.home().await.pair("late").unwrap().unwrap();
     let (wanted, smuggled) = (device.request(), device.request());
     let now = world.clock.now().as_second();
     let token = |id: &str, cnf: serde_json::Value| {
@@ -611,7 +591,15 @@ async fn who_finds_a_token_of_an_expired_certificate_can_put_no_key_of_its_own_i
 async fn a_device_that_changes_its_key_without_end_is_stopped() {
     let world = World::start().await;
     let device = world.device("busy").await;
-    let mut der = device.home().pair("busy").unwrap().unwrap().leaf().der().to_vec();
+    let mut der = device
+        .home()
+        .await
+        .pair("busy")
+        .unwrap()
+        .unwrap()
+        .leaf()
+        .der()
+        .to_vec();
     let why = loop {
         let proof = shows(Evidence::ClientCertificate(der.clone()));
         match world.ca.rekey(proof, &device.request()).await {

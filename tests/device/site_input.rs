@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 
 use rustls::{ServerConnection, StreamOwned};
 
-use crate::common::{Muster, text, tool, wait_for};
+use crate::common::{Muster, Running, text, tool, wait_for};
 use crate::lines::fed;
 use crate::other_ca::{Authority, shown};
 
@@ -120,6 +120,44 @@ fn what_lies_there_is_looked_at_first() {
     let said = site.refused("brief", &[]);
     assert!(said.contains("ended on"), "{said}");
     assert!(said.contains("muster device recover brief"), "{said}");
+}
+
+#[test]
+fn several_at_once_in_one_directory_come_one_after_another() {
+    let Some(site) = Site::new() else { return };
+    if tool("flock").is_none() {
+        return;
+    }
+    let certs = site.muster.path().join("certs");
+    std::fs::create_dir(&certs).unwrap();
+    let lock = std::fs::File::open(&certs).unwrap();
+    lock.try_lock().unwrap();
+    let token = site.token(&["site-1"], "secret");
+    let logs: Vec<_> = (0..3)
+        .map(|run| site.muster.path().join(format!("run-{run}.log")))
+        .collect();
+    let mut runs: Vec<_> = logs
+        .iter()
+        .map(|log| {
+            let mut command = site.command(&site.muster.url(), "site-1", &[&token]);
+            let command = command
+                .stdout(Stdio::null())
+                .stderr(std::fs::File::create(log).unwrap());
+            Running(command.spawn().unwrap())
+        })
+        .collect();
+    let read = |log| std::fs::read_to_string(log).unwrap();
+    wait_for("all to wait", || {
+        logs.iter().all(|log| read(log).contains("waiting: another"))
+    });
+    assert!(!certs.join("site-1.key").exists());
+    drop(lock);
+    for (run, log) in runs.iter_mut().zip(&logs) {
+        assert!(run.0.wait().unwrap().success(), "{}", read(log));
+    }
+    let living = site.muster.json(&["cert", "list", "--status", "active"]);
+    let living = living["items"].as_array().unwrap().iter();
+    assert_eq!(living.filter(|row| row["device"] == "site-1").count(), 1);
 }
 
 #[test]

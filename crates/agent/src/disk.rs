@@ -194,7 +194,7 @@ impl Lock {
             .map_err(|why| cannot("open", &path, &why))?;
         match file.try_lock() {
             Ok(()) => Ok(Self { _file: file }),
-            Err(TryLockError::WouldBlock) => Err(Error::new(format!(
+            Err(TryLockError::WouldBlock) => Err(Error::busy(format!(
                 "another agent works with {} (stop it first, or give this one a directory of its own)",
                 dir.display()
             ))),

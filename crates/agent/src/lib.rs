@@ -31,6 +31,8 @@ pub(crate) enum Kind {
     Usage,
     /// What it is about is not there.
     Missing,
+    /// Somebody else is at work where this was to be done.
+    Busy,
     /// The CA refused, with this HTTP status.
     Refused(u16),
     /// Anything else.
@@ -52,6 +54,11 @@ impl Error {
         Self(what.into(), Kind::Missing)
     }
 
+    /// Somebody else is at work where this was to be done.
+    pub(crate) fn busy(what: impl Into<String>) -> Self {
+        Self(what.into(), Kind::Busy)
+    }
+
     pub(crate) fn kind(&self) -> Kind {
         self.1
     }
@@ -70,7 +77,7 @@ impl Error {
     pub fn status(&self) -> Option<u16> {
         match self.1 {
             Kind::Refused(status) => Some(status),
-            Kind::Usage | Kind::Missing | Kind::Failed => None,
+            Kind::Usage | Kind::Missing | Kind::Busy | Kind::Failed => None,
         }
     }
 }

@@ -13,7 +13,7 @@ use super::status::status;
 use super::{Exit, Failure, Voice, broker_address, stopped, unseen, variable};
 use crate::Clock;
 use crate::device::enrol::{Ask, Enrolled, enrol, rehearse};
-use crate::device::files::Home;
+use crate::device::files::{Home, when_free};
 use crate::device::settings::Settings;
 use crate::device::{self, provisioner, renew};
 
@@ -309,7 +309,7 @@ fn asked(args: SignArgs) -> Result<provisioner::Ask, Failure> {
 }
 
 async fn renewed(voice: Voice, clock: &Clock, dir: &Path, dry_run: bool) -> Result<Exit, Failure> {
-    let (home, settings) = Home::open_enrolled(dir)?;
+    let (home, settings) = when_free(|| Home::open_enrolled(dir)).await?;
     if dry_run {
         renew::rehearse(&home, &settings, clock).await?;
     } else {

@@ -13,7 +13,7 @@ use muster_pki::csr::Csr;
 use muster_pki::key::{PrivateKey, sha256};
 use muster_pki::pem;
 
-use super::files::Home;
+use super::files::{Home, when_free};
 use super::settings::{Settings, check_name, has_enrolled, if_readable, read_pending, settings_file};
 use super::status::Status;
 use super::{anchors, found, renew, time};
@@ -75,7 +75,7 @@ pub async fn enrol(ask: Ask, system: &Clock) -> Result<Enrolled, Error> {
     if let Some(done) = unchanged(&ask, &name, &enrolled_with)? {
         return Ok(done);
     }
-    let home = Home::open(&ask.dir)?;
+    let home = when_free(|| Home::open(&ask.dir)).await?;
     let settings = match standing(&home, &ask, &name, &enrolled_with)? {
         // 2. The device has its certificate, and is told something else.
         Standing::Enrolled(known) => {

@@ -16,18 +16,20 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use muster_api::types::Issued;
 use muster_pki::cert::Certificate;
 use muster_pki::key::PrivateKey;
+use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use super::settings::{Settings, if_readable, pending_file, read_pending, read_settings, settings_file};
-use crate::Error;
 use crate::disk::group_id;
 use crate::disk::{self, Access, Lock, with_suffix};
 use crate::pair::{Pair, new_key};
+use crate::{Error, Kind};
 
 pub(super) const ANCHORS: &str = "ca.crt";
 pub(super) const NEXT: &str = "next";
@@ -35,6 +37,28 @@ pub(super) const PREVIOUS: &str = "previous";
 const CONNECTED: &str = "connected";
 pub(super) const ENROL: &str = "enrol";
 const OLD: &str = "old";
+
+/// For how long what a person asks for waits for an agent that is at work in the directory: most of what it does takes seconds.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Between two tries.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Opens a directory, once nobody else is at work there.
+pub async fn when_free<T>(open: impl Fn() -> Result<T, Error>) -> Result<T, Error> {
+    let end = Instant::now() + PATIENCE;
+    let mut said = false;
+    loop {
+        match open() {
+            Err(why) if why.kind() == Kind::Busy && Instant::now() < end => {
+                if !std::mem::replace(&mut said, true) {
+                    tracing::warn!("waiting: {why}");
+                }
+            }
+            done => return done,
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
 
 /// A device's directory. One process changes it at a time.
 #[derive(Debug)]

@@ -18,7 +18,7 @@ use muster_pki::{message, pem};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use super::files::{Home, read_anchors};
+use super::files::{Home, read_anchors, when_free};
 use super::settings::{check_name, read_settings};
 use super::{anchors, found, time};
 use crate::{Clock, Error, ca};
@@ -80,7 +80,7 @@ struct Session {
 /// holds.
 pub async fn sign(ask: &Ask, system: &Clock) -> Result<Timestamp, Error> {
     let session = session(ask, system).await?;
-    let home = Home::open(&ask.dir)?;
+    let home = when_free(|| Home::open(&ask.dir)).await?;
     may_write(ask, &session.roots)?;
     let key = home.own_key(&ask.name)?;
     let csr = Csr::build(&ask.name, &[], &key)?;
