@@ -56,6 +56,17 @@ impl Said {
     }
 }
 
+/// Shows what was said if the test fails.
+struct Shown(Said);
+
+impl Drop for Shown {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!("{}", self.0.lines("").join("\n"));
+        }
+    }
+}
+
 impl Write for Said {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         self.0.lock().unwrap().write(bytes)
@@ -147,6 +158,7 @@ fn while_the_ca_is_away_alarms_name_the_hour_and_after_it_nobody_comes_in() {
         most: 100,
     };
     let said = Said::default();
+    let _shown = Shown(said.clone());
     let _running = beside(agent, gate, clock, said.clone());
     wait_for("a proof", || {
         let output = fleet.muster.run(&["broker", "list", "--json"]);
@@ -160,8 +172,13 @@ fn while_the_ca_is_away_alarms_name_the_hour_and_after_it_nobody_comes_in() {
         Client::of(&fleet, "site-1", port),
         Client::of(&fleet, "bad", port),
     );
-    let lists = fleet.muster.json(&["ca", "crl"]);
-    let hour = lists["next_update"].as_str().unwrap()[..13].to_owned();
+    let list = fleet.muster.json(&["ca", "crl", "--generation", "1"]);
+    // Nothing that the agent has heard of is still to be fetched.
+    wait_for("the newest list to be in place", || {
+        let there = fs::read_to_string(fleet.path("front/crls.pem")).unwrap();
+        there.contains(list["pem"].as_str().unwrap())
+    });
+    let hour = list["next_update"].as_str().unwrap()[..13].to_owned();
 
     fleet.muster.kill();
     let late = "past half of its life";

@@ -247,10 +247,16 @@ impl Device {
         done.map_err(|why| why.to_string())
     }
 
+    /// Its certificate.
+    fn leaf(&self) -> muster_pki::cert::Certificate {
+        let text = std::fs::read_to_string(self.dir.join(format!("{}.crt", self.name))).unwrap();
+        muster_pki::cert::Certificate::all_from_pem(&text)
+            .unwrap()
+            .remove(0)
+    }
+
     fn serial(&self) -> Vec<u8> {
-        let home = self.home().await;
-        let pair = home.pair(self.name.as_str()).unwrap().unwrap();
-        pair.leaf().serial().to_vec()
+        self.leaf().serial().to_vec()
     }
 
     /// Renews, and has another certificate, which is the only one that lives.
@@ -591,15 +597,7 @@ async fn who_finds_a_token_of_an_expired_certificate_can_put_no_key_of_its_own_i
 async fn a_device_that_changes_its_key_without_end_is_stopped() {
     let world = World::start().await;
     let device = world.device("busy").await;
-    let mut der = device
-        .home()
-        .await
-        .pair("busy")
-        .unwrap()
-        .unwrap()
-        .leaf()
-        .der()
-        .to_vec();
+    let mut der = device.leaf().der().to_vec();
     let why = loop {
         let proof = shows(Evidence::ClientCertificate(der.clone()));
         match world.ca.rekey(proof, &device.request()).await {
