@@ -41,7 +41,7 @@ fn an_interrupted_enrolment_is_gone_on_with() {
         proxy.cut_after(u64::MAX);
         assert!(enrol(&name), "{name} was cut and did not recover");
     }
-    println!("measured: {rounds} enrolments of {whole} bytes, {broken} interruptions");
+    eprintln!("measured: {rounds} enrolments of {whole} bytes, {broken} interruptions");
     // What comes after the certificate, which is the answer to the device's thanks, stops no enrolment.
     assert!(
         broken * 10 > rounds * cuts * 7,
