@@ -24,6 +24,7 @@ mod faults;
 mod fleet;
 mod found;
 mod garbage;
+mod halfway;
 mod hooks;
 mod interrupted;
 mod kept;

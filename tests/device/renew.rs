@@ -234,6 +234,34 @@ fn a_bridge_goes_through_its_renewals_and_loses_nothing() {
 }
 
 #[test]
+fn an_agent_whose_renewals_fail_says_so_until_one_succeeds() {
+    let fleet = Fleet {
+        muster: Muster::start_with(
+            &[],
+            "[profile.short]\nbase = \"client\"\nmin = \"1s\"\ndefault = \"60s\"\n",
+        ),
+    };
+    let device = enrolled(&fleet, "site-001", "short", &[]);
+    device.set_hook("echo >> hooks; exit 3");
+    let before = pair(&device, "site-001");
+    let mut command = Command::new(MUSTER);
+    command.args(["agent", "run", "--dir"]).arg(&device.dir);
+    let _agent = spawn(&mut command, &fleet.path("agent.log"));
+    // Once for the new certificate, and once for the one before.
+    let tries = || std::fs::read_to_string(device.file("hooks")).map_or(0, |text| text.len() / 2);
+    wait_for("two slots", || tries() >= 2);
+    assert_eq!(pair(&device, "site-001"), before);
+    let log = || std::fs::read_to_string(fleet.path("agent.log")).unwrap();
+    assert!(!log().contains("all is well again"), "{}", log());
+    let said = device.exits(5, &["agent", "status"]);
+    assert!(said.contains("the hook failed: exit status: 3"), "{said}");
+    device.set_hook("true");
+    wait_for("a renewal", || pair(&device, "site-001") != before);
+    wait_for("the agent to say so", || log().contains("all is well again"));
+    device.ok(&["agent", "status"]);
+}
+
+#[test]
 fn a_device_that_cannot_reach_the_ca_says_so_and_goes_on() {
     let Some(mut fleet) = Fleet::start() else { return };
     let device = enrolled(&fleet, "site-001", "client", &[]);

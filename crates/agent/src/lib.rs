@@ -35,6 +35,8 @@ pub(crate) enum Kind {
     Busy,
     /// The CA refused, with this HTTP status.
     Refused(u16),
+    /// The CA did not answer.
+    Unreachable,
     /// Anything else.
     Failed,
 }
@@ -77,7 +79,7 @@ impl Error {
     pub fn status(&self) -> Option<u16> {
         match self.1 {
             Kind::Refused(status) => Some(status),
-            Kind::Usage | Kind::Missing | Kind::Busy | Kind::Failed => None,
+            Kind::Usage | Kind::Missing | Kind::Busy | Kind::Unreachable | Kind::Failed => None,
         }
     }
 }
@@ -93,7 +95,8 @@ impl From<muster_api::Error> for Error {
         let kind = match &error {
             muster_api::Error::Refused(problem) => Kind::Refused(problem.status),
             muster_api::Error::Usage(_) => Kind::Usage,
-            muster_api::Error::Unreachable(..) | muster_api::Error::Answer(..) => Kind::Failed,
+            muster_api::Error::Unreachable(..) => Kind::Unreachable,
+            muster_api::Error::Answer(..) => Kind::Failed,
         };
         Self(error.to_string(), kind)
     }

@@ -95,7 +95,7 @@ impl From<crate::Error> for Failure {
             Kind::Missing | Kind::Refused(404) => Exit::Missing,
             Kind::Usage | Kind::Refused(400 | 409 | 413) => Exit::Usage,
             Kind::Refused(401 | 403) => Exit::NotAllowed,
-            Kind::Refused(_) | Kind::Busy | Kind::Failed => Exit::Failed,
+            Kind::Refused(_) | Kind::Busy | Kind::Unreachable | Kind::Failed => Exit::Failed,
         };
         // The CA's sentence is "what; fix".
         match error.0.split_once("; ").filter(|_| error.status().is_some()) {

@@ -296,8 +296,12 @@ async fn fetch(
     let (issued, key) = match given(&client, home.dir(), code, name, key).await {
         Ok(given) => given,
         Err(why) => {
-            // A device that works is not left half-way because of a code that gets nothing.
-            if why.status().is_some_and(|status| REFUSED.contains(&status)) && has_enrolled(home.dir()) {
+            // A device that works is not left half-way because of a code that gets nothing. One that does not may need the key: the CA may
+            // have bound the code to it before the device was suspended.
+            if why.status().is_some_and(|status| REFUSED.contains(&status))
+                && has_enrolled(home.dir())
+                && renew::is_taken(home.pair(name)?, &settings, clock).await
+            {
                 home.forget_pending(name)?;
             }
             return Err(why);

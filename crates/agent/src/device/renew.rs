@@ -3,7 +3,8 @@
 //! ```text
 //!   next key ─► ask the CA ─► next certificate ─► handshake ─► install ─► hook ─► reconnect ─► confirm ─► commit
 //!                                                    │ refused              │ refused           │ refused
-//!                                                    └─ all stays as it is  └─ roll back, hook  └─ roll back, hook, forget
+//!                                                    └─ all stays as it is  └─ roll back, hook  └─ roll back, hook, forget, if
+//!                                                                                                  the CA takes the one before
 //! ```
 //!
 //! The CA is asked each time, even if the next certificate is on the disk: it may have been revoked meanwhile.
@@ -15,7 +16,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 use muster_api::Client;
-use muster_api::agent::Request;
+use muster_api::agent::{Plan, Request};
 use muster_api::types::{Certificate as View, Issued};
 use muster_pki::key::sha256;
 use muster_pki::{message, pem};
@@ -87,6 +88,10 @@ pub(super) async fn renew_by(home: &Home, settings: &Settings, clock: &Clock) ->
             refused.map_or(Ok(()), Err)
         }
         Err(why) if why.status() == Some(401) => {
+            // The CA may have given the one before up, and its word of that have been lost: then this one is all there is.
+            if !is_taken(home.previous(name)?, settings, clock).await {
+                return Err(why);
+            }
             let why = put_back(home, settings, why).await?;
             home.forget_next(name)?;
             Err(why)
@@ -136,12 +141,21 @@ pub async fn rehearse(home: &Home, settings: &Settings, system: &Clock) -> Resul
 
 /// A client of the CA that shows the certificate in use.
 pub(super) fn client(home: &Home, settings: &Settings, clock: &Clock) -> Result<Client, Error> {
-    let pair = home.pair_in_use(&settings.name)?;
+    client_of(&home.pair_in_use(&settings.name)?, settings, clock)
+}
+
+fn client_of(pair: &Pair, settings: &Settings, clock: &Clock) -> Result<Client, Error> {
     let roots = ca::roots(&settings.root)?;
-    Ok(Client::new(
-        ca::connector_by(&settings.url, &roots, Some(&pair), clock)?,
-        None,
-    ))
+    let connector = ca::connector_by(&settings.url, &roots, Some(pair), clock)?;
+    Ok(Client::new(connector, None))
+}
+
+/// Whether the CA takes this certificate.
+pub(super) async fn is_taken(pair: Option<Pair>, settings: &Settings, clock: &Clock) -> bool {
+    let Some(client) = pair.and_then(|pair| client_of(&pair, settings, clock).ok()) else {
+        return false;
+    };
+    client.get::<Plan>("/agent/plan").await.is_ok()
 }
 
 /// A client that may renew: no handshake comes about with a certificate that has expired, so its key signs for it, and for this request

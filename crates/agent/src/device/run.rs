@@ -22,7 +22,7 @@ use super::settings::Settings;
 use super::status::{Status, tell_systemd};
 use super::time::Watch;
 use crate::mqtt::Backoff;
-use crate::{Clock, Error, ca};
+use crate::{Clock, Error, Kind, ca};
 
 /// The pauses after a failure.
 const FIRST: Duration = Duration::from_secs(1);
@@ -64,6 +64,7 @@ async fn work(dir: PathBuf, clock: Clock) {
         backoff: Backoff::new(FIRST, LONGEST, None),
         due: None,
         planned_for: None,
+        failed: None,
         met: None,
     };
     agent.work().await;
@@ -94,6 +95,8 @@ struct Agent {
     due: Option<Instant>,
     /// The fingerprint of the certificate that the CA has said that of.
     planned_for: Option<[u8; 32]>,
+    /// Why the last renewal has failed, if the CA was there. It is told until one succeeds: the next slot may be days away.
+    failed: Option<Error>,
     /// The broker that has taken this device's certificate since the start.
     met: Option<String>,
     status: Status,
@@ -167,17 +170,22 @@ impl Agent {
         let pair = home.pair_in_use(&settings.name)?;
         if self.planned_for != Some(pair.leaf().fingerprint()) {
             self.due = None;
+            self.failed = None;
         }
         let ended = pair.leaf().not_after() < clock();
         let is_due = self.due.is_some_and(|due| due <= Instant::now());
         if ended || is_due || home.is_on_trial(&settings.name)? {
-            renew_by(home, settings, &clock).await?;
+            if let Err(why) = renew_by(home, settings, &clock).await {
+                self.failed = Some(why.clone()).filter(|why| why.kind() != Kind::Unreachable);
+                return Err(why);
+            }
+            self.failed = None;
             self.status.renewals += 1;
             tracing::info!("renewed; the broker and the CA have taken the new certificate");
         }
         let pause = self.plan(home, settings, &clock).await?;
         let broker = self.meet_broker(home, settings, &clock).await;
-        let concern = anchors.and(broker).err();
+        let concern = self.failed.clone().or(anchors.and(broker).err());
         let longest = if concern.is_some() { CONCERN } else { pause };
         Ok(Done {
             pause: pause.min(longest),
