@@ -82,7 +82,12 @@ pub(super) async fn renew_by(home: &Home, settings: &Settings, clock: &Clock) ->
         }
         home.connected(name)?;
     }
-    match confirm(home, settings, clock).await {
+    let outcome = confirm(home, settings, clock).await;
+    let with_refusal = |why: Error| match &refused {
+        Some(refused) => refused.clone().and(&why.0),
+        None => why,
+    };
+    match outcome {
         Ok(()) => {
             home.commit(name)?;
             refused.map_or(Ok(()), Err)
@@ -90,13 +95,15 @@ pub(super) async fn renew_by(home: &Home, settings: &Settings, clock: &Clock) ->
         Err(why) if why.status() == Some(401) => {
             // The CA may have given the one before up, and its word of that have been lost: then this one is all there is.
             if !is_taken(home.previous(name)?, settings, clock).await {
-                return Err(why);
+                return Err(with_refusal(why));
             }
             let why = put_back(home, settings, why).await?;
             home.forget_next(name)?;
             Err(why)
         }
-        Err(why) => Err(why.but("the new certificate is in use, and the CA does not know that yet")),
+        Err(why) => Err(with_refusal(
+            why.but("the new certificate is in use, and the CA does not know that yet"),
+        )),
     }
 }
 
