@@ -5,7 +5,8 @@
 #   CA-URL          such as https://ca.example.org:9000
 #   CA-FINGERPRINT  SHA-256 of the root certificate: muster ca fingerprint
 #   TOKEN           the secret of an enrolment token (mt_...), or a file that holds it; else it is asked for. Without it a certificate
-#                   that is there already is renewed, once the CA's plan says so: run this line daily.
+#                   that is there already is renewed, once the CA's plan says so: run this line daily, each site at
+#                   a minute of its own.
 #                   Anything else is taken for a provisioner's password, of Muster or of a step-ca, which needs the program muster
 #                   or muster-agent. $PROVISIONER is its name (default: iot-devices).
 #
@@ -35,7 +36,7 @@ left=$#
 while [ "$left" -gt 0 ]; do
     left=$((left - 1))
     case $1 in
-        -h | --help) sed -n '2,20s/^# \{0,1\}//p' "$0" && exit ;;
+        -h | --help) sed -n '2,21s/^# \{0,1\}//p' "$0" && exit ;;
         -o | --output-dir | -v | --validity)
             [ "$left" -gt 0 ] || usage
             case $1 in -o | --output-dir) out=$2 ;; *) validity=$2 ;; esac

@@ -1,5 +1,5 @@
 //! What `scripts/enroll-site.sh` is given, and what it finds: tokens as people paste them, files that are gone, are none or somebody
-//! else's, directories with a colon, and a server that never stops talking.
+//! else's, directories with a colon, and a server that never stops talking. And the timetable that `docs/device.md` has for it.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -245,6 +245,63 @@ fn a_directory_may_have_a_colon_in_its_name() {
         assert!(!said.contains("was not told"), "{dir}: {said}");
         assert_eq!(site.ok_in(dir, &name, &[]), "", "{dir}");
     }
+}
+
+/// What the page tells to write into a timetable, for a site.
+fn timetable(site: &str, folder: &Path, shell: &str) -> String {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/device.md")).unwrap();
+    let from = page.find("    site=site-001\n").unwrap();
+    let lines = page[from..].split("\n\n").next().unwrap();
+    let lines = lines.replace("site=site-001", &format!("site={site}"));
+    let lines = lines.replace("/etc/cron.d", folder.to_str().unwrap());
+    assert!(!lines.contains("/etc/cron.d"));
+    let status = Command::new(shell).args(["-euc", &lines]).status().unwrap();
+    assert!(status.success());
+    std::fs::read_to_string(folder.join("enroll-site")).unwrap()
+}
+
+#[test]
+fn a_fleet_by_its_timetables_comes_over_the_whole_day() {
+    let Some(site) = Site::new() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let shells = ["sh", "bash"].into_iter().filter_map(tool);
+    let shells: Vec<_> = shells.map(|shell| shell.to_str().unwrap().to_owned()).collect();
+    let (mut minutes, mut hours) = (BTreeMap::new(), BTreeMap::new());
+    for number in 1..=240 {
+        let name = format!("site-{number:03}");
+        let line = timetable(&name, folder.path(), &shells[number % shells.len()]);
+        let words: Vec<_> = line.split_whitespace().collect();
+        let at = [words[0], words[1]].map(|word| word.parse::<u8>().unwrap());
+        assert!(at[0] < 60 && at[1] < 24, "{line}");
+        assert_eq!(words[2..6], ["*", "*", "*", "root"], "{line}");
+        assert!(
+            line.ends_with('\n') && !line.contains('%'),
+            "cron takes it: {line}"
+        );
+        *minutes.entry(at).or_insert(0) += 1;
+        *hours.entry(at[1]).or_insert(0) += 1;
+    }
+    assert!(minutes.values().all(|count| *count <= 4), "{minutes:?}");
+    assert!(
+        hours.len() == 24 && hours.values().all(|count| *count <= 24),
+        "{hours:?}"
+    );
+
+    // What stands behind the user's name is a line that works.
+    site.ok("site-001", &[&site.token(&["site-001"], "secret")]);
+    let line = timetable("site-001", folder.path(), "sh");
+    let line = line.trim_end().split_once(" root ").unwrap().1.trim_start();
+    let certs = site.muster.path().join("certs");
+    let line = line
+        .replace("/etc/mosquitto/certs", certs.to_str().unwrap())
+        .replace("https://ca.example.org:9000", &site.muster.url())
+        .replace("3f1c…", &site.print)
+        .replace("/usr/local/bin/enroll-site.sh", SCRIPT);
+    let mut run = Command::new("sh");
+    let output = run.args(["-c", &line]).stdin(Stdio::null()).output().unwrap();
+    let said = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{line}: {said:?}");
+    assert_eq!(said, (String::new(), String::new()), "nothing to mail: {line}");
 }
 
 #[test]
