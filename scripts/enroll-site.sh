@@ -5,7 +5,8 @@
 #   CA-URL          such as https://ca.example.org:9000
 #   CA-FINGERPRINT  SHA-256 of the root certificate: muster ca fingerprint
 #   TOKEN           the secret of an enrolment token (mt_...), or a file that holds it; else it is asked for. Without it a certificate
-#                   that is there already is renewed, once the CA's plan says so: run this line daily.
+#                   that is there already is renewed, once the CA's plan says so: run this line daily, each site at
+#                   a minute of its own.
 #                   Anything else is taken for a provisioner's password, of Muster or of a step-ca, which needs the program muster
 #                   or muster-agent. $PROVISIONER is its name (default: iot-devices).
 #
@@ -35,7 +36,7 @@ left=$#
 while [ "$left" -gt 0 ]; do
     left=$((left - 1))
     case $1 in
-        -h | --help) sed -n '2,20s/^# \{0,1\}//p' "$0" && exit ;;
+        -h | --help) sed -n '2,21s/^# \{0,1\}//p' "$0" && exit ;;
         -o | --output-dir | -v | --validity)
             [ "$left" -gt 0 ] || usage
             case $1 in -o | --output-dir) out=$2 ;; *) validity=$2 ;; esac
@@ -79,6 +80,8 @@ fi
 
 crt=$out/$site.crt
 key=$out/$site.key
+# What follows a colon, curl takes for a password.
+shown_crt=$(printf '%s' "$crt" | sed 's/:/\\:/g')
 for file in "$out/ca.crt" "$crt" "$key" "$key.next"; do
     [ ! -e "$file" ] || [ -f "$file" ] || die "$file is no file: move it away, or choose another directory with -o"
 done
@@ -176,6 +179,37 @@ begin() {
         die "$url does not show the root with this fingerprint: something stands between this machine and the CA, or it is another CA's"
 }
 
+# Whether a file holds more than blanks and zero bytes, which a power cut may leave. One that cannot be read may.
+has_something() { [ -s "$1" ] && { [ ! -r "$1" ] || [ -n "$(tr -d '\000 \t\r\n' <"$1")" ]; }; }
+
+# What belongs to another CA stays as it is, and is seen before a token is used: its certificate would be for the key in this directory alone.
+# A profile may issue from another authority than the one of the fingerprint: the CA says which roots are its own.
+may_use() {
+    has_something "$out/ca.crt" || has_something "$crt" || return 0
+    status=$(ask -o "$work/answer" -w '%{http_code}' "$url/federation") || unreached $?
+    [ "$status" = 201 ] || refused
+    tr '"' '\n' <"$work/answer" | sed -n '/^-----BEGIN CERT/p' >"$work/all"
+    cp "$work/root.crt" "$work/cas"
+    is_ours=
+    while IFS= read -r one; do
+        printf '%b\n' "$one" >"$work/pem"
+        cat "$work/pem" >>"$work/cas"
+        if verify "$out/ca.crt" "$work/pem"; then is_ours=1; fi
+    done <"$work/all"
+    if has_something "$out/ca.crt"; then
+        [ -n "$is_ours" ] || belongs_to_another "$out/ca.crt"
+        cat "$out/ca.crt" >>"$work/cas"
+    fi
+    # One that cannot be read is nobody's.
+    openssl x509 -in "$crt" -out "$work/pem" 2>/dev/null || return 0
+    verify "$work/cas" "$crt" || belongs_to_another "$crt"
+}
+
+belongs_to_another() {
+    die "$1 belongs to another CA, and the token was not used: choose another directory with -o, or move that file away if nothing needs it," \
+        "and run this again"
+}
+
 # A key in this file, unless there is one. It is there before the CA is asked, so that the same question can be asked again.
 make_key() {
     if [ ! -s "$1" ]; then
@@ -203,6 +237,7 @@ ask_for() {
 # With curl and openssl: a key, a request, and one question to the CA.
 with_token() {
     begin
+    may_use
     make_key "$key"
     status=$(ask_for enrol "\"token\":\"$secret\",") || unreached $?
     case $status in
@@ -225,7 +260,7 @@ renew() {
     if [ -s "$next" ] && is_for "$next"; then mv "$next" "$key"; fi
     openssl x509 -in "$out/ca.crt" -noout 2>/dev/null || mend_cas
     is_for "$key" || die "$key is not the key of $crt (an operator lets the site in again: muster device recover $site)"
-    status=$(ask --cert "$crt" --key "$key" -o "$work/answer" -w '%{http_code}' "$url/api/v1/agent/plan") || unreached $?
+    status=$(ask --cert "$shown_crt" --key "$key" -o "$work/answer" -w '%{http_code}' "$url/api/v1/agent/plan") || unreached $?
     [ "$status" = 200 ] || refused
     due=$(field renew_from "$work/answer")
     # Times are written so that the earlier one comes first.
@@ -235,7 +270,7 @@ renew() {
         return
     fi
     make_key "$next"
-    status=$(ask_for agent/renew '' --cert "$crt" --key "$key") || unreached $?
+    status=$(ask_for agent/renew '' --cert "$shown_crt" --key "$key") || unreached $?
     [ "$status" = 200 ] || refused
     read_answer
     # Another root is believed only by the word of one that is there.
@@ -278,8 +313,9 @@ read_answer() {
 # What the CA says of its root with the first certificate is believed: a profile may issue from another authority. Until it hears that the
 # certificate arrived, the same question gets the same one.
 first_ca() {
-    [ ! -s "$out/ca.crt" ] || verify "$out/ca.crt" "$work/issuing" "$work/root" ||
-        die "$out/ca.crt belongs to another CA: choose another directory with -o, or move that file away if nothing needs it, and run this again"
+    ! has_something "$out/ca.crt" || verify "$out/ca.crt" "$work/issuing" "$work/root" ||
+        die "$out/ca.crt belongs to another authority of this CA than the certificate: move $key to another directory and run this again with -o" \
+            "and that one, or move $out/ca.crt away if nothing needs it and run this again"
 }
 
 put() {
@@ -293,7 +329,7 @@ put() {
 # Once that is told, nobody gives it again.
 confirm() {
     keep "$crt" "$out"
-    ask -f --cert "$crt" --key "$key" -X POST -o "$work/confirmed" "$url/api/v1/enrol/confirm" ||
+    ask -f --cert "$shown_crt" --key "$key" -X POST -o "$work/confirmed" "$url/api/v1/enrol/confirm" ||
         say "The CA was not told that the certificate has arrived; the next renewal does."
 }
 

@@ -7,13 +7,13 @@ use crate::fleet::{BROKER_SANS, Fleet, openssl};
 use crate::{Device, code, living};
 
 /// With the server stopped.
-fn create(muster: &mut Muster, args: &[&str]) {
+pub(crate) fn create(muster: &mut Muster, args: &[&str]) {
     muster.stop();
     muster.ok(&[&["ca", "create"], args].concat());
     muster.serve();
 }
 
-fn configure(muster: &mut Muster, toml: &str) {
+pub(crate) fn configure(muster: &mut Muster, toml: &str) {
     muster.stop();
     let file = muster.data().join("muster.toml");
     let before = std::fs::read_to_string(&file).unwrap();

@@ -1,15 +1,22 @@
-//! What `scripts/enroll-site.sh` is given, and what it finds: tokens as people paste them, files that are gone or are none, and a server
-//! that never stops talking.
+//! What `scripts/enroll-site.sh` is given, and what it finds: tokens as people paste them, files that are gone, are none or somebody
+//! else's, directories with a colon, and a server that never stops talking. And the timetable that `docs/device.md` has for it.
 
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use rustls::{ServerConnection, StreamOwned};
 
 use crate::common::{Muster, Running, text, tool, wait_for};
 use crate::lines::fed;
+use crate::living;
 use crate::other_ca::{Authority, shown};
+use crate::roots::{configure, create};
+
+const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/enroll-site.sh");
 
 /// A CA, and where a site's files go.
 struct Site {
@@ -31,9 +38,12 @@ impl Site {
     }
 
     fn command(&self, url: &str, name: &str, token: &[&str]) -> Command {
+        self.command_in("certs", url, name, token)
+    }
+
+    fn command_in(&self, dir: &str, url: &str, name: &str, token: &[&str]) -> Command {
         let mut command = Command::new("sh");
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/enroll-site.sh");
-        let args = [script, "-o", "certs", name, url, &self.print];
+        let args = [SCRIPT, "-o", dir, name, url, &self.print];
         command.args(args).args(token).current_dir(self.muster.path());
         command.stdin(Stdio::null());
         command
@@ -45,7 +55,15 @@ impl Site {
 
     #[track_caller]
     fn ok(&self, name: &str, token: &[&str]) -> String {
-        let output = self.run(name, token);
+        self.ok_in("certs", name, token)
+    }
+
+    #[track_caller]
+    fn ok_in(&self, dir: &str, name: &str, token: &[&str]) -> String {
+        let output = self
+            .command_in(dir, &self.muster.url(), name, token)
+            .output()
+            .unwrap();
         assert!(output.status.success(), "{}", text(&output.stderr));
         text(&output.stderr)
     }
@@ -120,6 +138,170 @@ fn what_lies_there_is_looked_at_first() {
     let said = site.refused("brief", &[]);
     assert!(said.contains("ended on"), "{said}");
     assert!(said.contains("muster device recover brief"), "{said}");
+    let recovery = site.muster.json(&["device", "recover", "brief"]);
+    let recovery = recovery["secret"].as_str().unwrap();
+    assert!(site.refused("brief", &[recovery]).contains("had this key before"));
+    std::fs::remove_file(certs.join("brief.key")).unwrap();
+    site.ok("brief", &[recovery]);
+}
+
+/// What a directory holds.
+fn look(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let all = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    all.map(|path| (path.clone(), std::fs::read(path).unwrap()))
+        .collect()
+}
+
+#[test]
+fn what_belongs_to_another_ca_is_seen_before_the_token_is_used() {
+    let (Some(site), Some(other)) = (Site::new(), Site::new()) else {
+        return;
+    };
+    other.ok("site-1", &[&other.token(&["site-1"], "secret")]);
+    let theirs = |name: &str| std::fs::read(other.muster.path().join("certs").join(name)).unwrap();
+    let certs = site.muster.path().join("certs");
+    std::fs::create_dir(&certs).unwrap();
+    let secret = site.token(&["site-1"], "secret");
+    let refused = |there: &[&str], which: &str| {
+        for name in there {
+            std::fs::write(certs.join(name), theirs(name)).unwrap();
+        }
+        let before = look(&certs);
+        let said = site.refused("site-1", &[&secret]);
+        let words = format!("certs/{which} belongs to another CA, and the token was not used");
+        assert!(said.contains(&words), "{there:?}: {said}");
+        assert_eq!(look(&certs), before, "{there:?}");
+        std::fs::remove_dir_all(&certs).unwrap();
+        std::fs::create_dir(&certs).unwrap();
+        assert_eq!(site.muster.json(&["token", "list"])["items"][0]["used"], 0);
+    };
+    refused(&["ca.crt"], "ca.crt");
+    refused(&["ca.crt", "site-1.crt", "site-1.key"], "ca.crt");
+    refused(&["site-1.crt", "site-1.key"], "site-1.crt");
+    // As it says, with another directory; and what a power cut has left as nothing belongs to nobody.
+    std::fs::write(certs.join("ca.crt"), theirs("ca.crt")).unwrap();
+    site.ok_in("elsewhere", "site-1", &[&secret]);
+    std::fs::write(certs.join("ca.crt"), [0; 512]).unwrap();
+    std::fs::write(certs.join("site-2.crt"), "\n").unwrap();
+    site.ok("site-2", &[&site.token(&["site-2"], "secret")]);
+    // This CA's are gone on with, whoever wrote them.
+    std::fs::copy(site.muster.root(), certs.join("ca.crt")).unwrap();
+    site.ok("site-3", &[&site.token(&["site-3"], "secret")]);
+}
+
+#[test]
+fn another_authority_of_the_same_ca_is_no_other_ca() {
+    let Some(mut site) = Site::new() else { return };
+    create(&mut site.muster, &["apart", "--name", "Apart"]);
+    configure(
+        &mut site.muster,
+        "[profile.apart]\nbase = \"client\"\nauthority = \"apart\"\n",
+    );
+    let token = |name: &str| site.token(&[name, "--profile", "apart"], "secret");
+    // Cut off between the two renames: ca.crt is there, and holds another root than the fingerprint's.
+    let bin = site.muster.path().join("bin");
+    std::fs::create_dir(&bin).unwrap();
+    let mv = tool("mv").unwrap();
+    let fails = format!(
+        "#!/bin/sh\ncase $2 in */site-1.crt) exit 1 ;; esac\nexec {} \"$@\"\n",
+        mv.display()
+    );
+    std::fs::write(bin.join("mv"), fails).unwrap();
+    std::fs::set_permissions(bin.join("mv"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let first = token("site-1");
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+    let mut cut = site.command(&site.muster.url(), "site-1", &[&first]);
+    let cut = cut.env("PATH", path).output().unwrap();
+    assert!(!cut.status.success());
+    let certs = site.muster.path().join("certs");
+    assert!(certs.join("ca.crt").exists() && !certs.join("site-1.crt").exists());
+    site.ok("site-1", &[&first]);
+    assert_eq!(living(&site.muster, "site-1").len(), 1);
+    assert_eq!(site.ok("site-1", &[]), "");
+    // One file cannot be right for both. That is known only once the CA has answered, and the key goes along.
+    let second = site.token(&["site-2"], "secret");
+    let before = std::fs::read(certs.join("ca.crt")).unwrap();
+    let said = site.refused("site-2", &[&second]);
+    assert!(
+        said.contains("move certs/site-2.key to another directory"),
+        "{said}"
+    );
+    assert_eq!(std::fs::read(certs.join("ca.crt")).unwrap(), before);
+    let elsewhere = site.muster.path().join("elsewhere");
+    std::fs::create_dir(&elsewhere).unwrap();
+    std::fs::rename(certs.join("site-2.key"), elsewhere.join("site-2.key")).unwrap();
+    site.ok_in("elsewhere", "site-2", &[&second]);
+    let third = token("site-3");
+    std::fs::rename(certs.join("ca.crt"), certs.join("ca.crt.old")).unwrap();
+    site.ok("site-3", &[&third]);
+}
+
+#[test]
+fn a_directory_may_have_a_colon_in_its_name() {
+    let Some(site) = Site::new() else { return };
+    for dir in ["a:b", ":", "c::d/e:"] {
+        let name = format!("site-{}", dir.len());
+        let said = site.ok_in(dir, &name, &[&site.token(&[&name], "secret")]);
+        assert!(!said.contains("was not told"), "{dir}: {said}");
+        assert_eq!(site.ok_in(dir, &name, &[]), "", "{dir}");
+    }
+}
+
+/// What the page tells to write into a timetable, for a site.
+fn timetable(site: &str, folder: &Path, shell: &str) -> String {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/device.md")).unwrap();
+    let from = page.find("    site=site-001\n").unwrap();
+    let lines = page[from..].split("\n\n").next().unwrap();
+    let lines = lines.replace("site=site-001", &format!("site={site}"));
+    let lines = lines.replace("/etc/cron.d", folder.to_str().unwrap());
+    assert!(!lines.contains("/etc/cron.d"));
+    let status = Command::new(shell).args(["-euc", &lines]).status().unwrap();
+    assert!(status.success());
+    std::fs::read_to_string(folder.join("enroll-site")).unwrap()
+}
+
+#[test]
+fn a_fleet_by_its_timetables_comes_over_the_whole_day() {
+    let Some(site) = Site::new() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let shells = ["sh", "bash"].into_iter().filter_map(tool);
+    let shells: Vec<_> = shells.map(|shell| shell.to_str().unwrap().to_owned()).collect();
+    let (mut minutes, mut hours) = (BTreeMap::new(), BTreeMap::new());
+    for number in 1..=240 {
+        let name = format!("site-{number:03}");
+        let line = timetable(&name, folder.path(), &shells[number % shells.len()]);
+        let words: Vec<_> = line.split_whitespace().collect();
+        let at = [words[0], words[1]].map(|word| word.parse::<u8>().unwrap());
+        assert!(at[0] < 60 && at[1] < 24, "{line}");
+        assert_eq!(words[2..6], ["*", "*", "*", "root"], "{line}");
+        assert!(
+            line.ends_with('\n') && !line.contains('%'),
+            "cron takes it: {line}"
+        );
+        *minutes.entry(at).or_insert(0) += 1;
+        *hours.entry(at[1]).or_insert(0) += 1;
+    }
+    assert!(minutes.values().all(|count| *count <= 4), "{minutes:?}");
+    assert!(
+        hours.len() == 24 && hours.values().all(|count| *count <= 24),
+        "{hours:?}"
+    );
+
+    // What stands behind the user's name is a line that works.
+    site.ok("site-001", &[&site.token(&["site-001"], "secret")]);
+    let line = timetable("site-001", folder.path(), "sh");
+    let line = line.trim_end().split_once(" root ").unwrap().1.trim_start();
+    let certs = site.muster.path().join("certs");
+    let line = line
+        .replace("/etc/mosquitto/certs", certs.to_str().unwrap())
+        .replace("https://ca.example.org:9000", &site.muster.url())
+        .replace("3f1c…", &site.print)
+        .replace("/usr/local/bin/enroll-site.sh", SCRIPT);
+    let mut run = Command::new("sh");
+    let output = run.args(["-c", &line]).stdin(Stdio::null()).output().unwrap();
+    let said = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{line}: {said:?}");
+    assert_eq!(said, (String::new(), String::new()), "nothing to mail: {line}");
 }
 
 #[test]
