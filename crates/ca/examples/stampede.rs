@@ -10,13 +10,16 @@ use std::process::ExitCode;
 
 use jiff::{SignedDuration, Timestamp};
 use muster_ca::certificate::Serial;
-use muster_ca::plan::{Life, renew_at};
+use muster_ca::plan::{Life, Places, renew_at};
 use muster_pki::key::sha256;
 
 const DEVICES: u64 = 100_000;
 const LIFE: SignedDuration = SignedDuration::from_hours(30 * 24);
 /// The window is judged in so many equal parts, each of 11.5 minutes; and so is what comes after an outage.
 const PARTS: f64 = 1_000.0;
+/// Nothing but a certificate takes a place. Of these the fleet has every one, or every second and so on, where others enrol with it: so
+/// long, and around the 2,048.
+const STRIDES: [std::ops::RangeInclusive<usize>; 2] = [1..=16, 2_047..=2_049];
 /// Over this part of its life who is late may be put off: those who were late cannot come back more evenly than over that.
 const PUT_OFF: f64 = 0.05;
 /// The most that a part may have, by the mean; after an outage by what is then possible, where the parts have fewer each and chance
@@ -47,10 +50,11 @@ impl Device {
         }
     }
 
-    fn enrolled(number: u64, begin: Timestamp) -> Self {
+    fn enrolled(number: u64, place: [u8; 2], begin: Timestamp) -> Self {
         let issued = begin + SignedDuration::from_micros((drawn("when", number) % 60_000_000) as i64);
-        let mut bytes = Serial::drawn_at(issued, number).to_vec();
-        bytes.extend(&sha256(&number.to_be_bytes())[..10]);
+        let mut bytes = Serial::time_octets(issued).to_vec();
+        bytes.extend(place);
+        bytes.extend(&sha256(&number.to_be_bytes())[..8]);
         let mut device = Self {
             serial: Serial::from_bytes(&bytes).unwrap(),
             issued,
@@ -59,6 +63,20 @@ impl Device {
         device.slot = renew_at(device.life(), issued, false);
         device
     }
+}
+
+/// A fleet that has every so manieth place, from a place on that nobody has chosen.
+fn enrolled(stride: usize, begin: Timestamp) -> Vec<Device> {
+    let places = Places::begin_at(drawn("start", stride as u64));
+    let every = std::iter::repeat_with(|| places.take()).step_by(stride);
+    let devices = (0..DEVICES).zip(every);
+    devices
+        .map(|(number, place)| Device::enrolled(number, place, begin))
+        .collect()
+}
+
+fn slots(fleet: &[Device]) -> Vec<Timestamp> {
+    fleet.iter().map(|device| device.slot).collect()
 }
 
 /// The length of a part.
@@ -96,19 +114,25 @@ fn after_outage(fleet: &[Device], away: Timestamp) -> Vec<(Timestamp, Timestamp)
 
 fn main() -> ExitCode {
     let begin: Timestamp = "2027-01-01T00:00:00Z".parse().unwrap();
-    let fleet: Vec<Device> = (0..DEVICES)
-        .map(|number| Device::enrolled(number, begin))
-        .collect();
-    let slots: Vec<Timestamp> = fleet.iter().map(|device| device.slot).collect();
+    let fleet = enrolled(1, begin);
+    let alone = slots(&fleet);
     let usual = DEVICES as f64 / PARTS;
-    let peak_over_mean = peak(&slots) / usual;
+    let strides = STRIDES.into_iter().flatten();
+    let peaks = strides.map(|stride| (peak(&slots(&enrolled(stride, begin))) / usual, stride));
+    let (peak_over_mean, stride) = peaks.max_by(|(a, _), (b, _)| a.total_cmp(b)).unwrap();
     println!("devices                       {DEVICES}, enrolled within a minute, 30 days each");
     println!(
         "first and last slot           {} .. {}",
-        slots.iter().min().unwrap(),
-        slots.iter().max().unwrap()
+        alone.iter().min().unwrap(),
+        alone.iter().max().unwrap()
     );
-    println!("peak over mean                {peak_over_mean:.3}, in thousandths of the window");
+    println!(
+        "peak over mean                {:.3}, in thousandths of the window",
+        peak(&alone) / usual
+    );
+    println!(
+        "the same with others between  {peak_over_mean:.3} at most: of every {stride} places the fleet has one"
+    );
     let (mut expired, mut worst) = (0, 0.0f64);
     // The CA is away for a third of the life, from this part of it on, in per cent.
     for percent in [2, 5, 10, 15, 20, 25, 30, 35, 40, 45, 50, 55, 58] {

@@ -6,10 +6,13 @@ use muster_pki::crl::Reason;
 use crate::device::DeviceName;
 use crate::enrol::draft::backdate;
 
-/// How many turns there are: 11 bits.
-pub(crate) const TURNS: u32 = 1 << 11;
-
-/// A serial number: 1 to 20 octets as encoded in DER.
+/// A serial number: 1 to 20 octets as encoded in DER. The authority draws 18:
+///
+/// | octets | are |
+/// |---|---|
+/// | 8 | time: 53 bits of microseconds, and 11 for those that are drawn in the same one |
+/// | 2 | the certificate's place among those that renew: see [`plan`](crate::plan) |
+/// | 8 | what nobody can guess: 64 bits, as the CA/Browser Forum's Baseline Requirements have it in section 7.1 |
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Serial(Vec<u8>);
 
@@ -75,20 +78,10 @@ impl Serial {
         (micros << 11).to_be_bytes()
     }
 
-    /// The same with the turn of the certificate in the bits that no time needs: of certificates that follow each other, every
-    /// one of 2,048 turns comes as often as the others.
-    pub fn drawn_at(at: Timestamp, turn: u64) -> [u8; 8] {
-        let time = u64::from_be_bytes(Self::time_octets(at));
-        (time | (turn % u64::from(TURNS))).to_be_bytes()
-    }
-
-    /// Its turn, if the authority drew it.
-    pub(crate) fn turn(&self) -> u32 {
-        let low = self
-            .0
-            .first_chunk::<8>()
-            .map_or(0, |time| u64::from_be_bytes(*time) % u64::from(TURNS));
-        u32::try_from(low).unwrap_or(0)
+    /// The place of its certificate among those that renew, if the authority drew it.
+    pub(crate) fn place(&self) -> Option<u16> {
+        let (_, rest) = self.0.split_first_chunk::<8>()?;
+        rest.first_chunk().map(|place| u16::from_be_bytes(*place))
     }
 
     /// When the authority drew it, if it did: what [`Serial::time_octets`] wrote.

@@ -239,7 +239,12 @@ impl Ca {
             let authority = state.authority(grant.authority())?;
             (authority.active()?.clone(), authority.roots(now))
         };
-        let draft = Draft::new(grant, &issuer, self.serial(now)?, now)?;
+        let serial = if caller.dry_run() {
+            self.serial(now)?
+        } else {
+            self.serial_in_place(now)?
+        };
+        let draft = Draft::new(grant, &issuer, serial, now)?;
         let signature = self.sign_for(caller, &draft).await?;
         // 6. Record, all of it or nothing; only then is there something to hand out.
         let act = caller.act(now, action, draft.subject(), draft.detail());

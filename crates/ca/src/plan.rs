@@ -1,7 +1,7 @@
 //! When each device renews: spread, so that a fleet that enrolled within an hour does not come back within one.
 //!
-//! Nobody keeps a ledger of slots. A certificate's serial number holds its turn among those that were issued with it, and each turn
-//! has its own place in the window; so a slot is a function of the certificate alone, evenly spread whoever asks and whenever.
+//! Nobody keeps a ledger of slots. A certificate's serial number holds its place in the window, and of those that are issued one after
+//! another each has its own ([`Places`]); so a slot is a function of the certificate alone, evenly spread whoever asks and whenever.
 //!
 //! | part of the life | is |
 //! |---|---|
@@ -14,12 +14,14 @@
 //! The CA may be away for a third of a life: whose slot was the last before that, at 3/5, has a fifteenth of its life left
 //! afterwards, and a slot in it.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use jiff::{SignedDuration, Timestamp};
 use muster_pki::key::sha256;
 
 use crate::Ca;
 use crate::authority::Stage;
-use crate::certificate::{Certificate, Serial, TURNS};
+use crate::certificate::{Certificate, Serial};
 use crate::enrol::who::{Proof, Purpose, Who};
 use crate::error::Error;
 
@@ -31,6 +33,33 @@ const SHORTEST_POLL: SignedDuration = SignedDuration::from_secs(5);
 const LATE: f64 = 0.05;
 /// No slot lies behind this part of the life.
 const LAST: f64 = 0.995;
+
+/// The golden ratio's part of the window, in parts of 2^64.
+const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// Hands out places in the window, one to each certificate: each lies the golden ratio's part of the window behind the one before.
+///
+/// Wherever that begins, any number of them in a row cuts the window into pieces of at most three lengths, and each next one cuts one of
+/// the longest (Knuth, The Art of Computer Programming, volume 3, section 6.4, theorem S). No number is worse to approach by fractions
+/// than the golden ratio; so whoever has every second place, or every third, such as one of two fleets that enrol together, is spread
+/// nearly as evenly.
+#[derive(Debug)]
+pub struct Places(AtomicU64);
+
+impl Places {
+    /// Begins at this part of the window, of 2^64.
+    pub fn begin_at(start: u64) -> Self {
+        Self(AtomicU64::new(start))
+    }
+
+    /// The next one, as a serial number holds it: which of 65,536 parts of the window.
+    pub fn take(&self) -> [u8; 2] {
+        // It wraps around, as the window does.
+        let place = self.0.fetch_add(STEP, Ordering::Relaxed);
+        let [a, b, ..] = place.to_be_bytes();
+        [a, b]
+    }
+}
 
 /// What a device is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,12 +124,14 @@ pub fn renew_at(life: Life<'_>, now: Timestamp, soon: bool) -> Timestamp {
     later.find(|slot| *slot >= now).unwrap_or(now)
 }
 
-/// Where in the window a certificate has its place: 0 to 1. The bits of its turn in reverse order, so that any few that follow each
-/// other lie far apart; and what nobody can foresee, for the place within that.
+/// Where in the window a certificate has its place: 0 to 1. Within the part that its serial number names, what nobody can foresee; and
+/// so in the whole window if it names none.
 fn place(serial: &Serial) -> f64 {
-    let turns = TURNS.trailing_zeros();
-    let turn = serial.turn().reverse_bits() >> (u32::BITS - turns);
-    (f64::from(turn) + drawn(serial, &[])) / f64::from(TURNS)
+    let within = drawn(serial, &[]);
+    let parts = f64::from(u16::MAX) + 1.0;
+    serial
+        .place()
+        .map_or(within, |part| (f64::from(part) + within) / parts)
 }
 
 /// A number from 0 to 1 that nobody can foresee, and that is the same whenever it is asked for.
@@ -154,16 +185,33 @@ mod tests {
         Timestamp::from_second(seconds).unwrap()
     }
 
-    fn serial(turn: u64) -> Serial {
-        let mut bytes = Serial::drawn_at(at(1_800_000_000), turn).to_vec();
-        bytes.extend(sha256(&turn.to_be_bytes())[..10].iter());
+    fn serial(place: [u8; 2], number: u64) -> Serial {
+        let mut bytes = Serial::time_octets(at(1_800_000_000)).to_vec();
+        bytes.extend(place);
+        bytes.extend(&sha256(&number.to_be_bytes())[..8]);
         Serial::from_bytes(&bytes).unwrap()
+    }
+
+    /// So many certificates, from this place on; between two of them others take some.
+    fn serials(many: u64, start: u64, stride: usize) -> impl Iterator<Item = Serial> {
+        let places = Places::begin_at(start);
+        let every = std::iter::repeat_with(move || places.take()).step_by(stride);
+        every.zip(0..many).map(|(place, number)| serial(place, number))
+    }
+
+    /// How many have their places in each of these equal parts of the window.
+    fn in_each_part(serials: impl Iterator<Item = Serial>, parts: usize) -> Vec<u32> {
+        let mut counts = vec![0; parts];
+        for serial in serials {
+            counts[(place(&serial) * parts as f64) as usize] += 1;
+        }
+        counts
     }
 
     #[test]
     fn a_slot_stays_where_it_is_and_is_never_out_of_reach() {
-        for (turn, days) in [(0, 30), (1, 30), (2047, 1), (77, 365)] {
-            let serial = serial(turn);
+        for (place, days) in [(0, 30), (1, 30), (u16::MAX, 1), (777, 365)] {
+            let serial = serial(place.to_be_bytes(), 0);
             let (issued, ends) = (at(1_800_000_000), at(1_800_000_000 + days * 86_400));
             let life = Life {
                 serial: &serial,
@@ -195,7 +243,7 @@ mod tests {
     fn who_was_late_by_little_comes_back_as_spread_as_all() {
         let (issued, ends) = (at(1_800_000_000), at(1_800_000_000 + 30 * 86_400));
         let whole = ends.duration_since(issued);
-        let serials: Vec<_> = (0..20_000).map(serial).collect();
+        let serials: Vec<_> = serials(20_000, 0, 1).collect();
         let lives = serials.iter().map(|serial| Life { serial, issued, ends });
         for (from, back) in [(350, 360), (400, 733), (590, 600), (333, 667)] {
             let (from, back) = (issued + whole * from / 1000, issued + whole * back / 1000);
@@ -215,24 +263,33 @@ mod tests {
     }
 
     #[test]
-    fn turns_are_evenly_spread_from_wherever_they_begin() {
-        for begin in [0, 5, 1999] {
-            let mut bins = [0; 16];
-            for turn in begin..begin + 1600 {
-                bins[(place(&serial(turn)) * 16.0) as usize] += 1;
+    fn a_few_are_evenly_spread_from_wherever_they_begin_and_whoever_is_between() {
+        for start in [0, 5, u64::MAX / 3, u64::MAX] {
+            for stride in 1..=16 {
+                let sixteenths = in_each_part(serials(1600, start, stride), 16);
+                assert!(
+                    sixteenths.iter().all(|count| (94..=106).contains(count)),
+                    "{stride}: {sixteenths:?}"
+                );
             }
-            assert!(bins.iter().all(|count| (95..=105).contains(count)), "{bins:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_not_drawn_here_has_a_place_in_the_window_too() {
+        for hex in ["a1", "0102030405060708", "010203040506070809"] {
+            let place = place(&Serial::from_hex(hex).unwrap());
+            assert!((0.0..1.0).contains(&place), "{hex}: {place}");
         }
     }
 
     #[test]
     fn a_fleet_that_enrolled_at_once_fills_its_window_evenly() {
         const DEVICES: u64 = 100_000;
-        let mut parts = [0u32; 1_000];
-        for turn in 0..DEVICES {
-            parts[(place(&serial(turn)) * 1_000.0) as usize] += 1;
+        for stride in [1, 2, 3, 16] {
+            let parts = in_each_part(serials(DEVICES, 7, stride), 1_000);
+            let peak = f64::from(*parts.iter().max().unwrap()) * 1_000.0 / DEVICES as f64;
+            assert!(peak <= 1.2, "{stride}: {peak}");
         }
-        let peak = f64::from(*parts.iter().max().unwrap()) * 1_000.0 / DEVICES as f64;
-        assert!(peak <= 1.2, "{peak}");
     }
 }

@@ -21,6 +21,7 @@ use crate::certificate::Serial;
 use crate::clamp::ClampAlarms;
 use crate::diagnosis::Listener;
 use crate::error::{Error, Refusal};
+use crate::plan::Places;
 use crate::ports::{Clock, Crl, Entropy, Signer, Store};
 use crate::profile::Profiles;
 use crate::provisioner::Provisioner;
@@ -49,7 +50,8 @@ pub struct Ca {
     pub(crate) crls: ArcSwap<HashMap<(String, u32), Arc<Crl>>>,
     reloads: AtomicU64,
     last_serial: AtomicU64,
-    turn: AtomicU64,
+    /// Those of the certificates that this process issues.
+    places: Places,
     pub(crate) last_crl: AtomicU64,
     /// Rises with every revocation; a CRL made at an older count is out of date.
     pub(crate) revocations: AtomicU64,
@@ -117,6 +119,9 @@ impl Ca {
         let state = State::load(&*parts.store, &parts.settings, 0).await?;
         let feed = Feed::begin_at(parts.store.head().await?);
         let begun = parts.clock.now();
+        // Elsewhere in each process: many issue one certificate and end.
+        let mut start = [0; 8];
+        parts.entropy.fill(&mut start);
         let ca = Self {
             store: parts.store,
             signer: parts.signer,
@@ -127,7 +132,7 @@ impl Ca {
             crls: ArcSwap::default(),
             reloads: AtomicU64::new(0),
             last_serial: AtomicU64::new(0),
-            turn: AtomicU64::new(0),
+            places: Places::begin_at(u64::from_be_bytes(start)),
             last_crl: AtomicU64::new(0),
             revocations: AtomicU64::new(0),
             revoked: Event::new(),
@@ -188,8 +193,17 @@ impl Ca {
     /// A new serial number: 8 octets of time that rise with every call, so that they stay together in an index, then 10
     /// that nobody can guess (RFC 5280 section 4.1.2.2 allows 20).
     pub(crate) fn serial(&self, now: Timestamp) -> Result<Serial, Error> {
-        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        let time = u64::from_be_bytes(Serial::drawn_at(now, turn));
+        self.serial_with(now, &[])
+    }
+
+    /// The same for a certificate whose holder renews: the first 2 of the 10 are its place. Nothing else takes a place, so that what is
+    /// drawn in between, such as an enrolment token's id, leaves no gaps.
+    pub(crate) fn serial_in_place(&self, now: Timestamp) -> Result<Serial, Error> {
+        self.serial_with(now, &self.places.take())
+    }
+
+    fn serial_with(&self, now: Timestamp, place: &[u8]) -> Result<Serial, Error> {
+        let time = u64::from_be_bytes(Serial::time_octets(now));
         let step = |last: u64| Some(time.max(last + 1));
         let before = self
             .last_serial
@@ -198,6 +212,7 @@ impl Ca {
         let mut bytes = [0; 18];
         bytes[..8].copy_from_slice(&time.max(before + 1).to_be_bytes());
         self.entropy.fill(&mut bytes[8..]);
+        bytes[8..8 + place.len()].copy_from_slice(place);
         Serial::from_bytes(&bytes).ok_or_else(|| Error::Internal("the clock says 1970".into()))
     }
 }

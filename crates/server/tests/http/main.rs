@@ -7,5 +7,6 @@ mod attacks;
 mod bad_requests;
 mod clock;
 mod common;
+mod slots;
 mod step;
 mod web;
