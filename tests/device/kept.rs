@@ -3,13 +3,15 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustix::process::Signal;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
-use crate::common::{text, wait_for};
+use crate::common::{pause, text, wait_for};
+use crate::cut::Proxy;
 use crate::fleet::{Fleet, Mosquitto};
 use crate::mqtt::{BOTH, Client, mqtt, world};
 
@@ -62,6 +64,52 @@ fn what_came_while_it_was_away_is_there_when_it_is_started_again() {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn what_comes_while_it_leaves_is_printed_by_this_run_or_the_next() {
+    let Some((fleet, central)) = world() else { return };
+    let watch = Client::watch(&fleet, central.port);
+    let proxy = Proxy::to(central.port);
+    proxy.far(true);
+    for protocol in BOTH {
+        let start = || start(&fleet, proxy.port, &watch, &[protocol, "--qos", "1"]);
+        let line = |number| format!("fleet/site-001/down/set {protocol} {number}");
+        let mut runs = vec![start()];
+        let publish = ["pub", "fleet/site-001/down/set"];
+        let mut ops = Client::start(
+            mqtt(&fleet, "ops", central.port, &publish),
+            &fleet.path("ops.log"),
+        );
+        let said = Arc::new(AtomicUsize::new(0));
+        let (goes_on, counted) = (Arc::new(()), said.clone());
+        let ended = Arc::downgrade(&goes_on);
+        let saying = std::thread::spawn(move || {
+            while ended.strong_count() > 0 {
+                let number = counted.fetch_add(1, Ordering::SeqCst);
+                ops.says(&format!("{protocol} {number}"));
+                pause();
+            }
+            ops
+        });
+        for _ in 0..4 {
+            let client = runs.last_mut().unwrap();
+            client.sees(&line(said.load(Ordering::SeqCst)));
+            client.signal(Signal::TERM);
+            assert!(client.ended().success(), "{}", client.log());
+            runs.push(start());
+        }
+        drop(goes_on);
+        let _ops = saying.join().unwrap();
+        let missing = || {
+            let printed: Vec<String> = runs.iter().flat_map(Client::printed).collect();
+            let all = (0..said.load(Ordering::SeqCst)).map(line);
+            all.filter(|line| !printed.contains(line)).collect::<Vec<_>>()
+        };
+        let end = line(said.load(Ordering::SeqCst) - 1);
+        runs.last().unwrap().sees(&end);
+        assert!(missing().is_empty(), "{:#?} of {end}", missing());
     }
 }
 

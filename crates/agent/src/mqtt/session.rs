@@ -81,7 +81,7 @@ pub async fn run(
     // What was on its way fails with the connection that was the last one allowed; that one's reason is the true one.
     let ended = ended.map_err(|why| session.last_word(&mut events).unwrap_or(why));
     if ended.is_ok() && session.connections > 0 {
-        session.leave(&mut events).await;
+        session.leave(&mut events, &received).await;
     }
     listening.abort();
     ended
@@ -337,20 +337,27 @@ impl Session {
     }
 
     /// Offline is said before the connection ends, and by us: the will is for those who cannot.
-    async fn leave(&mut self, events: &mut mpsc::Receiver<Heard>) {
+    /// What comes meanwhile is handed over, too: the library has told the broker that it is here, so it does not come again.
+    async fn leave(&mut self, events: &mut mpsc::Receiver<Heard>, received: &mpsc::Sender<Message>) {
         let farewell = async {
             if let Some(offline) = self.settings.will.clone() {
                 let _ = self.send(Sent::Message(offline)).await;
             }
-            // The task that listens must not wait for us to take its events.
+            let mut gone = false;
             loop {
+                if self.delivered.is_empty() && !std::mem::replace(&mut gone, true) {
+                    self.speaker.disconnect();
+                }
                 tokio::select! {
-                    done = self.delivered.join_next() => if done.is_none() { break },
-                    heard = events.recv() => if heard.is_none() { return },
+                    Some(_) = self.delivered.join_next() => {}
+                    // The task that listens must not wait for us to take its events.
+                    heard = events.recv() => match heard {
+                        Some(Heard::Event(Event::Message(message))) => drop(received.send(message).await),
+                        Some(_) => {}
+                        None => return,
+                    },
                 }
             }
-            self.speaker.disconnect();
-            while events.recv().await.is_some() {}
         };
         let _ = tokio::time::timeout(FAREWELL, farewell).await;
     }
