@@ -15,6 +15,7 @@ pub struct Proxy {
 struct Rules {
     shut: AtomicBool,
     slow: AtomicBool,
+    far: AtomicBool,
     left: AtomicU64,
     passed: AtomicU64,
 }
@@ -31,6 +32,7 @@ impl Proxy {
         let rules = Arc::new(Rules {
             shut: AtomicBool::new(false),
             slow: AtomicBool::new(false),
+            far: AtomicBool::new(false),
             left: AtomicU64::new(u64::MAX),
             passed: AtomicU64::new(0),
         });
@@ -53,6 +55,11 @@ impl Proxy {
     /// Lets little through at a time, and pauses after each; or everything again.
     pub fn slow(&self, slow: bool) {
         self.rules.slow.store(slow, Ordering::SeqCst);
+    }
+
+    /// Everything takes a tenth of a second longer, each way; or no longer.
+    pub fn far(&self, far: bool) {
+        self.rules.far.store(far, Ordering::SeqCst);
     }
 
     /// Lets nothing through any more, or again; what is open is cut at its next byte.
@@ -87,6 +94,9 @@ impl Rules {
             };
             if slow {
                 crate::common::pause();
+            }
+            if self.far.load(Ordering::SeqCst) {
+                (0..5).for_each(|_| crate::common::pause());
             }
             if self.shut.load(Ordering::SeqCst) {
                 return;

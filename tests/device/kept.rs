@@ -2,14 +2,18 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::process::Stdio;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
-use crate::common::{text, wait_for};
+use crate::common::{Running, pause, text, wait_for, wait_for_child};
+use crate::cut::Proxy;
 use crate::fleet::{Fleet, Mosquitto};
 use crate::mqtt::{BOTH, Client, mqtt, world};
 
@@ -62,6 +66,90 @@ fn what_came_while_it_was_away_is_there_when_it_is_started_again() {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn what_comes_while_it_leaves_is_printed_by_this_run_or_the_next() {
+    let Some((fleet, central)) = world() else { return };
+    let watch = Client::watch(&fleet, central.port);
+    let proxy = Proxy::to(central.port);
+    proxy.far(true);
+    for protocol in BOTH {
+        let start = || start(&fleet, proxy.port, &watch, &[protocol, "--qos", "1"]);
+        let line = |number| format!("fleet/site-001/down/set {protocol} {number}");
+        let mut runs = vec![start()];
+        let publish = ["pub", "fleet/site-001/down/set"];
+        let mut ops = Client::start(
+            mqtt(&fleet, "ops", central.port, &publish),
+            &fleet.path("ops.log"),
+        );
+        let said = Arc::new(AtomicUsize::new(0));
+        let (goes_on, counted) = (Arc::new(()), said.clone());
+        let ended = Arc::downgrade(&goes_on);
+        let saying = std::thread::spawn(move || {
+            while ended.strong_count() > 0 {
+                let number = counted.fetch_add(1, Ordering::SeqCst);
+                ops.says(&format!("{protocol} {number}"));
+                // What a broker sends at once, and then waits for, is little on a long way.
+                (0..2).for_each(|_| pause());
+            }
+            ops
+        });
+        for _ in 0..4 {
+            let client = runs.last_mut().unwrap();
+            client.sees(&line(said.load(Ordering::SeqCst)));
+            client.signal(Signal::TERM);
+            assert!(client.ended().success(), "{}", client.log());
+            runs.push(start());
+        }
+        drop(goes_on);
+        let _ops = saying.join().unwrap();
+        let missing = || {
+            let printed: Vec<String> = runs.iter().flat_map(Client::printed).collect();
+            let all = (0..said.load(Ordering::SeqCst)).map(line);
+            all.filter(|line| !printed.contains(line)).collect::<Vec<_>>()
+        };
+        let end = line(said.load(Ordering::SeqCst) - 1);
+        runs.last().unwrap().sees(&end);
+        assert!(missing().is_empty(), "{:#?} of {end}", missing());
+    }
+}
+
+#[test]
+fn a_client_whose_output_nobody_reads_says_offline_and_ends() {
+    let Some((fleet, central)) = world() else { return };
+    let watch = Client::watch(&fleet, central.port);
+    let states = |word: &str| {
+        let line = format!("status/site-001 {word}");
+        watch.printed().iter().filter(|one| **one == line).count()
+    };
+    let long = "x".repeat(2000);
+    for (number, protocol) in BOTH.iter().enumerate() {
+        let run = ["run", "--protocol", protocol, "--every", "1h"];
+        let hears = ["--subscribe", "fleet/%u/down/#"];
+        let mut command = mqtt(&fleet, "site-001", central.port, &[&run[..], &hears].concat());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut client = Running(command.spawn().unwrap());
+        wait_for("the client", || states("online") > number);
+        let publish = ["pub", "fleet/site-001/down/set"];
+        let mut ops = Client::start(
+            mqtt(&fleet, "ops", central.port, &publish),
+            &fleet.path("ops.log"),
+        );
+        (0..500).for_each(|word| ops.says(&format!("{protocol} {word} {long}")));
+        let last = format!("fleet/site-001/down/set {protocol} 499 {long}");
+        watch.sees(&last);
+        kill_process(Pid::from_child(&client.0), Signal::TERM).unwrap();
+        wait_for("offline", || states("offline") > number);
+        let by_itself = client.0.try_wait().unwrap().is_none();
+        assert!(by_itself, "its last will is said when it has ended");
+        let ended = wait_for_child(&mut client.0, Duration::from_secs(15));
+        assert_eq!(ended.code(), Some(1));
+        let mut said = String::new();
+        let mut log = client.0.stderr.take().unwrap();
+        log.read_to_string(&mut said).unwrap();
+        assert!(said.contains("messages have come that nobody takes"), "{said}");
     }
 }
 

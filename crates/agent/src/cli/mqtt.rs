@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{Subcommand, ValueEnum};
 use muster_pki::time::parse_duration;
 use serde_json::json;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::device::DIR;
 use super::{Exit, Failure, Voice, broker_address, stopped};
@@ -17,6 +17,8 @@ use crate::mqtt::{self, Backoff, Health, Message, Place, Qos, Settings, Version}
 
 /// Messages that are read ahead.
 const AHEAD: usize = 16;
+/// How long what has come may take to be printed at the end.
+const LAST_LINES: Duration = Duration::from_secs(2);
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 const KEEP_ALIVE: u16 = 60;
@@ -284,11 +286,16 @@ async fn converse(
         });
     }
     let stop = stopped()?;
-    let printing = tokio::spawn(print(voice, messages, count));
+    let (say_printed, printed) = oneshot::channel();
+    // Standard output blocks as long as nobody reads it, which may be for ever.
+    std::thread::spawn(move || say_printed.send(print(voice, messages, count)));
     let done = mqtt::run(settings, clock, outgoing, received, stop).await;
-    let printed = printing.await.map_err(|why| Failure::failed(why.to_string()))?;
+    let printed = tokio::time::timeout(LAST_LINES, printed).await;
     done.map_err(|why| Failure::failed(why.0))?;
-    printed?;
+    let unprinted = |_| Failure::failed("not all that has come was printed: nobody reads standard output");
+    printed
+        .map_err(unprinted)?
+        .map_err(|why| Failure::failed(why.to_string()))??;
     match unread.try_recv() {
         Ok(why) => Err(Failure::failed(format!(
             "not all of standard input was published: {why}"
@@ -349,14 +356,10 @@ fn line(input: &mut impl BufRead) -> std::io::Result<Option<Vec<u8>>> {
 }
 
 /// Prints until there is enough, or nobody listens.
-async fn print(
-    voice: Voice,
-    mut messages: mpsc::Receiver<Message>,
-    count: Option<u64>,
-) -> Result<(), Failure> {
+fn print(voice: Voice, mut messages: mpsc::Receiver<Message>, count: Option<u64>) -> Result<(), Failure> {
     let mut left = count.unwrap_or(u64::MAX);
     while left > 0 {
-        let Some(message) = messages.recv().await else {
+        let Some(message) = messages.blocking_recv() else {
             break;
         };
         let text = String::from_utf8_lossy(&message.payload);

@@ -3,6 +3,7 @@
 //! A task of its own connects, listens and connects again, so that nothing interrupts it. What is to be sent waits in the client's
 //! queue while there is no connection, at most 1,000 messages; beyond that, whoever sends has to wait.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -80,11 +81,17 @@ pub async fn run(
     let ended = session.go_on(&mut events, &mut outgoing, &received, stop).await;
     // What was on its way fails with the connection that was the last one allowed; that one's reason is the true one.
     let ended = ended.map_err(|why| session.last_word(&mut events).unwrap_or(why));
+    let end = Instant::now() + FAREWELL;
     if ended.is_ok() && session.connections > 0 {
-        session.leave(&mut events).await;
+        let _ = tokio::time::timeout_at(end, session.leave(&mut events, &received)).await;
     }
     listening.abort();
-    ended
+    let _ = tokio::time::timeout_at(end, session.hand_over_all(&received)).await;
+    ended?;
+    match session.unread.len() {
+        0 => Ok(()),
+        lost => Err(Error::new(format!("{lost} messages have come that nobody takes"))),
+    }
 }
 
 /// What the task that listens tells.
@@ -156,6 +163,8 @@ struct Session {
     /// Another connection came about meanwhile, and the broker may have said offline before it.
     online_owed: bool,
     health_waits: bool,
+    /// What has come, and waits until there is room for it. As long as there is some, nothing more is heard until the session ends.
+    unread: VecDeque<Message>,
     connections: u64,
     /// The longest packet that the broker takes, if it says so.
     most: Option<usize>,
@@ -172,6 +181,7 @@ impl Session {
             online_waits: false,
             online_owed: false,
             health_waits: false,
+            unread: VecDeque::new(),
             connections: 0,
             most: None,
             since: Instant::now(),
@@ -196,12 +206,9 @@ impl Session {
                 return Ok(());
             }
             tokio::select! {
-                heard = events.recv() => match heard {
-                    Some(Heard::Event(Event::Message(message))) => {
-                        if received.send(message).await.is_err() {
-                            return Ok(());
-                        }
-                    }
+                room = received.reserve(), if !self.unread.is_empty() => self.hand_over(room),
+                heard = events.recv(), if self.unread.is_empty() => match heard {
+                    Some(Heard::Event(Event::Message(message))) => self.unread.push_back(message),
                     Some(Heard::Event(Event::Connected { resumed, most })) => {
                         self.most = most.and_then(|most| usize::try_from(most).ok());
                         self.connected(resumed).await?;
@@ -337,30 +344,58 @@ impl Session {
     }
 
     /// Offline is said before the connection ends, and by us: the will is for those who cannot.
-    async fn leave(&mut self, events: &mut mpsc::Receiver<Heard>) {
-        let farewell = async {
-            if let Some(offline) = self.settings.will.clone() {
-                let _ = self.send(Sent::Message(offline)).await;
+    /// What comes meanwhile is handed over, too: the library has told the broker that it is here, so it does not come again.
+    async fn leave(&mut self, events: &mut mpsc::Receiver<Heard>, received: &mpsc::Sender<Message>) {
+        if let Some(offline) = self.settings.will.clone() {
+            let _ = self.send(Sent::Message(offline)).await;
+        }
+        let mut gone = false;
+        loop {
+            if self.delivered.is_empty() && !std::mem::replace(&mut gone, true) {
+                self.speaker.disconnect();
             }
-            // The task that listens must not wait for us to take its events.
-            loop {
-                tokio::select! {
-                    done = self.delivered.join_next() => if done.is_none() { break },
-                    heard = events.recv() => if heard.is_none() { return },
-                }
+            tokio::select! {
+                Some(_) = self.delivered.join_next() => {}
+                room = received.reserve(), if !self.unread.is_empty() => self.hand_over(room),
+                // The task that listens must not wait for us to take its events.
+                heard = events.recv() => match heard {
+                    Some(Heard::Event(Event::Message(message))) => self.unread.push_back(message),
+                    Some(_) => {}
+                    None => return,
+                },
             }
-            self.speaker.disconnect();
-            while events.recv().await.is_some() {}
-        };
-        let _ = tokio::time::timeout(FAREWELL, farewell).await;
+        }
     }
 
-    /// Why there will be no other connection, if that has been told.
-    fn last_word(&self, events: &mut mpsc::Receiver<Heard>) -> Option<Error> {
-        std::iter::from_fn(|| events.try_recv().ok()).find_map(|heard| match heard {
-            Heard::GaveUp(why) => Some(Error::new(self.unreachable(&why))),
-            Heard::Event(_) => None,
-        })
+    /// To a taker that has room, or, if there is none any more, to nobody.
+    fn hand_over(&mut self, room: Result<mpsc::Permit<'_, Message>, mpsc::error::SendError<()>>) {
+        let Ok(room) = room else {
+            self.unread.clear();
+            return;
+        };
+        if let Some(message) = self.unread.pop_front() {
+            room.send(message);
+        }
+    }
+
+    async fn hand_over_all(&mut self, received: &mpsc::Sender<Message>) {
+        while !self.unread.is_empty() {
+            let room = received.reserve().await;
+            self.hand_over(room);
+        }
+    }
+
+    /// Why there will be no other connection, if that has been told; what came before it is kept.
+    fn last_word(&mut self, events: &mut mpsc::Receiver<Heard>) -> Option<Error> {
+        let mut why = None;
+        while let Ok(heard) = events.try_recv() {
+            match heard {
+                Heard::GaveUp(last) => why = Some(Error::new(self.unreachable(&last))),
+                Heard::Event(Event::Message(message)) => self.unread.push_back(message),
+                Heard::Event(_) => {}
+            }
+        }
+        why
     }
 
     fn unreachable(&self, why: &str) -> String {
