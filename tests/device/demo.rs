@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use crate::common::{MUSTER, Running, text, tool, wait_for};
+use crate::program;
 
 const PAGE: &str = include_str!("../../docs/demo.md");
 
@@ -35,12 +36,8 @@ impl Machine {
         std::os::unix::fs::symlink(MUSTER, bin.join("muster")).unwrap();
         let agent = bin.join("muster-agent");
         match std::env::var_os("MUSTER_TEST_AGENT") {
-            Some(built) => drop(fs::copy(built, agent).unwrap()),
-            None => {
-                fs::write(&agent, AGENT).unwrap();
-                let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-                fs::set_permissions(&agent, executable).unwrap();
-            }
+            Some(built) => std::os::unix::fs::symlink(built, agent).unwrap(),
+            None => program(&agent, AGENT),
         }
         let mut command = Command::new(tool("unshare")?);
         command

@@ -111,6 +111,15 @@ impl Device {
     }
 }
 
+/// Makes a shell's program. Another process writes it: what this one has open for writing, a program that another test starts has open, too,
+/// until it has become that program, and nobody can run it.
+fn program(path: &Path, text: &str) {
+    let write = "printf %s \"$1\" >\"$0\" && chmod 755 \"$0\"";
+    let mut command = Command::new("/bin/sh");
+    let status = command.args(["-c", write]).arg(path).arg(text).status();
+    assert!(status.unwrap().success());
+}
+
 /// What is pasted on the device, as words.
 fn code(muster: &Muster, args: &[&str]) -> String {
     let made = muster.json(&[&["token", "create"], args].concat());

@@ -1,7 +1,7 @@
 //! `scripts/enroll-site.sh` with a provisioner's password, of Muster and of a real step-ca: the program `muster`, and neither curl nor
 //! openssl nor `step`.
 
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -9,7 +9,7 @@ use muster_pki::cert::Certificate;
 
 use crate::common::{MUSTER, Muster, Running, free_port, text, tool, wait_for};
 use crate::fleet::spawn;
-use crate::{living, mode};
+use crate::{living, mode, program};
 
 /// What a shell's script needs, and no more.
 const PROGRAMS: [&str; 8] = ["sed", "mkdir", "mv", "rm", "cat", "tr", "chmod", "sync"];
@@ -34,9 +34,7 @@ impl Site {
             "#!/bin/sh\nprintf '%s ' \"$@\" >>{}\nexec {MUSTER} \"$@\"\n",
             calls.display()
         );
-        let muster = bin.join("muster");
-        std::fs::write(&muster, wrapper).unwrap();
-        std::fs::set_permissions(&muster, std::fs::Permissions::from_mode(0o755)).unwrap();
+        program(&bin.join("muster"), &wrapper);
         Self {
             dir,
             url,
