@@ -33,6 +33,7 @@ out=./certs
 validity=
 # Options may stand anywhere: what is none goes to the end of the line, until all were looked at.
 left=$#
+words=0
 while [ "$left" -gt 0 ]; do
     left=$((left - 1))
     case $1 in
@@ -52,8 +53,12 @@ while [ "$left" -gt 0 ]; do
             done
             break
             ;;
-        -*) usage ;;
-        *) set -- "$@" "$1" ;;
+        *)
+            # A password may begin like an option.
+            case $1 in -*) [ "$words" -eq 3 ] || usage ;; esac
+            words=$((words + 1))
+            set -- "$@" "$1"
+            ;;
     esac
     shift
 done

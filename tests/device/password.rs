@@ -140,6 +140,7 @@ fn a_password_of_muster_is_enough_where_the_program_is() {
     std::fs::remove_dir_all(&certs).unwrap();
     site.refused("site-001", &password, "muster device recover site-001");
     site.refused("site-002", "not the password", "the password does not open");
+    site.refused("site-002", "-o not the password", "the password does not open");
     let other = Site::new(site.url.clone(), &"0".repeat(64));
     other.refused("site-002", &password, "");
     assert!(
